@@ -1,0 +1,123 @@
+// Package resource holds the words that the engine and the agent scheduler
+// exchange about a resource: its states and flags, the commands that the
+// engine gives for one system, and the reports that come back through the
+// total order. Values only: no behaviour, no clock, no I/O.
+package resource
+
+// State is what is known about a resource on one system.
+type State uint8
+
+// The states of a resource as VCS prints them.
+const (
+	StateOffline State = iota
+	StateOnline
+	StateFaulted
+)
+
+// String returns VCS's word for the state.
+func (s State) String() string {
+	switch s {
+	case StateOnline:
+		return "ONLINE"
+	case StateFaulted:
+		return "FAULTED"
+	default:
+		return "OFFLINE"
+	}
+}
+
+// Flags are what is known beside the state; several may hold at once.
+type Flags uint16
+
+// The flags of a resource (hares -display, attribute Flags).
+const (
+	// FlagUnknown: the last monitor could not tell; the state stays.
+	FlagUnknown Flags = 1 << iota
+	// FlagMonitorTimedOut: the last monitor was ended at MonitorTimeout.
+	FlagMonitorTimedOut
+	// FlagUnableToOffline: offline (and clean) ran, the resource is still up.
+	FlagUnableToOffline
+	// FlagRestarting: the scheduler restarts it after a fault (RestartLimit).
+	FlagRestarting
+	// FlagAdminWait: CleanRetryLimit is spent or ManageFaults is NONE.
+	FlagAdminWait
+)
+
+// CommandKind says what the engine wants from a resource on one system.
+type CommandKind uint8
+
+// The commands of the engine to the agent scheduler of one system.
+const (
+	// CommandOnline: bring it online (the last intent becomes ONLINE).
+	CommandOnline CommandKind = iota + 1
+	// CommandOffline: take it offline (the last intent becomes OFFLINE).
+	CommandOffline
+	// CommandProbe: monitor at once and report, also if nothing changed.
+	CommandProbe
+	// CommandClear: the fault was cleared; forget counters, monitor.
+	CommandClear
+	// CommandMonitorOnly: the group or system is frozen (Arg=1) or no longer
+	// (Arg=0): monitor, but neither online, offline, clean nor restart.
+	CommandMonitorOnly
+)
+
+// String returns the command's word in logs and goldens.
+func (k CommandKind) String() string {
+	switch k {
+	case CommandOnline:
+		return "online"
+	case CommandOffline:
+		return "offline"
+	case CommandProbe:
+		return "probe"
+	case CommandClear:
+		return "clear"
+	case CommandMonitorOnly:
+		return "monitor-only"
+	default:
+		return "command?"
+	}
+}
+
+// EffectID numbers the commands of the engine; it is the same on every system
+// because every engine counts alike. Zero is "none yet".
+type EffectID uint64
+
+// Command is one order of the engine for one resource on one system. Only the
+// system that it names carries it out.
+type Command struct {
+	ID       EffectID
+	Kind     CommandKind
+	System   string
+	Resource string
+	// Arg is 0 or 1 for CommandMonitorOnly, else unused.
+	Arg int
+}
+
+// Report is what a system's agent scheduler says about one resource. It is
+// broadcast on port h and has no effect before it comes out of the total order.
+type Report struct {
+	System   string
+	Resource string
+	// Incarnation tells the runs of had on that system apart; the engine
+	// ignores reports of an earlier run.
+	Incarnation uint64
+	// Seen is the id of the last command for this resource that the
+	// scheduler had received when it made this report; the engine ignores an
+	// older report for the transition that a later command began (R6).
+	Seen EffectID
+	// Probed is true from the first definite monitor result on.
+	Probed bool
+	State  State
+	Flags  Flags
+	// Confidence is 0..100 for an online resource.
+	Confidence int
+	// Done is the id of the command that this report completes, or zero for
+	// a change that nobody asked for.
+	Done EffectID
+	// Failed is true if the command Done did not reach what it wanted.
+	Failed bool
+	// Reason says why in a sentence for people ("" if there is nothing to
+	// say): "monitor reported OFFLINE unexpectedly; clean succeeded".
+	Reason string
+}
