@@ -1,0 +1,3 @@
+package x
+
+import _ "github.com/evenkeel/evenkeel/plugins/ip"

@@ -1,0 +1,3 @@
+package ip
+
+import _ "github.com/evenkeel/evenkeel/internal/paths"

@@ -1,0 +1,3 @@
+package xv1
+
+import _ "github.com/evenkeel/evenkeel/internal/paths"

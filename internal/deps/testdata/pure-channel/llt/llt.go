@@ -1,0 +1,3 @@
+package llt
+
+func f(c chan int) { c <- 1; select {} }

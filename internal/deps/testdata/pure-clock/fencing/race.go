@@ -1,0 +1,5 @@
+package fencing
+
+import "time"
+
+var start = time.Now()

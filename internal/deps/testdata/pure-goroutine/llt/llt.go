@@ -1,0 +1,3 @@
+package llt
+
+func f() { go f() }

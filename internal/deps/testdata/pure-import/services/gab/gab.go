@@ -1,0 +1,3 @@
+package gab
+
+import _ "os"

@@ -1,0 +1,3 @@
+package agent
+
+import _ "github.com/spf13/cobra"
