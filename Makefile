@@ -1,0 +1,59 @@
+# Evenkeel. `make help` lists the targets.
+SHELL      := /bin/bash
+GO         ?= go
+TOOL       := $(GO) tool -modfile=tools/go.mod
+AGENTS     := FileOnOff Process NIC IP DiskGroup Mount NFS Share
+DAEMONS    := gab fencing had hashadow ha halab
+VCS_NAMES  := hastatus hagrp hares hasys hatype haclus hacf hastart hastop lltstat lltconfig gabconfig
+PACKAGES   := nftables iproute2 e2fsprogs util-linux nfs-ganesha nfs-ganesha-vfs libnfs-utils dbus gcc libc6-dev
+# What buf compares the contracts with: the newest tag, else the first commit that has them whole.
+PROTO_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD)
+# The race detector needs cgo; the binaries do not.
+export CGO_ENABLED ?= 1
+
+.PHONY: help build proto lint test test-unit test-lab deps demo bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build all programs into bin/, agents into bin/agents/<Type>, and the VCS names as links
+	@mkdir -p bin/agents
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ $(addprefix ./cmd/,$(DAEMONS))
+	@for t in $(AGENTS); do d=plugins/$$(echo $$t | tr A-Z a-z)/cmd; \
+	  echo "CGO_ENABLED=0 $(GO) build -o bin/agents/$$t ./$$d"; \
+	  CGO_ENABLED=0 $(GO) build -trimpath -o bin/agents/$$t ./$$d || exit 1; done
+	@for n in $(VCS_NAMES); do ln -sfn ha bin/$$n; done
+
+proto: ## generate the Go code of the contracts
+	$(TOOL) buf generate
+
+lint: ## gofmt, go vet, staticcheck, buf lint, buf breaking, generated code up to date
+	@out=$$(gofmt -l $$(git ls-files '*.go' | grep -v /testdata/)); [ -z "$$out" ] || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	$(TOOL) buf lint
+	$(TOOL) buf breaking --against '.git#ref=$(PROTO_BASE)'
+	@tmp=$$(mktemp -d) && trap 'rm -rf $$tmp' EXIT && $(TOOL) buf generate -o $$tmp && \
+	  for f in $$(git ls-files 'proto/*.pb.go'); do cmp -s $$f $$tmp/$$f || { echo "$$f is not what its .proto generates; run make proto"; exit 1; }; done
+	@echo "lint: clean"
+
+deps: ## as root on Debian: install the packages that the lab needs, if missing
+	@test/install-packages $(PACKAGES)
+
+test: deps build test-unit test-lab ## everything: unit, datadriven, property, fuzz seeds, race detector, policy, end to end
+
+test-unit: ## all that needs no lab, with the race detector; the long randomised harness without it
+	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/lab)
+	$(GO) test -timeout 10m ./services/gab/...
+
+test-lab: build ## real daemons in namespaces (root only; an ordinary user gets the list of what was left out)
+	@test/run-lab-tests
+
+demo: deps build ## the two-system NFS cluster that fails over when a system dies; KEEP=1 leaves it up
+	@KEEP=$(KEEP) test/demo
+
+bench: deps build ## print the figures of failover, restart, broadcast and memory
+	@test/bench
+
+clean: ## remove what was built
+	rm -rf bin
