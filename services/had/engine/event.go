@@ -1,0 +1,297 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// SystemID is the name of a system. Shells translate LLT node ids with
+// llthosts before an event reaches the engine.
+type SystemID = string
+
+// Pos is a place in the total order of port h: the causal id that every
+// effect, decision and answer carries.
+type Pos struct {
+	// Lineage is the random number drawn when the membership was seeded.
+	Lineage uint64 `json:"lineage"`
+	// View is the counter of the view in which the event was ordered.
+	View uint64 `json:"view"`
+	// Seq is the number of the event in the order of the port.
+	Seq uint64 `json:"seq"`
+}
+
+// String prints the position as (view,seq); the lineage stays out because
+// goldens and people compare positions of one lineage only.
+func (p Pos) String() string { return fmt.Sprintf("(%d,%d)", p.View, p.Seq) }
+
+// Evidence says why a system that left port a is taken as gone (R1).
+type Evidence string
+
+// The kinds of evidence, in the words of gab's contract.
+const (
+	EvidenceNone       Evidence = ""
+	EvidenceClean      Evidence = "CLEAN"
+	EvidencePoweredOff Evidence = "POWERED_OFF"
+	EvidenceCut        Evidence = "CUT"
+	EvidenceExpired    Evidence = "EXPIRED"
+	EvidenceVouched    Evidence = "VOUCHED"
+	EvidenceAssumed    Evidence = "ASSUMED"
+)
+
+// SystemState is the state of a system in VCS's words.
+type SystemState string
+
+// The states of a system (engine.md 3.1).
+const (
+	SystemUnknown             SystemState = "UNKNOWN"
+	SystemIniting             SystemState = "INITING"
+	SystemCurrentDiscoverWait SystemState = "CURRENT_DISCOVER_WAIT"
+	SystemCurrentPeerWait     SystemState = "CURRENT_PEER_WAIT"
+	SystemStaleDiscoverWait   SystemState = "STALE_DISCOVER_WAIT"
+	SystemStalePeerWait       SystemState = "STALE_PEER_WAIT"
+	SystemStaleAdminWait      SystemState = "STALE_ADMIN_WAIT"
+	SystemAdminWait           SystemState = "ADMIN_WAIT"
+	SystemLocalBuild          SystemState = "LOCAL_BUILD"
+	SystemRemoteBuild         SystemState = "REMOTE_BUILD"
+	SystemRunning             SystemState = "RUNNING"
+	SystemLeaving             SystemState = "LEAVING"
+	SystemExiting             SystemState = "EXITING"
+	SystemExited              SystemState = "EXITED"
+	SystemExitingForcibly     SystemState = "EXITING_FORCIBLY"
+	SystemFaulted             SystemState = "FAULTED"
+)
+
+// Event is one thing that came out of the total order. It is a sealed set of
+// plain structs; String is one line for traces and goldens.
+type Event interface {
+	fmt.Stringer
+	event() string
+}
+
+// Member is a system as a view of gab names it.
+type Member struct {
+	System SystemID `json:"system"`
+	// Node is the LLT node id, 0..63.
+	Node int `json:"node"`
+	// Jeopardy is true if the system is seen over one link only.
+	Jeopardy bool `json:"jeopardy,omitempty"`
+}
+
+// Departed is a system that left port a since the last view of port h.
+type Departed struct {
+	System   SystemID `json:"system"`
+	Node     int      `json:"node"`
+	Evidence Evidence `json:"evidence"`
+	// Detail says for people how the evidence was got.
+	Detail string `json:"detail,omitempty"`
+	// Jeopardy is true if the system was in jeopardy when it was lost.
+	Jeopardy bool `json:"jeopardy,omitempty"`
+	// StopBound is T_stop in nanoseconds: the time after which an announced
+	// watchdog must have stopped the system. Zero is "no bound known".
+	StopBound time.Duration `json:"stop_bound,omitempty"`
+}
+
+// ViewChanged is a released view of port h.
+type ViewChanged struct {
+	// Generation is the generation of port h.
+	Generation uint64 `json:"generation"`
+	// Members are the members of port h, by node id.
+	Members []Member `json:"members"`
+	// Systems are the members of port a, by node id; a system here and not in
+	// Members lives without had (daemon down, node alive).
+	Systems []Member `json:"systems"`
+	// Departed are the systems gone from port a, with their evidence.
+	Departed []Departed `json:"departed,omitempty"`
+	// DaemonDown are systems of port a whose had went without saying CLEAN.
+	DaemonDown []SystemID `json:"daemon_down,omitempty"`
+	// FencingDisabled is true in fencing mode disabled, where alone ASSUMED
+	// is evidence.
+	FencingDisabled bool `json:"fencing_disabled,omitempty"`
+}
+
+// EvidenceStronger brings better evidence for a system that an earlier view
+// lost (R10).
+type EvidenceStronger struct {
+	System    SystemID      `json:"system"`
+	Evidence  Evidence      `json:"evidence"`
+	Detail    string        `json:"detail,omitempty"`
+	StopBound time.Duration `json:"stop_bound,omitempty"`
+}
+
+// SystemJoined is the JOIN of a starting had (R22).
+type SystemJoined struct {
+	System SystemID `json:"system"`
+	Node   int      `json:"node"`
+	// ConfigValid is true if the configuration on its disk is valid, false if
+	// it is missing, wrong or marked stale.
+	ConfigValid bool `json:"config_valid"`
+	// Incarnation tells the runs of had on that system apart; reports of any
+	// other one are ignored from here on.
+	Incarnation uint64 `json:"incarnation"`
+	// Yielded is true if the system comes back from a split without fencing
+	// as the side that yields (R17).
+	Yielded bool `json:"yielded,omitempty"`
+}
+
+// File is one file of the configuration.
+type File struct {
+	// Name is relative to the folder of main.cf, as include names it.
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// ConfigLoaded carries the configuration that a system in LOCAL_BUILD read
+// from its disk. Every engine parses the same text. Main is the name of the
+// file to begin with ("main.cf").
+type ConfigLoaded struct {
+	System SystemID `json:"system"`
+	Main   string   `json:"main"`
+	Files  []File   `json:"files"`
+}
+
+// StateChanged is a system's announcement of its own new state.
+type StateChanged struct {
+	System SystemID    `json:"system"`
+	State  SystemState `json:"state"`
+}
+
+// Reported is a report of a system's agent scheduler.
+type Reported struct {
+	Report resource.Report `json:"report"`
+}
+
+// CommandKind says what a Command wants.
+type CommandKind string
+
+// The commands that change something.
+const (
+	CommandGroupOnline     CommandKind = "group-online"
+	CommandGroupOffline    CommandKind = "group-offline"
+	CommandGroupSwitch     CommandKind = "group-switch"
+	CommandGroupClear      CommandKind = "group-clear"
+	CommandGroupFreeze     CommandKind = "group-freeze"
+	CommandGroupUnfreeze   CommandKind = "group-unfreeze"
+	CommandGroupFlush      CommandKind = "group-flush"
+	CommandGroupAutoenable CommandKind = "group-autoenable"
+	CommandResourceOnline  CommandKind = "resource-online"
+	CommandResourceOffline CommandKind = "resource-offline"
+	CommandResourceProbe   CommandKind = "resource-probe"
+	CommandResourceClear   CommandKind = "resource-clear"
+	CommandSystemFreeze    CommandKind = "system-freeze"
+	CommandSystemUnfreeze  CommandKind = "system-unfreeze"
+	// CommandSystemStop is hastop for the systems in Systems, or for all of
+	// them with All; Force leaves the groups running.
+	CommandSystemStop CommandKind = "system-stop"
+	// CommandSystemForce is hasys -force: build from the disk of System.
+	CommandSystemForce CommandKind = "system-force"
+)
+
+// Command is an operation of a user.
+type Command struct {
+	// RequestID names the operation: the same id again is the same operation
+	// and gets the same answer (R15). Empty: not repeatable.
+	RequestID string      `json:"request_id,omitempty"`
+	User      string      `json:"user,omitempty"`
+	Kind      CommandKind `json:"kind"`
+	Group     string      `json:"group,omitempty"`
+	Resource  string      `json:"resource,omitempty"`
+	// System is where; for a switch it is the target. Empty: any, or all for
+	// clear.
+	System  SystemID   `json:"system,omitempty"`
+	Systems []SystemID `json:"systems,omitempty"`
+	// Any lets the engine choose the system.
+	Any bool `json:"any,omitempty"`
+	// All is hastop -all.
+	All        bool `json:"all,omitempty"`
+	Force      bool `json:"force,omitempty"`
+	Persistent bool `json:"persistent,omitempty"`
+	Evacuate   bool `json:"evacuate,omitempty"`
+	// IgnoreParent is hares -offline -ignoreparent.
+	IgnoreParent bool `json:"ignore_parent,omitempty"`
+	// ParentProp is hares -offline -parentprop: parents first.
+	ParentProp bool `json:"parent_prop,omitempty"`
+}
+
+// ClockPeriod is how often the lowest system of the view proposes a Clock.
+const ClockPeriod = 500 * time.Millisecond
+
+// Clock carries the monotonic time that passed since its proposer applied the
+// previous one (R21). The engine caps it at two periods; engine time is the
+// sum.
+type Clock struct {
+	Elapsed time.Duration `json:"elapsed"`
+}
+
+func (ViewChanged) event() string      { return "view" }
+func (EvidenceStronger) event() string { return "evidence" }
+func (SystemJoined) event() string     { return "join" }
+func (ConfigLoaded) event() string     { return "config" }
+func (StateChanged) event() string     { return "state" }
+func (Reported) event() string         { return "report" }
+func (Command) event() string          { return "command" }
+func (Clock) event() string            { return "clock" }
+
+func names(ms []Member) string {
+	out := make([]string, 0, len(ms))
+	for _, m := range ms {
+		n := m.System
+		if m.Jeopardy {
+			n += "(jeopardy)"
+		}
+		out = append(out, n)
+	}
+	return strings.Join(out, ",")
+}
+
+// String is the line of traces and goldens.
+func (e ViewChanged) String() string {
+	s := fmt.Sprintf("view gen=%d h={%s} a={%s}", e.Generation, names(e.Members), names(e.Systems))
+	for _, d := range e.Departed {
+		s += fmt.Sprintf(" departed=%s:%s", d.System, d.Evidence)
+	}
+	if len(e.DaemonDown) > 0 {
+		s += " daemon-down=" + strings.Join(e.DaemonDown, ",")
+	}
+	return s
+}
+
+// String is the line of traces and goldens.
+func (e EvidenceStronger) String() string {
+	return fmt.Sprintf("evidence %s for %s", e.Evidence, e.System)
+}
+
+// String is the line of traces and goldens.
+func (e SystemJoined) String() string {
+	return fmt.Sprintf("join %s node=%d config-valid=%t incarnation=%d", e.System, e.Node, e.ConfigValid, e.Incarnation)
+}
+
+// String is the line of traces and goldens.
+func (e ConfigLoaded) String() string {
+	return fmt.Sprintf("config from %s files=%d", e.System, len(e.Files))
+}
+
+// String is the line of traces and goldens.
+func (e StateChanged) String() string { return fmt.Sprintf("state %s %s", e.System, e.State) }
+
+// String is the line of traces and goldens.
+func (e Reported) String() string {
+	r := e.Report
+	return fmt.Sprintf("report %s@%s %s flags=%d seen=%d done=%d failed=%t", r.Resource, r.System, r.State, r.Flags, r.Seen, r.Done, r.Failed)
+}
+
+// String is the line of traces and goldens.
+func (e Command) String() string {
+	s := "command " + string(e.Kind)
+	for _, w := range []string{e.Group, e.Resource, e.System, strings.Join(e.Systems, ",")} {
+		if w != "" {
+			s += " " + w
+		}
+	}
+	return s
+}
+
+// String is the line of traces and goldens.
+func (e Clock) String() string { return "clock " + e.Elapsed.String() }
