@@ -1,0 +1,259 @@
+package maincf
+
+import (
+	"strconv"
+	"strings"
+)
+
+// maxGroupDepth is how deep groups may depend on each other (VCS 5.0 on).
+const maxGroupDepth = 5
+
+func (b *builder) buildDependency(g *Group, rd rawDependency) {
+	d := Dependency{Parent: rd.parent.text, Pos: rd.parent.pos}
+	good := b.linked(g, rd.parent)
+	for _, c := range rd.children {
+		ok := b.linked(g, c)
+		if ok && c.text == d.Parent {
+			b.failf(c.pos, "resource %s requires itself", clip(c.text))
+			ok = false
+		}
+		if ok && contains(append(g.Children(d.Parent), d.Children...), c.text) {
+			b.failf(c.pos, "%s requires %s is said twice", d.Parent, c.text)
+			ok = false
+		}
+		good = good && ok
+		d.Children = append(d.Children, c.text)
+	}
+	if rd.atLeast != nil {
+		n, err := strconv.Atoi(rd.atLeast.text)
+		if err != nil || n < 1 || n > len(d.Children) {
+			b.failf(rd.atLeast.pos, "atleast takes a number from 1 to %d, the number of resources after from, not %s",
+				len(d.Children), clip(rd.atLeast.text))
+			good = false
+		}
+		d.AtLeast = n
+	}
+	if good {
+		g.Dependencies = append(g.Dependencies, d)
+	}
+}
+
+// linked checks that a name in a requires clause is a resource of the group.
+func (b *builder) linked(g *Group, n rawName) bool {
+	if g.Resource(n.text) != nil {
+		return true
+	}
+	if r := b.rawOwner(n.text); r != "" && r != g.Name {
+		b.failf(n.pos, "resource %s belongs to group %s, not to %s: resources cannot depend across groups; use requires group",
+			clip(n.text), clip(r), clip(g.Name))
+		return false
+	}
+	var names []string
+	for _, r := range g.Resources {
+		names = append(names, r.Name)
+	}
+	b.failf(n.pos, "group %s has no resource %s%s", clip(g.Name), clip(n.text), didYouMean(n.text, names))
+	return false
+}
+
+// rawOwner is the group that declares a resource, before or after this one.
+func (b *builder) rawOwner(name string) string {
+	for _, g := range b.raw.groups {
+		for _, r := range g.resources {
+			if r.name.text == name {
+				return g.name.text
+			}
+		}
+	}
+	return ""
+}
+
+func (b *builder) buildGroupDependency(g *Group, rd rawGroupDependency) {
+	d := GroupDependency{Child: rd.child.text, Pos: rd.pos}
+	if len(rd.words) == 0 {
+		b.failf(rd.child.pos, "requires group %s needs a category, as in requires group %s online local firm", clip(d.Child), clip(d.Child))
+		return
+	}
+	if !b.dependencyWords(&d, rd.words) {
+		return
+	}
+	for _, o := range g.Requires {
+		if o.Child == d.Child {
+			b.failf(rd.child.pos, "group %s requires group %s twice (first at %s)", clip(g.Name), clip(d.Child), o.Pos)
+			return
+		}
+	}
+	g.Requires = append(g.Requires, d)
+}
+
+func (b *builder) dependencyWords(d *GroupDependency, words []rawName) bool {
+	pick := func(i int, allowed ...string) (string, bool) {
+		if i >= len(words) {
+			b.failf(words[len(words)-1].pos, "after %s one of %s is missing", words[len(words)-1].text, strings.Join(allowed, ", "))
+			return "", false
+		}
+		if !contains(allowed, words[i].text) {
+			b.failf(words[i].pos, "expected %s, found %s%s", strings.Join(allowed, ", "), clip(words[i].text), didYouMean(words[i].text, allowed))
+			return "", false
+		}
+		return words[i].text, true
+	}
+	var ok bool
+	if d.Category, ok = pick(0, "online", "offline"); !ok {
+		return false
+	}
+	used := 2
+	if d.Category == "offline" {
+		if d.Location, ok = pick(1, "local"); !ok {
+			return false
+		}
+	} else {
+		if d.Location, ok = pick(1, "local", "global", "remote", "site"); !ok {
+			return false
+		}
+		d.Rigidity = "firm" // what VCS takes where nothing is said
+		if len(words) > 2 {
+			if d.Rigidity, ok = pick(2, "soft", "firm", "hard"); !ok {
+				return false
+			}
+			used = 3
+		}
+		if d.Rigidity == "hard" && d.Location != "local" {
+			b.failf(words[2].pos, "hard is for online local only, not for online %s", d.Location)
+			return false
+		}
+	}
+	if len(words) > used {
+		b.failf(words[used].pos, "unexpected %s after requires group %s %s %s", clip(words[used].text), clip(d.Child), d.Category, d.Location)
+		return false
+	}
+	return true
+}
+
+// graph is a dependency graph over names for the search for cycles.
+type graph struct {
+	names []string
+	next  map[string][]edge
+}
+
+type edge struct {
+	to  string
+	pos Pos
+}
+
+// cycles returns, for each group of names that depend on each other in a
+// circle, one circle and where its last link is written. It does not recurse:
+// chains may be as long as the file.
+func (g graph) cycles() (out []cycle) {
+	const (
+		fresh = iota
+		open
+		done
+	)
+	state := map[string]int{}
+	for _, root := range g.names {
+		if state[root] != fresh {
+			continue
+		}
+		type frame struct {
+			name string
+			i    int
+		}
+		stack := []frame{{root, 0}}
+		state[root] = open
+		for len(stack) > 0 {
+			top := &stack[len(stack)-1]
+			if top.i == len(g.next[top.name]) {
+				state[top.name] = done
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			e := g.next[top.name][top.i]
+			top.i++
+			switch state[e.to] {
+			case fresh:
+				state[e.to] = open
+				stack = append(stack, frame{e.to, 0})
+			case open:
+				c := cycle{pos: e.pos}
+				for i := len(stack) - 1; i >= 0; i-- {
+					c.names = append([]string{stack[i].name}, c.names...)
+					if stack[i].name == e.to {
+						break
+					}
+				}
+				c.names = append(c.names, e.to)
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+type cycle struct {
+	names []string
+	pos   Pos
+}
+
+func (c cycle) String() string {
+	names := c.names
+	if len(names) > 12 {
+		names = append(append(append([]string(nil), names[:6]...), "..."), names[len(names)-5:]...)
+	}
+	return strings.Join(names, " requires ")
+}
+
+// checkCycles reports circles among resources and among groups, and chains
+// of groups that are too deep.
+func (b *builder) checkCycles() {
+	for _, g := range b.cfg.Groups {
+		gr := graph{next: map[string][]edge{}}
+		for _, r := range g.Resources {
+			gr.names = append(gr.names, r.Name)
+		}
+		for _, d := range g.Dependencies {
+			for _, c := range d.Children {
+				gr.next[d.Parent] = append(gr.next[d.Parent], edge{c, d.Pos})
+			}
+		}
+		for _, c := range gr.cycles() {
+			b.failf(c.pos, "dependency cycle in group %s: %s", clip(g.Name), c)
+		}
+	}
+	gr := graph{names: b.groupNames, next: map[string][]edge{}}
+	for _, g := range b.cfg.Groups {
+		for _, d := range g.Requires {
+			gr.next[g.Name] = append(gr.next[g.Name], edge{d.Child, d.Pos})
+		}
+	}
+	circles := gr.cycles()
+	for _, c := range circles {
+		b.failf(c.pos, "dependency cycle of groups: %s", c)
+	}
+	if len(circles) == 0 {
+		b.checkDepth(gr)
+	}
+}
+
+// checkDepth reports each group whose chain of dependencies exceeds the
+// limit by exactly one level.
+func (b *builder) checkDepth(gr graph) {
+	level := map[string]int{}
+	for _, n := range gr.names {
+		level[n] = 1
+	}
+	for round := 0; round < maxGroupDepth+1; round++ {
+		for _, n := range gr.names {
+			for _, e := range gr.next[n] {
+				level[n] = max(level[n], min(level[e.to]+1, maxGroupDepth+2))
+			}
+		}
+	}
+	for _, n := range gr.names {
+		for _, e := range gr.next[n] {
+			if level[n] == maxGroupDepth+1 && level[e.to] == maxGroupDepth {
+				b.failf(e.pos, "groups depend on each other %d levels deep from %s on; at most %d are allowed", level[n], clip(n), maxGroupDepth)
+			}
+		}
+	}
+}

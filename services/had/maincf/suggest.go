@@ -1,0 +1,61 @@
+package maincf
+
+import (
+	"sort"
+	"strings"
+)
+
+// nearest returns the candidate that was probably meant by name, or "". A
+// difference of case alone always counts; otherwise at most a third of the
+// letters, and never more than three, may differ.
+func nearest(name string, candidates []string) string {
+	if len(name) > 64 {
+		return ""
+	}
+	limit := min(max(len(name)/3, 1), 3)
+	sorted := append([]string(nil), candidates...)
+	sort.Strings(sorted)
+	best, bestDistance := "", limit+1
+	for _, c := range sorted {
+		if len(c) > 64 || len(c)-len(name) > limit || len(name)-len(c) > limit {
+			continue
+		}
+		d := distance(strings.ToLower(name), strings.ToLower(c))
+		if d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// didYouMean is the end of a message, or nothing.
+func didYouMean(name string, candidates []string) string {
+	if n := nearest(name, candidates); n != "" {
+		return "; did you mean " + n + "?"
+	}
+	return ""
+}
+
+// distance is the number of letters to insert, delete, replace or swap with
+// their neighbour (optimal string alignment).
+func distance(a, b string) int {
+	before, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		cur[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				cur[j] = min(cur[j], before[j-2]+1)
+			}
+		}
+		before, prev, cur = prev, cur, before
+	}
+	return prev[len(b)]
+}
