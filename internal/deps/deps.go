@@ -187,8 +187,9 @@ func (c *checker) direction(f file, spec *ast.ImportSpec, target, own string, in
 	if inside && under(own, "cmd") {
 		c.add("nothing-imports-cmd", f, at, "%s is a program; move what is shared into a package", target)
 	}
-	if inside && under(own, "plugins") && !under(f.folder, path.Dir(own+"/x")) {
-		c.add("nothing-imports-plugins", f, at, "agents are processes of their own; only plugins/<type>/cmd imports its agent")
+	shared := under(own, "plugins/internal") && under(f.folder, "plugins")
+	if inside && under(own, "plugins") && !shared && !under(f.folder, own) {
+		c.add("nothing-imports-plugins", f, at, "agents are processes of their own; only plugins/<type>/cmd imports its agent, and plugins/internal is for agents alone")
 	}
 	if under(f.folder, "plugins") && inside && !under(own, "sdk") && !under(own, "plugins") {
 		c.add("plugins-import-sdk-only", f, at, "an agent of this repository uses what a third party could use: the sdk, not %s", own)
