@@ -1,0 +1,154 @@
+package schedule
+
+import (
+	"slices"
+
+	"github.com/evenkeel/evenkeel/internal/vclock"
+)
+
+// ask queues an entry point; it replaces one that was queued and not begun.
+func (c *Core) ask(m *machine, e EntryPoint) {
+	if !m.opened && e != Open && e != Close {
+		e = Open // the machine goes on by its phase once it is open
+	}
+	c.lastWant++
+	m.want, m.wantSeq = e, c.lastWant
+}
+
+// urgency orders waiting calls: what takes down goes first.
+func urgency(e EntryPoint) int {
+	switch e {
+	case Clean:
+		return 0
+	case Offline:
+		return 1
+	case Online:
+		return 2
+	case Open, Close:
+		return 3
+	}
+	return 4
+}
+
+// expire handles what is due: deadlines, the lease, periodic monitors.
+func (c *Core) expire() {
+	for _, name := range c.names {
+		m := c.resources[name]
+		switch {
+		case m.call != 0 && !m.ended && m.entry.Raises() && !c.now.Before(c.lease):
+			m.ended, m.lateLease = true, true
+			c.out = append(c.out, Cancel{m.call, "the lease ended (R6)"})
+		case m.call != 0 && !m.ended && !c.now.Before(m.due):
+			m.ended = true
+			c.out = append(c.out, Cancel{m.call, "timed out"})
+		case m.call == 0 && m.want == 0 && m.nextMonitor != vclock.Never && !c.now.Before(m.nextMonitor):
+			c.ask(m, Monitor)
+		}
+	}
+}
+
+// dispatch begins the waiting calls that may begin.
+func (c *Core) dispatch() {
+	var waiting []*machine
+	for _, name := range c.names {
+		if m := c.resources[name]; m.want != 0 && m.call == 0 && c.plugins[m.spec.Type] {
+			waiting = append(waiting, m)
+		}
+	}
+	slices.SortFunc(waiting, func(a, b *machine) int {
+		if d := urgency(a.want) - urgency(b.want); d != 0 {
+			return d
+		}
+		if a.wantSeq < b.wantSeq {
+			return -1
+		}
+		return 1
+	})
+	for _, m := range waiting {
+		if m.want.Raises() && !c.mayRaise(m) {
+			continue
+		}
+		if c.running[m.spec.Type] >= max(1, m.spec.Limits.NumThreads) {
+			continue
+		}
+		c.begin(m)
+	}
+}
+
+// mayRaise is R6 and R2, checked when the call begins and not before.
+func (c *Core) mayRaise(m *machine) bool {
+	return c.now.Before(c.lease) && (c.armed || !m.spec.Protected) && !m.monitorOnly
+}
+
+func (c *Core) begin(m *machine) {
+	c.lastCall++
+	m.call, m.entry, m.want = c.lastCall, m.want, 0
+	m.ended, m.lateLease = false, false
+	m.due = c.now.Add(m.timeout(m.entry))
+	if m.entry == Monitor {
+		m.extraMonitor = m.pushed
+		m.pushed = false
+		m.answers, m.probes = append(m.answers, m.probes...), nil
+	}
+	c.running[m.spec.Type]++
+	c.calls[m.call] = m
+	call := Call{ID: m.call, Resource: m.spec.Resource, Type: m.spec.Type, Entry: m.entry, Deadline: m.due}
+	if m.entry == Clean {
+		call.Reason = m.cleanReason
+	}
+	c.out = append(c.out, call)
+}
+
+// result ends a call and lets the machine go on. Results of unknown calls are
+// dropped.
+func (c *Core) result(e EntryPointResult) {
+	m := c.calls[e.Call]
+	if m == nil {
+		return
+	}
+	delete(c.calls, e.Call)
+	c.running[m.spec.Type]--
+	entry := m.entry
+	m.call, m.entry = 0, 0
+	switch {
+	case m.lateLease && e.Outcome != OK && e.Outcome != PluginGone:
+		e.Outcome = Cancelled
+	case m.ended && !m.lateLease && e.Outcome == Cancelled:
+		e.Outcome = TimedOut
+	}
+	if m.removing || !m.spec.Enabled {
+		c.afterDisable(m, entry)
+		return
+	}
+	if e.Outcome == PluginGone {
+		c.agentGone(m, entry)
+		return
+	}
+	switch entry {
+	case Open:
+		m.opened = true
+		c.opened(m)
+	case Close:
+		c.detach(m)
+	case Monitor:
+		c.afterMonitor(m, e)
+	case Online:
+		c.afterOnline(m, e)
+	case Offline:
+		c.afterOffline(m, e)
+	case Clean:
+		c.afterClean(m, e)
+	}
+}
+
+func (c *Core) afterDisable(m *machine, entry EntryPoint) {
+	m.want = 0
+	if entry == Close {
+		c.detach(m)
+		return
+	}
+	if m.phase == closing {
+		m.phase = offline
+	}
+	c.tryClose(m)
+}

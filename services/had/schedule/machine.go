@@ -1,0 +1,175 @@
+package schedule
+
+import (
+	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+type phase uint8
+
+const (
+	detached phase = iota
+	opening
+	probing
+	offline
+	goingOnline
+	goingOnlineWaiting
+	online
+	goingOffline
+	goingOfflineWaiting
+	cleaning
+	closing
+)
+
+func (p phase) String() string {
+	return [...]string{"Detached", "Opening", "Probing", "Offline", "Going Online",
+		"Going Online Waiting", "Online", "Going Offline", "Going Offline Waiting",
+		"Cleaning", "Closing"}[p]
+}
+
+// facts are what a report tells; a change of them is reported.
+type facts struct {
+	state      resource.State
+	flags      resource.Flags
+	probed     bool
+	confidence int
+}
+
+// machine is one resource.
+type machine struct {
+	spec  Spec
+	phase phase
+
+	state      resource.State
+	flags      resource.Flags
+	probed     bool
+	confidence int
+	reason     string
+	told       facts
+	toldOnce   bool
+
+	seen    resource.EffectID
+	doing   resource.EffectID   // command that the present transition carries out
+	pending resource.Command    // command that waits for the transition to end
+	probes  []resource.EffectID // probes that wait for a monitor to begin
+	answers []resource.EffectID // probes that the running monitor answers
+
+	intentOnline bool
+	monitorOnly  bool
+	removing     bool
+	opened       bool
+	pushed       bool // monitor once more, out of turn
+	interrupted  bool // the agent died or the lease ended under Online
+
+	want      EntryPoint // next call, waiting for agent, thread, lease
+	wantSeq   uint64
+	call      CallID
+	entry     EntryPoint
+	due       vclock.Time
+	ended     bool // a Cancel was emitted for call
+	lateLease bool // it was for the lease
+
+	nextMonitor  vclock.Time
+	extraMonitor bool // the running monitor is no cycle of its own
+	cycles       int
+	onlineTries  int
+	restarts     int
+	tolerated    int
+	timeouts     int
+	firstTimeout vclock.Time
+	cleans       int
+	deaths       int // of the agent within one transition
+	confident    vclock.Time
+	cleanReason  CleanReason
+	cleaned      bool // clean succeeded; the next monitor must confirm
+}
+
+func (m *machine) running(e EntryPoint) bool { return m.call != 0 && m.entry == e }
+
+// monitored reports whether the phase has periodic monitors.
+func (m *machine) monitored() bool {
+	switch m.phase {
+	case probing, offline, online, goingOnlineWaiting, goingOfflineWaiting, cleaning:
+		return true
+	}
+	return false
+}
+
+// restsOffline reports whether the resource is known to be down and nothing
+// is about to raise it.
+func (m *machine) restsOffline() bool {
+	if m.phase == detached {
+		return m.state != resource.StateOnline
+	}
+	return m.phase == offline && m.probed && m.want != Online &&
+		(m.state == resource.StateOffline || m.state == resource.StateFaulted)
+}
+
+func (m *machine) enter(p phase, now vclock.Time) {
+	m.phase = p
+	m.cycles, m.cleans, m.cleaned = 0, 0, false
+	m.nextMonitor = vclock.Never
+	m.schedule(now)
+}
+
+// schedule sets the time of the next periodic monitor.
+func (m *machine) schedule(now vclock.Time) {
+	switch m.phase {
+	case offline:
+		m.nextMonitor = vclock.Never
+		if m.spec.Limits.OfflineMonitorInterval > 0 {
+			m.nextMonitor = now.Add(seconds(m.spec.Limits.OfflineMonitorInterval))
+		}
+	case probing, online, goingOnlineWaiting, goingOfflineWaiting, cleaning:
+		m.nextMonitor = now.Add(seconds(max(1, m.spec.Limits.MonitorInterval)))
+	default:
+		m.nextMonitor = vclock.Never
+	}
+}
+
+func (m *machine) deadline(lease vclock.Time) vclock.Time {
+	if m.call != 0 {
+		if m.ended {
+			return vclock.Never
+		}
+		if m.entry.Raises() {
+			return vclock.Earlier(m.due, lease)
+		}
+		return m.due
+	}
+	if m.want != 0 {
+		return vclock.Never
+	}
+	return m.nextMonitor
+}
+
+func (m *machine) timeout(e EntryPoint) vclock.Duration {
+	l := m.spec.Limits
+	n := map[EntryPoint]int{Open: l.OpenTimeout, Close: l.CloseTimeout, Online: l.OnlineTimeout,
+		Offline: l.OfflineTimeout, Monitor: l.MonitorTimeout, Clean: l.CleanTimeout}[e]
+	return seconds(max(1, n))
+}
+
+func (m *machine) facts() facts { return facts{m.state, m.flags, m.probed, m.confidence} }
+
+func (m *machine) report() resource.Report {
+	return resource.Report{
+		Resource: m.spec.Resource, Seen: m.seen, Probed: m.probed, State: m.state,
+		Flags: m.flags, Confidence: m.confidence, Reason: m.reason,
+	}
+}
+
+// confirm zeroes the counters after ConfInterval without trouble.
+func (m *machine) confirm(now vclock.Time) {
+	if m.confident != 0 && !now.Before(m.confident) {
+		m.restarts, m.tolerated, m.timeouts, m.onlineTries = 0, 0, 0, 0
+	}
+}
+
+func (m *machine) trouble(now vclock.Time) {
+	m.confident = now.Add(seconds(m.spec.Limits.ConfInterval))
+}
+
+func (m *machine) forget() {
+	m.restarts, m.tolerated, m.timeouts, m.onlineTries, m.cleans, m.deaths = 0, 0, 0, 0, 0, 0
+}
