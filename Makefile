@@ -47,13 +47,13 @@ test-unit: ## all that needs no lab, with the race detector; the long randomised
 	$(GO) test -timeout 10m ./services/gab/...
 
 test-lab: build ## real daemons in namespaces (root only; an ordinary user gets the list of what was left out)
-	@test/run-lab-tests
+	$(GO) test -count=1 -timeout 20m ./test/lab/...
 
 demo: deps build ## the two-system NFS cluster that fails over when a system dies; KEEP=1 leaves it up
-	@KEEP=$(KEEP) test/demo
+	@$(GO) run ./test/demo $(if $(KEEP),-keep)
 
 bench: deps build ## print the figures of failover, restart, broadcast and memory
-	@test/bench
+	@$(GO) run ./test/bench
 
 clean: ## remove what was built
 	rm -rf bin
