@@ -388,11 +388,20 @@ func (p *parser) value(attr string, eq token) (*rawValue, bool) {
 	}
 	p.next()
 	v := &rawValue{scalar: rawScalar{t.kind, t.text, p.posOf(t)}, pos: p.posOf(t)}
-	if n := p.tok(); !p.newLine(0) && (n.scalar() || n.is(",") || n.is(";") || n.is("=")) {
+	if n := p.tok(); !p.newLine(0) && !p.attrAhead() && (n.scalar() || n.is(",") || n.is(";") || n.is("=")) {
 		p.trailing(attr, t, n)
 		return nil, false
 	}
 	return v, true
+}
+
+// attrAhead says whether another attribute begins on the same line.
+func (p *parser) attrAhead() bool {
+	t := p.tok()
+	if t.word("static") || t.word("temp") || t.kind == tokWord && contains(baseTypes, t.text) {
+		return p.ahead(1).kind == tokWord
+	}
+	return t.kind == tokWord && (p.ahead(1).is("=") || p.ahead(1).is("@"))
 }
 
 // trailing reports what stands after a complete value on its line.
