@@ -5,7 +5,7 @@ TOOL       := $(GO) tool -modfile=tools/go.mod
 AGENTS     := FileOnOff Process NIC IP DiskGroup Mount NFS Share
 DAEMONS    := gab fencing had hashadow ha halab
 VCS_NAMES  := hastatus hagrp hares hasys hatype haclus hacf hastart hastop lltstat lltconfig gabconfig
-PACKAGES   := nftables iproute2 e2fsprogs util-linux nfs-ganesha nfs-ganesha-vfs libnfs-utils dbus gcc libc6-dev
+PACKAGES   := iputils-ping nftables iproute2 e2fsprogs util-linux nfs-ganesha nfs-ganesha-vfs libnfs-utils dbus gcc libc6-dev
 # What buf compares the contracts with: the newest tag, else the first commit that has them whole.
 PROTO_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD)
 # The race detector needs cgo; the binaries do not.
@@ -22,6 +22,7 @@ build: ## build all programs into bin/, agents into bin/agents/<Type>, and the V
 	@for t in $(AGENTS); do d=plugins/$$(echo $$t | tr A-Z a-z)/cmd; \
 	  echo "CGO_ENABLED=0 $(GO) build -o bin/agents/$$t ./$$d"; \
 	  CGO_ENABLED=0 $(GO) build -trimpath -o bin/agents/$$t ./$$d || exit 1; done
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lab-witness ./test/lab/witness
 	@for n in $(VCS_NAMES); do ln -sfn ha bin/$$n; done
 
 proto: ## generate the Go code of the contracts
