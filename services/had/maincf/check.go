@@ -38,7 +38,7 @@ func (b *builder) checkSystems(g *Group) {
 		for i, s := range auto.Value.List {
 			if !list.Value.Has(s) {
 				b.failf(auto.Value.itemPos(i, auto.Pos), "AutoStartList of group %s names %s, which is not in its SystemList%s",
-					clip(g.Name), clip(s), didYouMean(s, names))
+					clip(g.Name), clip(s), b.meantSystem(s, names))
 			}
 		}
 	}
@@ -46,10 +46,18 @@ func (b *builder) checkSystems(g *Group) {
 		for i, p := range zones.Value.Pairs {
 			if !list.Value.Has(p.Key) {
 				b.failf(zones.Value.itemPos(i, zones.Pos), "SystemZones of group %s names %s, which is not in its SystemList%s",
-					clip(g.Name), clip(p.Key), didYouMean(p.Key, names))
+					clip(g.Name), clip(p.Key), b.meantSystem(p.Key, names))
 			}
 		}
 	}
+}
+
+// meantSystem suggests a system of the list for a name that is none at all.
+func (b *builder) meantSystem(name string, list []string) string {
+	if b.systems[name] != nil {
+		return ""
+	}
+	return didYouMean(name, list)
 }
 
 // written says whether the attribute stands in the file at all, perhaps with

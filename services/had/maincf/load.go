@@ -26,6 +26,7 @@ const (
 func Load(name string, open Open) (*Config, []Diagnostic, error) {
 	l := &loader{open: open, loaded: map[string]Pos{}, order: map[string]int{}}
 	l.file(name, Pos{})
+	l.out.unread = len(l.errs) > 0
 	cfg := &Config{File: name}
 	b := &builder{raw: &l.out, cfg: cfg, report: l.report, warn: l.warn}
 	b.build()

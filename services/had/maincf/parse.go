@@ -103,7 +103,8 @@ func (p *parser) unknownClause(t token) {
 		p.fail(t, "unknown keyword %s%s", t, didYouMean(t.text, words))
 		p.skipClause()
 	case p.group != nil && p.ahead(1).name():
-		p.fail(p.ahead(2), "expected ( after %s %s, found %s", t, p.ahead(1), p.ahead(2))
+		p.fail(p.ahead(1), "expected ( after %s %s, found %s", t, p.ahead(1), p.ahead(2))
+		p.group.resources = append(p.group.resources, &rawObject{keyword: p.nameOf(t), name: p.nameOf(p.ahead(1))})
 		p.skipLine()
 	case p.ahead(1).is("=") || p.ahead(1).is("@"):
 		p.fail(t, "attribute %s stands outside of a block: is a ) too early, or a ( missing?", t)
@@ -210,7 +211,7 @@ func (p *parser) resource() {
 	if nearest(typ.text, []string{"cluster", "system", "group"}) != "" && p.group == nil {
 		p.fail(typ, "unknown keyword %s%s", typ, didYouMean(typ.text, topKeywords))
 	} else if p.group == nil {
-		p.fail(typ, "resource %s stands outside of a group: a resource belongs to the group clause before it", name)
+		p.fail(typ, "%s %s stands outside of a group: %s is no keyword, and a resource belongs to the group clause before it", typ, name, typ)
 	} else {
 		p.group.resources = append(p.group.resources, o)
 	}
@@ -379,7 +380,7 @@ func (p *parser) value(attr string, eq token) (*rawValue, bool) {
 	switch {
 	case t.is("{"):
 		return p.list(attr)
-	case !t.scalar(), p.newLine(0) && (p.ahead(1).is("=") || p.ahead(1).is("@")):
+	case !t.scalar(), p.newLine(0) && !p.newLine(1) && !p.ahead(1).is(")"):
 		p.fail(eq, "the value of %s is missing after =", clip(attr))
 		if !t.is(")") && !p.newLine(0) {
 			p.skipInBlock()
@@ -468,12 +469,16 @@ func (p *parser) badList(attr string, open, found token) (*rawValue, bool) {
 		p.fail(open, "the list of %s is not closed: } is missing before %s", clip(attr), found)
 		return nil, false
 	}
-	p.next()
-	for t := p.tok(); t.kind != tokEOF && !t.is(")") && !p.newLine(0); t = p.tok() {
-		p.next()
-		if t.is("}") {
-			break
+	for depth := 1; depth > 0; {
+		switch t := p.tok(); {
+		case t.kind == tokEOF || t.is(")") || p.newLine(0):
+			return nil, false
+		case t.is("{"):
+			depth++
+		case t.is("}"):
+			depth--
 		}
+		p.next()
 	}
 	return nil, false
 }

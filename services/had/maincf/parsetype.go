@@ -72,7 +72,10 @@ func (p *parser) decl() (rawDecl, bool) {
 	}
 	p.next()
 	d.name = p.nameOf(n)
-	p.dimension(&d)
+	if !p.dimension(&d) {
+		p.skipInBlock()
+		return d, false
+	}
 	if !p.tok().is("=") {
 		if !p.newLine(0) && !p.tok().is(")") && p.tok().kind != tokEOF {
 			p.fail(p.tok(), "expected = or a new line after %s, found %s", n, p.tok())
@@ -109,7 +112,7 @@ func (d *rawDecl) base(t token) bool {
 	return true
 }
 
-func (p *parser) dimension(d *rawDecl) {
+func (p *parser) dimension(d *rawDecl) bool {
 	for _, b := range []struct {
 		open, end string
 		dim       Dim
@@ -121,13 +124,14 @@ func (p *parser) dimension(d *rawDecl) {
 		p.next()
 		if !p.tok().is(b.end) {
 			p.fail(t, "expected %s%s after %s", b.open, b.end, d.name.text)
-			return
+			return false
 		}
 		p.next()
 		if d.dim == DimKeylist {
 			p.fail(t, "keylist %s takes neither [] nor {}", d.name.text)
-			return
+			return false
 		}
 		d.dim = b.dim
 	}
+	return true
 }

@@ -90,7 +90,7 @@ func (b *builder) buildCluster() {
 		b.cfg.Cluster = &Cluster{Name: o.name.text, Pos: o.keyword.pos}
 		b.cfg.Cluster.Attrs = b.attrs("cluster", classCluster, o.attrs)
 	}
-	if len(b.raw.clusters) == 0 && !b.raw.missing {
+	if len(b.raw.clusters) == 0 && !b.raw.unread {
 		b.failf(Pos{b.cfg.File, 1, 1}, "no cluster clause: a configuration needs one, as in cluster demo ( )")
 	}
 }

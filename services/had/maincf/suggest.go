@@ -7,16 +7,20 @@ import (
 
 // nearest returns the candidate that was probably meant by name, or "". A
 // difference of case alone always counts; otherwise at most a third of the
-// letters, and never more than three, may differ.
+// letters, and never more than three, may differ. A name that is itself a
+// candidate was meant.
 func nearest(name string, candidates []string) string {
-	if len(name) > 64 {
+	if len(name) > 64 || name == "" {
 		return ""
 	}
-	limit := min(max(len(name)/3, 1), 3)
+	limit := min(len(name)/3, 3)
 	sorted := append([]string(nil), candidates...)
 	sort.Strings(sorted)
 	best, bestDistance := "", limit+1
 	for _, c := range sorted {
+		if c == name {
+			return ""
+		}
 		if len(c) > 64 || len(c)-len(name) > limit || len(name)-len(c) > limit {
 			continue
 		}

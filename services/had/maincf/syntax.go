@@ -85,6 +85,8 @@ type rawFile struct {
 	types    []*rawType
 	// missing: an include could not be read, so unknown types are no news.
 	missing bool
+	// unread: something could not be read, so a missing cluster is no news.
+	unread bool
 	// broken holds the clauses whose block has an attribute that could not be
 	// read: what seems to be missing there may be on that line.
 	broken map[Pos]bool
