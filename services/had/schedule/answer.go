@@ -134,9 +134,6 @@ func (c *Core) afterMonitor(m *machine, e EntryPointResult) {
 	if c.resources[m.spec.Resource] == m {
 		c.reportIfChanged(m, e.Detail)
 	}
-	if m.call == 0 && m.want == 0 && m.monitored() && (m.pushed || len(m.probes) > 0) {
-		c.ask(m, Monitor)
-	}
 }
 
 func (c *Core) countTimeouts(m *machine, e EntryPointResult) {

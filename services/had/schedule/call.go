@@ -43,6 +43,8 @@ func (c *Core) expire() {
 			c.out = append(c.out, Cancel{m.call, "timed out"})
 		case m.call == 0 && m.want == 0 && m.nextMonitor != vclock.Never && !c.now.Before(m.nextMonitor):
 			c.ask(m, Monitor)
+		case m.call == 0 && m.want == 0 && m.monitored() && (m.pushed || len(m.probes) > 0):
+			c.ask(m, Monitor)
 		}
 	}
 }
