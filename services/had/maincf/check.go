@@ -4,8 +4,8 @@ import "strings"
 
 // check reports what is wrong between objects. It runs on the typed model.
 func (b *builder) check() {
-	for _, g := range b.cfg.Groups {
-		b.checkSystems(g)
+	for i, g := range b.cfg.Groups {
+		b.checkSystems(g, b.raw.groups[i])
 		b.checkLocals(g)
 		b.checkReferences(g)
 	}
@@ -15,10 +15,10 @@ func (b *builder) check() {
 }
 
 // checkSystems checks SystemList and the lists that draw on it.
-func (b *builder) checkSystems(g *Group) {
+func (b *builder) checkSystems(g *Group, written *rawGroup) {
 	list, ok := g.Attrs.Global("SystemList")
 	if !ok {
-		if !b.written(g, "SystemList") {
+		if !b.written(written, "SystemList") {
 			b.failf(g.Pos, "group %s has no SystemList: say where it may run, as in SystemList = { %s }", clip(g.Name), b.example())
 		}
 		return
@@ -31,7 +31,7 @@ func (b *builder) checkSystems(g *Group) {
 		names = append(names, p.Key)
 		if b.systems[p.Key] == nil {
 			b.failf(list.Value.itemPos(i, list.Pos), "SystemList of group %s names %s, but no system of that name is declared%s",
-				clip(g.Name), clip(p.Key), didYouMean(p.Key, b.systemNames))
+				clip(g.Name), clip(p.Key), b.hint(p.Key, b.systemNames))
 		}
 	}
 	if auto, ok := g.Attrs.Global("AutoStartList"); ok {
@@ -57,30 +57,20 @@ func (b *builder) meantSystem(name string, list []string) string {
 	if b.systems[name] != nil {
 		return ""
 	}
-	return didYouMean(name, list)
+	return b.hint(name, list)
 }
 
 // written says whether the attribute stands in the file at all, perhaps with
 // a mistake that was already reported.
-func (b *builder) written(g *Group, attr string) bool {
-	for _, rg := range b.raw.groups {
-		if rg.keyword.pos != g.Pos {
-			continue
-		}
-		for _, a := range rg.attrs {
-			if a.name == attr {
-				return true
-			}
-		}
+func (b *builder) written(g *rawGroup, attr string) bool {
+	for _, a := range g.attrs {
 		// A typing mistake in the name was reported as such.
-		for _, a := range rg.attrs {
-			if _, known := groupTable.find(a.name); !known && nearest(a.name, []string{attr}) != "" {
-				return true
-			}
+		_, known := groupTable.find(a.name)
+		if a.name == attr || !known && nearest(a.name, []string{attr}) != "" {
+			return true
 		}
-		return b.raw.broken[g.Pos]
 	}
-	return false
+	return b.raw.broken[g.keyword.pos]
 }
 
 func (b *builder) example() string {
@@ -115,7 +105,7 @@ func (b *builder) checkReferences(g *Group) {
 		}
 		if b.groups[d.Child] == nil {
 			b.failf(d.Pos, "group %s requires group %s, but no group of that name is declared%s",
-				clip(g.Name), clip(d.Child), didYouMean(d.Child, b.groupNames))
+				clip(g.Name), clip(d.Child), b.hint(d.Child, b.groupNames))
 		}
 	}
 }
@@ -146,7 +136,7 @@ func (b *builder) checkHeartbeats() {
 		for _, a := range h.Attrs {
 			if a.System != "" && !contains(remotes, a.System) {
 				b.failf(a.Pos, "%s @%s of heartbeat %s: no remotecluster of that name is declared%s",
-					a.Name, clip(a.System), clip(h.Name), didYouMean(a.System, remotes))
+					a.Name, clip(a.System), clip(h.Name), b.hint(a.System, remotes))
 			}
 		}
 	}

@@ -11,15 +11,21 @@ const maxGroupDepth = 5
 func (b *builder) buildDependency(g *Group, rd rawDependency) {
 	d := Dependency{Parent: rd.parent.text, Pos: rd.parent.pos}
 	good := b.linked(g, rd.parent)
+	var said [][2]string
 	for _, c := range rd.children {
 		ok := b.linked(g, c)
 		if ok && c.text == d.Parent {
 			b.failf(c.pos, "resource %s requires itself", clip(c.text))
 			ok = false
 		}
-		if ok && contains(append(g.Children(d.Parent), d.Children...), c.text) {
+		link := [2]string{d.Parent, c.text}
+		if ok && b.links[link] {
 			b.failf(c.pos, "%s requires %s is said twice", d.Parent, c.text)
 			ok = false
+		}
+		if ok {
+			b.links[link] = true
+			said = append(said, link)
 		}
 		good = good && ok
 		d.Children = append(d.Children, c.text)
@@ -33,17 +39,21 @@ func (b *builder) buildDependency(g *Group, rd rawDependency) {
 		}
 		d.AtLeast = n
 	}
-	if good {
-		g.Dependencies = append(g.Dependencies, d)
+	if !good {
+		for _, link := range said { // not kept, so it may be said again
+			delete(b.links, link)
+		}
+		return
 	}
+	g.Dependencies = append(g.Dependencies, d)
 }
 
 // linked checks that a name in a requires clause is a resource of the group.
 func (b *builder) linked(g *Group, n rawName) bool {
-	if g.Resource(n.text) != nil {
+	if r := b.resources[n.text]; r != nil && r.Group == g.Name {
 		return true
 	}
-	if r := b.rawOwner(n.text); r != "" && r != g.Name {
+	if r := b.owners[n.text]; r != "" && r != g.Name {
 		b.failf(n.pos, "resource %s belongs to group %s, not to %s: resources cannot depend across groups; use requires group",
 			clip(n.text), clip(r), clip(g.Name))
 		return false
@@ -52,20 +62,8 @@ func (b *builder) linked(g *Group, n rawName) bool {
 	for _, r := range g.Resources {
 		names = append(names, r.Name)
 	}
-	b.failf(n.pos, "group %s has no resource %s%s", clip(g.Name), clip(n.text), didYouMean(n.text, names))
+	b.failf(n.pos, "group %s has no resource %s%s", clip(g.Name), clip(n.text), b.hint(n.text, names))
 	return false
-}
-
-// rawOwner is the group that declares a resource, before or after this one.
-func (b *builder) rawOwner(name string) string {
-	for _, g := range b.raw.groups {
-		for _, r := range g.resources {
-			if r.name.text == name {
-				return g.name.text
-			}
-		}
-	}
-	return ""
 }
 
 func (b *builder) buildGroupDependency(g *Group, rd rawGroupDependency) {
@@ -93,7 +91,7 @@ func (b *builder) dependencyWords(d *GroupDependency, words []rawName) bool {
 			return "", false
 		}
 		if !contains(allowed, words[i].text) {
-			b.failf(words[i].pos, "expected %s, found %s%s", strings.Join(allowed, ", "), clip(words[i].text), didYouMean(words[i].text, allowed))
+			b.failf(words[i].pos, "expected %s, found %s%s", strings.Join(allowed, ", "), clip(words[i].text), b.hint(words[i].text, allowed))
 			return "", false
 		}
 		return words[i].text, true
@@ -175,12 +173,16 @@ func (g graph) cycles() (out []cycle) {
 				state[e.to] = open
 				stack = append(stack, frame{e.to, 0})
 			case open:
+				if len(out) == maxMessages {
+					return out
+				}
+				from := len(stack) - 1
+				for stack[from].name != e.to {
+					from--
+				}
 				c := cycle{pos: e.pos}
-				for i := len(stack) - 1; i >= 0; i-- {
-					c.names = append([]string{stack[i].name}, c.names...)
-					if stack[i].name == e.to {
-						break
-					}
+				for _, f := range stack[from:] {
+					c.names = append(c.names, f.name)
 				}
 				c.names = append(c.names, e.to)
 				out = append(out, c)

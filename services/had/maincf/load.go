@@ -28,7 +28,8 @@ func Load(name string, open Open) (*Config, []Diagnostic, error) {
 	l.file(name, Pos{})
 	l.out.unread = len(l.errs) > 0
 	cfg := &Config{File: name}
-	b := &builder{raw: &l.out, cfg: cfg, report: l.report, warn: l.warn}
+	b := &builder{raw: &l.out, cfg: cfg, report: l.report, warn: l.warn,
+		full: func() bool { return len(l.errs) > maxMessages }}
 	b.build()
 	b.check()
 	l.sort(l.errs)

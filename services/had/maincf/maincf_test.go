@@ -38,7 +38,7 @@ func files(input string) map[string]string {
 //	bad:  loads; prints every mistake, as hacf -verify does.
 //	get:  loads; each line of the argument block asks for effective values.
 func TestGolden(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/golden", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "good":

@@ -22,16 +22,33 @@ type builder struct {
 	resources   map[string]*Resource
 	types       map[string]*Type
 	typeNames   []string
-	noTypes     bool // said once that no types are declared
+	owners      map[string]string  // the group that declares each resource
+	links       map[[2]string]bool // parent and child of each dependency
+	noTypes     bool               // said once that no types are declared
+	full        func() bool        // enough mistakes: spend no time on hints
 }
 
 func (b *builder) failf(p Pos, format string, args ...any) { b.report(p, fmt.Sprintf(format, args...)) }
+
+// hint is the end of a message that suggests the right spelling, or nothing.
+func (b *builder) hint(name string, candidates []string) string {
+	if b.full() {
+		return ""
+	}
+	return didYouMean(name, candidates)
+}
 
 func (b *builder) warnf(p Pos, format string, args ...any) { b.warn(p, fmt.Sprintf(format, args...)) }
 
 func (b *builder) build() {
 	b.systems, b.groups = map[string]*System{}, map[string]*Group{}
 	b.resources, b.types = map[string]*Resource{}, map[string]*Type{}
+	b.owners, b.links = map[string]string{}, map[[2]string]bool{}
+	for _, g := range b.raw.groups {
+		for _, r := range g.resources {
+			b.owners[r.name.text] = g.name.text
+		}
+	}
 	b.cfg.Includes = b.raw.includes
 	for _, t := range b.raw.types {
 		b.buildType(t)
@@ -180,7 +197,7 @@ func (b *builder) unknownType(o *rawObject) {
 		b.noTypes = true
 		b.failf(o.keyword.pos, `unknown type %s: no types are declared; is include "types.cf" missing?`, clip(o.keyword.text))
 	default:
-		hint := didYouMean(o.keyword.text, b.typeNames)
+		hint := b.hint(o.keyword.text, b.typeNames)
 		if hint == "" {
 			if n := nearest(o.keyword.text, []string{"cluster", "system", "group"}); n != "" {
 				hint = "; did you mean the keyword " + n + "?"
@@ -197,7 +214,7 @@ func (b *builder) attrs(what string, c class, raws []rawAttr) Attrs {
 	for _, ra := range raws {
 		bi, ok := t.find(ra.name)
 		if !ok {
-			b.failf(ra.pos, "unknown %s attribute %s%s", what, clip(ra.name), didYouMean(ra.name, t.settable()))
+			b.failf(ra.pos, "unknown %s attribute %s%s", what, clip(ra.name), b.hint(ra.name, t.settable()))
 			continue
 		}
 		if bi.engine {
@@ -232,7 +249,7 @@ func (b *builder) knownSystem(ra rawAttr) bool {
 		return true
 	}
 	b.failf(ra.systemPos, "%s @%s: no system of that name is declared%s", clip(ra.name), clip(ra.system),
-		didYouMean(ra.system, b.systemNames))
+		b.hint(ra.system, b.systemNames))
 	return false
 }
 
@@ -294,7 +311,7 @@ func (b *builder) resourceDecl(t *Type, ra rawAttr) (builtin, bool) {
 		}
 		return bi, !bi.engine
 	}
-	b.failf(ra.pos, "unknown attribute %s of type %s%s", clip(ra.name), t.Name, didYouMean(ra.name, resourceNames(t)))
+	b.failf(ra.pos, "unknown attribute %s of type %s%s", clip(ra.name), t.Name, b.hint(ra.name, resourceNames(t)))
 	return builtin{}, false
 }
 
@@ -330,7 +347,7 @@ func (b *builder) builtinValue(bi builtin, ra rawAttr) (Value, bool) {
 		pos = ra.value.pos
 	}
 	if v.Dim == DimScalar && len(bi.enum) > 0 && !contains(bi.enum, v.Text) {
-		b.failf(pos, "%s cannot be %s: it takes %s%s", ra.name, quote(clip(v.Text)), oneOf(bi.enum), didYouMean(v.Text, bi.enum))
+		b.failf(pos, "%s cannot be %s: it takes %s%s", ra.name, quote(clip(v.Text)), oneOf(bi.enum), b.hint(v.Text, bi.enum))
 		return v, false
 	}
 	if v.Dim == DimScalar && bi.bounded && (v.Int() < bi.min || v.Int() > bi.max) {

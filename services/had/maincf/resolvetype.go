@@ -13,7 +13,13 @@ func (b *builder) buildType(o *rawType) {
 	b.types[t.Name] = t
 	b.typeNames = append(b.typeNames, t.Name)
 	b.cfg.Types = append(b.cfg.Types, t)
+	seen := map[string]Pos{}
 	for _, rd := range o.decls {
+		if first, dup := seen[rd.name.text]; dup {
+			b.failf(rd.name.pos, "attribute %s of type %s is declared twice (first at %s)", clip(rd.name.text), clip(t.Name), first)
+			continue
+		}
+		seen[rd.name.text] = rd.name.pos
 		b.buildDecl(t, rd)
 	}
 	b.checkArgList(t)
@@ -22,10 +28,6 @@ func (b *builder) buildType(o *rawType) {
 func (b *builder) buildDecl(t *Type, rd rawDecl) {
 	d := AttrDecl{Name: rd.name.text, Kind: rd.kind, Dim: rd.dim, Static: rd.static, Temp: rd.temp, I18n: rd.i18n,
 		HasDefault: rd.value != nil, Pos: rd.name.pos}
-	if first, dup := t.Decl(d.Name); dup {
-		b.failf(d.Pos, "attribute %s of type %s is declared twice (first at %s)", clip(d.Name), clip(t.Name), first.Pos)
-		return
-	}
 	if _, clash := resourceTable.find(d.Name); clash {
 		b.failf(d.Pos, "%s is an attribute of every resource; type %s cannot declare it", d.Name, clip(t.Name))
 		return
@@ -87,7 +89,7 @@ func (b *builder) checkArgList(t *Type) {
 			continue
 		}
 		b.failf(d.Default.itemPos(i, d.Pos), "ArgList of type %s names %s, which is no attribute of the type%s",
-			t.Name, clip(name), didYouMean(name, resourceNames(t)))
+			t.Name, clip(name), b.hint(name, resourceNames(t)))
 	}
 }
 
