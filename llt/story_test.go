@@ -1,0 +1,104 @@
+package llt
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestStories plays the protocol stories of testdata. Commands:
+//
+//	start id=0 [again=1] [high=2] [low=0] [key=1] [cluster=7]   start a system
+//	run DURATION               let the world go on; prints what happened
+//	cut a=0 b=1 link=0         cut a link; heal joins it again
+//	heal a=0 b=1 link=0
+//	local-down id=0 link=0     the interface goes down; local-up
+//	local-up id=0 link=0
+//	send from=0 to=1 text=x    send a message
+//	crash id=1                 a system stops for ever
+//	pause id=1                 it stands still; thaw ends that
+//	thaw id=1
+//	farewell id=1              an orderly stop
+//	reset id=0 node=1          ends a connection
+//	peers id=0                 what lltstat -nvv shows
+//	counter id=0 name="..."    one counter
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		if strings.Contains(path, "/fuzz") || strings.Contains(path, "/rapid") {
+			return
+		}
+		w := newNetwork(t, 1)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			return w.story(t, d)
+		})
+	})
+}
+
+func (w *network) story(t *testing.T, d *datadriven.TestData) string {
+	arg := func(name string, def int) int {
+		d.MaybeScanArgs(t, name, &def)
+		return def
+	}
+	id, linkID := arg("id", 0), arg("link", 0)
+	switch d.Cmd {
+	case "start":
+		var key Key
+		if arg("key", 1) == 1 {
+			key = testKey
+		}
+		cfg := w.config(id, arg("again", 0), arg("high", 2), arg("low", 0), key)
+		cfg.Cluster = uint16(arg("cluster", 7))
+		w.start(cfg)
+		return ""
+	case "run":
+		d, err := time.ParseDuration(d.CmdArgs[0].Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.run(d)
+		return w.log()
+	case "cut", "heal":
+		w.setCut(arg("a", 0), arg("b", 1), linkID, d.Cmd == "cut")
+		return ""
+	case "local-down":
+		w.step(w.find(id), LinkDown{Link: LinkID(linkID)})
+	case "local-up":
+		w.step(w.find(id), LinkUp{Link: LinkID(linkID)})
+	case "send":
+		var text string
+		d.ScanArgs(t, "text", &text)
+		w.send(arg("from", 0), arg("to", 1), text)
+	case "crash":
+		w.find(id).dead = true
+	case "pause", "thaw":
+		w.find(id).paused = d.Cmd == "pause"
+	case "farewell":
+		w.step(w.find(id), Stop{})
+	case "reset":
+		w.step(w.find(id), Reset{Node: NodeID(arg("node", 1)), Reason: "story"})
+	case "peers":
+		return w.showPeers(w.find(id))
+	case "counter":
+		var name string
+		d.ScanArgs(t, "name", &name)
+		return fmt.Sprint(counter(w.find(id).core, strings.ReplaceAll(name, "_", " ")))
+	default:
+		t.Fatalf("unknown command %s", d.Cmd)
+	}
+	return w.log()
+}
+
+func (w *network) showPeers(n *node) string {
+	var b strings.Builder
+	for _, p := range n.core.Peers(w.now) {
+		fmt.Fprintf(&b, "%d %s stalled=%t jeopardy=%t", p.Node, p.State, p.Stalled, p.Jeopardy)
+		for i, l := range p.Links {
+			fmt.Fprintf(&b, " l%d=%s", i, l.State)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
