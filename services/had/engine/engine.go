@@ -3,5 +3,366 @@
 // to the same decisions without asking each other. It has no clock, no I/O
 // and no randomness; its time is the sum of Clock events (R21).
 //
-// The rules, with their numbers, are in docs/spec/engine.md.
+// The rules, with their numbers, are in docs/spec/engine.md; goldens under
+// testdata name the rule that they show.
 package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/maincf"
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// Engine is one replica. It is not safe for concurrent use: one goroutine of
+// the shell owns it.
+type Engine struct {
+	st  state
+	mod *model // nil before a configuration
+	out []Effect
+	// dirty are the groups that the event at hand may have moved.
+	dirty map[string]bool
+}
+
+// New returns an empty replica: no system, no configuration.
+func New() *Engine {
+	return &Engine{
+		st: state{
+			Logic:     LogicVersion,
+			Systems:   map[string]*system{},
+			Groups:    map[string]*group{},
+			Resources: map[string]map[string]*instance{},
+		},
+		dirty: map[string]bool{},
+	}
+}
+
+// Apply is the only way in. It is called once for each event, in the total
+// order; from is the system that sent it ("" for views). It never blocks,
+// keeps no reference to ev, and equal state and input give equal effects in
+// equal order. Effects name their system; a shell carries out its own only,
+// and none before its system is RUNNING (R22).
+func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect {
+	e.out = out
+	e.st.Pos = pos
+	switch ev := ev.(type) {
+	case ViewChanged:
+		e.view(ev)
+	case EvidenceStronger:
+		e.evidence(ev)
+	case SystemJoined:
+		e.joined(from, ev)
+	case ConfigLoaded:
+		e.configure(from, ev)
+	case StateChanged:
+		e.announced(from, ev)
+	case Reported:
+		e.reported(from, ev.Report)
+	case Command:
+		e.command(from, ev)
+	case Clock:
+		e.clock(from, ev)
+	}
+	e.settle()
+	e.wish()
+	out, e.out = e.out, nil
+	return out
+}
+
+// clock advances engine time by what the lowest system measured, capped at
+// two periods (R21).
+func (e *Engine) clock(from SystemID, ev Clock) {
+	if from != e.ClockSystem() || ev.Elapsed <= 0 {
+		return
+	}
+	e.st.Now += min(ev.Elapsed, 2*ClockPeriod)
+	if e.st.Wish > 0 && e.st.Now >= e.st.Wish {
+		e.touchAll()
+	}
+}
+
+// ClockSystem returns the system whose Clock events count: the one with the
+// lowest node id among the RUNNING (or LEAVING) members of port h, or among
+// all members if none is; "" without members.
+func (e *Engine) ClockSystem() SystemID {
+	best, bestRuns := "", false
+	for _, n := range e.systemNames() {
+		s := e.st.Systems[n]
+		if !s.InH {
+			continue
+		}
+		runs := s.State == SystemRunning || s.State == SystemLeaving
+		if best == "" || (runs && !bestRuns) || (runs == bestRuns && s.Node < e.st.Systems[best].Node) {
+			best, bestRuns = n, runs
+		}
+	}
+	return best
+}
+
+// Deadline is the engine time at which Clock events next change something.
+func (e *Engine) Deadline() (time.Duration, bool) { return e.st.Wish, e.st.Wish != 0 }
+
+// Time returns engine time.
+func (e *Engine) Time() time.Duration { return e.st.Now }
+
+// Position returns the position of the last event applied.
+func (e *Engine) Position() Pos { return e.st.Pos }
+
+// Config returns the running configuration, or nil before one is loaded. It
+// must not be changed.
+func (e *Engine) Config() *maincf.Config {
+	if e.mod == nil {
+		return nil
+	}
+	return e.mod.cfg
+}
+
+// ConfigFiles returns the main file's name and the text of all files.
+func (e *Engine) ConfigFiles() (string, []File) { return e.st.Main, slices.Clone(e.st.Files) }
+
+// Explanations returns the last decisions about a group ("" for all), oldest
+// first.
+func (e *Engine) Explanations(group string) []Explanation {
+	var out []Explanation
+	for _, x := range e.st.Why {
+		if group == "" || x.Group == group {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// Answer returns the answer to a request id that was applied before (R15).
+func (e *Engine) Answer(requestID string) (CommandResult, bool) {
+	for i := len(e.st.Requests) - 1; i >= 0; i-- {
+		if e.st.Requests[i].RequestID == requestID {
+			return e.st.Requests[i], true
+		}
+	}
+	return CommandResult{}, false
+}
+
+// Snapshot returns the whole state as canonical JSON, with the text of the
+// configuration, the table of request ids and what is outstanding (R15, R22).
+func (e *Engine) Snapshot() []byte {
+	data, err := json.Marshal(&e.st)
+	if err != nil {
+		// Plain structs of numbers, strings and booleans always encode.
+		panic("engine: snapshot: " + err.Error())
+	}
+	return data
+}
+
+// Restore rebuilds a replica from a Snapshot. Applying the events after its
+// position then gives the same effects as on the system that took it.
+func Restore(snapshot []byte) (*Engine, error) {
+	e := New()
+	d := json.NewDecoder(bytes.NewReader(snapshot))
+	d.DisallowUnknownFields()
+	var st state
+	if err := d.Decode(&st); err != nil {
+		return nil, fmt.Errorf("restore engine: %w; take a new snapshot", err)
+	}
+	if st.Logic != LogicVersion {
+		return nil, fmt.Errorf("restore engine: snapshot has logic version %d, this engine %d; run the same release on all systems", st.Logic, LogicVersion)
+	}
+	if st.Systems == nil || st.Groups == nil || st.Resources == nil {
+		return nil, fmt.Errorf("restore engine: snapshot is not whole; take a new one")
+	}
+	e.st = st
+	if len(st.Files) > 0 {
+		m, err := parse(st.Main, st.Files)
+		if err != nil {
+			return nil, fmt.Errorf("restore engine: configuration: %w", err)
+		}
+		e.mod = m
+	}
+	if err := e.consistent(); err != nil {
+		return nil, fmt.Errorf("restore engine: %w; take a new snapshot", err)
+	}
+	return e, nil
+}
+
+// consistent checks that the state has what the configuration names.
+func (e *Engine) consistent() error {
+	for _, n := range e.systemNames() {
+		if e.st.Systems[n] == nil {
+			return fmt.Errorf("system %s has no state", n)
+		}
+	}
+	if e.mod == nil {
+		return nil
+	}
+	for _, s := range e.mod.systems {
+		if e.st.Systems[s] == nil {
+			return fmt.Errorf("system %s is missing", s)
+		}
+	}
+	for _, g := range e.mod.groups {
+		if e.st.Groups[g.name] == nil {
+			return fmt.Errorf("group %s is missing", g.name)
+		}
+		for _, p := range g.list {
+			if e.st.Groups[g.name].On[p.System] == nil {
+				return fmt.Errorf("group %s on %s is missing", g.name, p.System)
+			}
+			for _, r := range g.resources {
+				if e.st.Resources[r.name][p.System] == nil {
+					return fmt.Errorf("resource %s on %s is missing", r.name, p.System)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Clone returns an independent copy, for --plan.
+func (e *Engine) Clone() (*Engine, error) { return Restore(e.Snapshot()) }
+
+// Hash is over the canonical state, for invariant I3.
+func (e *Engine) Hash() uint64 {
+	h := fnv.New64a()
+	h.Write(e.Snapshot())
+	return h.Sum64()
+}
+
+// Outstanding returns what a system was told and has not completed, in the
+// order in which it was told, so that a shell that was restored from a
+// snapshot can issue it again (R22).
+func (e *Engine) Outstanding(system SystemID) []Effect {
+	var cmds []resource.Command
+	for _, r := range e.resourceModels() {
+		i := e.st.Resources[r.name][system]
+		if i == nil {
+			continue
+		}
+		cmds = append(cmds, i.Unseen...)
+		if i.Pending.ID != 0 {
+			cmds = append(cmds, i.Pending)
+		}
+	}
+	sort.Slice(cmds, func(a, b int) bool { return cmds[a].ID < cmds[b].ID })
+	out := make([]Effect, 0, len(cmds)+1)
+	for _, c := range cmds {
+		out = append(out, ResourceCommand{Command: c, Group: e.mod.byRes[c.Resource].group})
+	}
+	if s := e.st.Systems[system]; s != nil {
+		switch s.State {
+		case SystemExiting:
+			out = append(out, StopSystem{System: system})
+		case SystemExitingForcibly:
+			out = append(out, StopSystem{System: system, Forced: true})
+		}
+	}
+	return out
+}
+
+// Protected says whether something of a failover group may be running or in
+// flight on a system, which is what R2 and R14 ask: an OnOff resource that is
+// not probed offline there.
+func (e *Engine) Protected(system SystemID) bool {
+	for _, r := range e.resourceModels() {
+		i := e.st.Resources[r.name][system]
+		if i == nil || !r.onOff() || !e.mod.byGroup[r.group].failover() {
+			continue
+		}
+		if r.enabled && (!i.Probed || i.up() || i.moving()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) resourceModels() []*resourceModel {
+	if e.mod == nil {
+		return nil
+	}
+	var out []*resourceModel
+	for _, g := range e.mod.groups {
+		out = append(out, g.resources...)
+	}
+	return out
+}
+
+func (e *Engine) systemNames() []string {
+	out := make([]string, 0, len(e.st.Systems))
+	for n := range e.st.Systems {
+		out = append(out, n)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func (e *Engine) emit(f Effect) { e.out = append(e.out, f) }
+
+func (e *Engine) log(severity string, id int, system, group, format string, args ...any) {
+	e.emit(LogLine{Severity: severity, ID: messageID(id), System: system, Group: group, Text: fmt.Sprintf(format, args...)})
+}
+
+func messageID(id int) string { return fmt.Sprintf("V-16-1-%d", id) }
+
+// explain records a decision.
+func (e *Engine) explain(x Explanation) {
+	x.Pos, x.Time = e.st.Pos, e.st.Now
+	e.st.Why = append(e.st.Why, x)
+	if extra := len(e.st.Why) - keptExplanations; extra > 0 {
+		e.st.Why = slices.Clone(e.st.Why[extra:])
+	}
+	e.emit(Explained{x})
+}
+
+func (e *Engine) touch(g string) { e.dirty[g] = true }
+
+func (e *Engine) touchAll() {
+	if e.mod == nil {
+		return
+	}
+	for _, g := range e.mod.groups {
+		e.touch(g.name)
+	}
+}
+
+// settle lets every group that the event touched go as far as it can, then
+// tells what changed. Each step sends a command, ends an operation or records
+// a decision, so it ends.
+func (e *Engine) settle() {
+	var touched []*groupModel
+	if e.mod != nil {
+		for _, g := range e.mod.groups {
+			if e.dirty[g.name] {
+				touched = append(touched, g)
+			}
+		}
+	}
+	for _, g := range touched {
+		for e.step(g) {
+		}
+	}
+	for _, g := range touched {
+		e.show(g)
+	}
+	clear(e.dirty)
+	e.leave()
+}
+
+// wish tells when a Clock is next of use, if that changed.
+func (e *Engine) wish() {
+	var next time.Duration
+	for _, r := range e.resourceModels() {
+		for _, p := range e.mod.byGroup[r.group].list {
+			if at := e.st.Resources[r.name][p.System].RetryAt; at > e.st.Now && (next == 0 || at < next) {
+				next = at
+			}
+		}
+	}
+	if next != e.st.Wish {
+		e.st.Wish = next
+		e.emit(DeadlineWish{At: next})
+	}
+}

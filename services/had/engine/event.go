@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/evenkeel/evenkeel/services/had/policy"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -27,19 +28,9 @@ type Pos struct {
 // goldens and people compare positions of one lineage only.
 func (p Pos) String() string { return fmt.Sprintf("(%d,%d)", p.View, p.Seq) }
 
-// Evidence says why a system that left port a is taken as gone (R1).
-type Evidence string
-
-// The kinds of evidence, in the words of gab's contract.
-const (
-	EvidenceNone       Evidence = ""
-	EvidenceClean      Evidence = "CLEAN"
-	EvidencePoweredOff Evidence = "POWERED_OFF"
-	EvidenceCut        Evidence = "CUT"
-	EvidenceExpired    Evidence = "EXPIRED"
-	EvidenceVouched    Evidence = "VOUCHED"
-	EvidenceAssumed    Evidence = "ASSUMED"
-)
+// Evidence says why a system that left port a is taken as gone (R1); the
+// words are gab's and package policy decides what each is worth.
+type Evidence = policy.Evidence
 
 // SystemState is the state of a system in VCS's words.
 type SystemState string

@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // SystemStatus is a system as the replica knows it.
 type SystemStatus struct {
@@ -91,4 +95,103 @@ type Status struct {
 	Systems   []SystemStatus
 	Groups    []GroupStatus
 	Resources []ResourceStatus
+}
+
+// Status returns the whole replica for readers. The result is a copy.
+func (e *Engine) Status() Status {
+	st := Status{Pos: e.st.Pos, Time: e.st.Now}
+	for _, n := range e.systemNames() {
+		st.Systems = append(st.Systems, e.SystemStatus(n))
+	}
+	if e.mod == nil {
+		return st
+	}
+	st.Cluster = e.mod.cluster
+	for _, g := range e.mod.groups {
+		st.Groups = append(st.Groups, e.groupStatus(g))
+		for _, r := range g.resources {
+			st.Resources = append(st.Resources, e.resourceStatus(g, r))
+		}
+	}
+	slices.SortFunc(st.Resources, func(a, b ResourceStatus) int { return strings.Compare(a.Name, b.Name) })
+	return st
+}
+
+// SystemStatus returns one system; State is UNKNOWN for a name that was never
+// heard of.
+func (e *Engine) SystemStatus(n SystemID) SystemStatus {
+	s := e.st.Systems[n]
+	if s == nil {
+		return SystemStatus{Name: n, Node: -1, State: SystemUnknown}
+	}
+	out := SystemStatus{
+		Name: n, Node: s.Node, State: s.State, TFrozen: s.TFrozen, InView: s.InH,
+		DaemonDown: s.InA && !s.InH && !s.Clean, Jeopardy: s.Jeopardy,
+		Incarnation: s.Incarnation, Since: s.Since, WaitingFor: e.waitsFor(n, s),
+	}
+	if e.mod != nil {
+		out.Frozen = e.mod.frozenSystem(n)
+	}
+	if s.Lost != nil {
+		out.Evidence = s.Lost.Evidence
+	}
+	return out
+}
+
+func (e *Engine) waitsFor(n SystemID, s *system) string {
+	switch s.State {
+	case SystemLeaving:
+		return "waits for " + strings.Join(e.heldBy(n), ", ") + " to go offline (hastop -local -force leaves it running)"
+	case SystemStaleAdminWait:
+		return "its configuration is missing, wrong or stale and nobody is RUNNING: repair it, then hasys -force " + n
+	case SystemAdminWait:
+		return "the running configuration was lost: hasys -force " + n + " builds from its disk"
+	}
+	if s.InA && !s.InH && !s.Clean {
+		return "had is not running there while the machine is up: hastart on " + n
+	}
+	return ""
+}
+
+// GroupStatus returns one group, or false for an unknown name.
+func (e *Engine) GroupStatus(name string) (GroupStatus, bool) {
+	if e.mod == nil || e.mod.byGroup[name] == nil {
+		return GroupStatus{}, false
+	}
+	return e.groupStatus(e.mod.byGroup[name]), true
+}
+
+func (e *Engine) groupStatus(g *groupModel) GroupStatus {
+	gr := e.st.Groups[g.name]
+	out := GroupStatus{
+		Name: g.name, Parallel: g.parallel, TFrozen: gr.TFrozen, Frozen: g.frozen,
+		IntentOnline: gr.Intent, Hindrances: e.hindrances(g),
+	}
+	for _, r := range g.resources {
+		out.Resources = append(out.Resources, r.name)
+	}
+	for _, p := range g.list {
+		why, _ := e.autoDisabled(g, p.System)
+		out.Systems = append(out.Systems, GroupOnSystemStatus{
+			System: p.System, State: e.groupText(g, p.System),
+			Probed: len(e.unprobed(g, p.System)) == 0, AutoDisabled: why != "", AutoDisabledWhy: why,
+			ActiveCount: e.activeCount(g, p.System), Stale: !e.st.Systems[p.System].InH,
+			Since: gr.On[p.System].Since,
+		})
+	}
+	return out
+}
+
+func (e *Engine) resourceStatus(g *groupModel, r *resourceModel) ResourceStatus {
+	out := ResourceStatus{Name: r.name, Group: g.name, Type: r.typ, Category: r.category, Critical: r.critical, Enabled: r.enabled}
+	for _, p := range g.list {
+		i := e.instance(r.name, p.System)
+		text, code := e.waiting(g, r, i, p.System)
+		out.Systems = append(out.Systems, ResourceOnSystemStatus{
+			System: p.System, State: e.stateText(r, i), IState: text, IStateCode: code,
+			Flags: flagText(i.Flags, " "), Probed: i.Probed, Confidence: i.Confidence, Reason: i.Reason,
+			Stale: !e.st.Systems[p.System].InH, Since: i.Since,
+		})
+	}
+	return out
 }

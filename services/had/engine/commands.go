@@ -1,0 +1,482 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/policy"
+)
+
+// command carries out an operation of a user, or refuses it; both are
+// recorded under its request id (R15).
+func (e *Engine) command(from SystemID, c Command) {
+	if c.RequestID != "" {
+		if old, known := e.Answer(c.RequestID); known {
+			old.Repeated, old.From = true, from
+			e.emit(old)
+			return
+		}
+	}
+	e.log("INFO", 50135, "", c.Group, "User %s fired command: %s from %s", orNobody(c.User), c.words(), from)
+	notices, no := e.carryOut(c)
+	res := CommandResult{RequestID: c.RequestID, From: from, Code: CodeOK, Notices: notices, Pos: e.st.Pos}
+	if no != nil {
+		res.Code, res.Nearest = no.code, no.nearest
+		res.Notices = append(res.Notices, Notice{Severity: no.severity, ID: messageID(no.id), Text: no.text})
+		e.explain(Explanation{Group: c.Group, Subject: c.words(), Decision: "refused: " + no.text})
+	}
+	if c.RequestID != "" {
+		e.st.Requests = append(e.st.Requests, res)
+		if extra := len(e.st.Requests) - keptRequests; extra > 0 {
+			e.st.Requests = slices.Clone(e.st.Requests[extra:])
+		}
+	}
+	e.emit(res)
+}
+
+func orNobody(user string) string {
+	if user == "" {
+		return "(unknown)"
+	}
+	return user
+}
+
+// words is the command as a user would have typed it, near enough.
+func (e Command) words() string { return strings.TrimPrefix(e.String(), "command ") }
+
+func notice(id int, format string, args ...any) []Notice {
+	return []Notice{{Severity: "NOTICE", ID: messageID(id), Text: fmt.Sprintf(format, args...)}}
+}
+
+func (e *Engine) carryOut(c Command) ([]Notice, *refusal) {
+	switch c.Kind {
+	case CommandSystemStop:
+		return nil, e.stopSystems(c)
+	case CommandSystemForce:
+		return nil, e.forceSystem(c)
+	}
+	if e.mod == nil {
+		no := refuse(11030, "VCS engine is not ready: no system has built a configuration yet; see hasys -state, then hasys -force SYSTEM if all wait for an administrator")
+		no.code = CodeUnavailable
+		return nil, no
+	}
+	switch c.Kind {
+	case CommandGroupOnline, CommandGroupOffline, CommandGroupSwitch, CommandGroupClear,
+		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandGroupAutoenable:
+		return e.groupCommand(c)
+	case CommandResourceOnline, CommandResourceOffline, CommandResourceProbe, CommandResourceClear:
+		return e.resourceCommand(c)
+	case CommandSystemFreeze, CommandSystemUnfreeze:
+		return nil, e.freezeSystem(c)
+	}
+	no := refuse(10000, "Unknown command %q", string(c.Kind))
+	no.code = CodeInvalidArgument
+	return nil, no
+}
+
+func (e *Engine) groupCommand(c Command) ([]Notice, *refusal) {
+	g := e.mod.byGroup[c.Group]
+	if g == nil {
+		return nil, e.unknown(12130, "Group", c.Group, groupNames(e.mod))
+	}
+	if no := e.checkSystem(g, c.System); no != nil {
+		return nil, no
+	}
+	e.touch(g.name)
+	switch c.Kind {
+	case CommandGroupOnline:
+		return e.onlineGroup(g, c)
+	case CommandGroupOffline:
+		return e.offlineGroup(g, c)
+	case CommandGroupSwitch:
+		return e.switchGroup(g, c)
+	case CommandGroupClear:
+		return nil, e.clearGroup(g, c)
+	case CommandGroupFreeze:
+		return nil, e.freezeGroup(g, c)
+	case CommandGroupUnfreeze:
+		return nil, e.unfreezeGroup(g, c)
+	case CommandGroupFlush:
+		return nil, e.flushGroup(g, c)
+	default:
+		return nil, e.autoenable(g, c)
+	}
+}
+
+// unknown refuses a name that does not exist and offers the nearest ones.
+func (e *Engine) unknown(id int, kind, name string, known []string) *refusal {
+	no := refuse(id, "%s %s does not exist", kind, name)
+	no.code, no.nearest = CodeNotFound, policy.Nearest(name, known)
+	if len(no.nearest) > 0 {
+		no.text += "; did you mean " + strings.Join(no.nearest, ", ") + "?"
+	}
+	return no
+}
+
+func groupNames(m *model) []string {
+	out := make([]string, 0, len(m.groups))
+	for _, g := range m.groups {
+		out = append(out, g.name)
+	}
+	return out
+}
+
+// checkSystem refuses a system that is unknown or not in the SystemList.
+func (e *Engine) checkSystem(g *groupModel, n SystemID) *refusal {
+	switch {
+	case n == "":
+		return nil
+	case !slices.Contains(e.mod.systems, n):
+		return e.unknown(10357, "System", n, e.mod.systems)
+	case !g.on(n):
+		return refuse(10135, "System %s is not in the SystemList of group %s, which is: %s", n, g.name, strings.Join(g.systems(), ", "))
+	}
+	return nil
+}
+
+func needSystem(c Command) *refusal {
+	if c.System != "" {
+		return nil
+	}
+	no := refuse(10000, "Which system? Name one with -sys")
+	no.code = CodeInvalidArgument
+	return no
+}
+
+func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
+	if !g.manualOps {
+		return nil, refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+	}
+	if c.Any {
+		return e.onlineAny(g, c)
+	}
+	if no := needSystem(c); no != nil {
+		return nil, no
+	}
+	on := e.st.Groups[g.name].On[c.System]
+	here := e.active(g, c.System) && on.Stopping == ""
+	if here && e.whole(g, c.System) {
+		return nil, refuse(40229, "Group %s is already online on %s", g.name, c.System)
+	}
+	if ok, no := e.mayStart(g, c.System, here); !ok {
+		return nil, no
+	}
+	e.manualStart(g, c.System, Explanation{Subject: c.words(), Decision: "brought online on " + c.System + ", as asked"})
+	return nil, nil
+}
+
+func (e *Engine) onlineAny(g *groupModel, c Command) ([]Notice, *refusal) {
+	at := e.activeAnywhere(g)
+	if g.failover() && len(at) > 0 {
+		return nil, refuse(50997, "Group %s is already online on %s", g.name, at[0])
+	}
+	if no := e.anyRefusal(g); no != nil {
+		return nil, no
+	}
+	target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
+	x := Explanation{Subject: c.words(), Candidates: verdictsOf(verdicts)}
+	if target == "" {
+		if len(at) > 0 {
+			return nil, refuse(50996, "Group %s is already online on %s", g.name, strings.Join(at, ","))
+		}
+		x.Group, x.Decision = g.name, "no system is able to take it"
+		e.explain(x)
+		return nil, refuse(40156, "Cannot online group %s, no target system found: %s", g.name, reasons(verdicts))
+	}
+	x.Decision = "brought online on " + target
+	e.manualStart(g, target, x)
+	return notice(50735, "Attempting to online group on system %s", target), nil
+}
+
+// anyRefusal refuses what no system could make possible.
+func (e *Engine) anyRefusal(g *groupModel) *refusal {
+	if e.frozenGroup(g) {
+		return refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
+	}
+	if !g.failover() {
+		return nil
+	}
+	for _, p := range g.list {
+		if why, out := e.autoDisabled(g, p.System); why != "" {
+			return refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)
+		}
+		if e.inTransit(g, p.System) {
+			return refuse(10165, "Group %s is in transition on system %s; wait, or hagrp -flush %s -sys %s", g.name, p.System, g.name, p.System)
+		}
+	}
+	return nil
+}
+
+func reasons(vs []policy.Verdict) string {
+	out := make([]string, 0, len(vs))
+	for _, v := range vs {
+		out = append(out, v.System+": "+v.Reason)
+	}
+	return strings.Join(out, "; ")
+}
+
+func (e *Engine) manualStart(g *groupModel, n SystemID, x Explanation) {
+	x.Group = g.name
+	e.explain(x)
+	e.log("NOTICE", 10166, "", g.name, "Initiating manual online of group %s on system %s", g.name, n)
+	e.st.Groups[g.name].On[n].Retries = 0
+	e.start(g, n)
+}
+
+func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
+	gr := e.st.Groups[g.name]
+	systems := []SystemID{c.System}
+	if c.Any {
+		systems = g.systems()
+	} else if no := needSystem(c); no != nil {
+		return nil, no
+	}
+	var active []SystemID
+	for _, n := range systems {
+		if r := e.gaveUp(g, n); r != "" {
+			return nil, refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, n, r, n)
+		}
+		if !e.active(g, n) && !gr.On[n].Starting {
+			continue
+		}
+		if e.frozen(g, n) {
+			return nil, refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, n)
+		}
+		if !e.usable(n) {
+			return nil, refuse(10200, "System %s is not available: it is %s; %s", n, e.st.Systems[n].State, wayOutDDNA(n))
+		}
+		active = append(active, n)
+	}
+	if g.failover() || len(active) == len(e.activeAnywhere(g)) {
+		gr.Intent, gr.UserOffline, gr.Due, gr.Move, gr.Stuck = false, true, nil, nil, ""
+	}
+	if len(active) == 0 {
+		return notice(10446, "Group %s is offline already", g.name), nil
+	}
+	for _, n := range active {
+		e.log("NOTICE", 10167, "", g.name, "Initiating manual offline of group %s on system %s", g.name, n)
+		e.stop(g, n, stopUser)
+	}
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + strings.Join(active, ", ") + ", as asked; it does not start by itself until somebody onlines it", WayOut: e.onlineHint(g)})
+	return nil, nil
+}
+
+func (e *Engine) switchGroup(g *groupModel, c Command) ([]Notice, *refusal) {
+	from, no := e.switchFrom(g, c)
+	if no != nil {
+		return nil, no
+	}
+	target, verdicts, no := e.switchTo(g, c, from)
+	if no != nil {
+		return nil, no
+	}
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + from + ", then brought online on " + target, Candidates: verdictsOf(verdicts)})
+	e.move(g, from, target, "switch of group "+g.name+" from "+from+" to "+target)
+	return nil, nil
+}
+
+func (e *Engine) move(g *groupModel, from, to SystemID, why string) {
+	gr := e.st.Groups[g.name]
+	e.log("NOTICE", 10208, "", g.name, "Initiating %s", why)
+	gr.Move, gr.Due, gr.Stuck = &move{From: from, To: to, Why: why}, nil, ""
+	e.stop(g, from, stopSwitch)
+}
+
+// switchFrom returns the system that a switch takes the group from.
+func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
+	at := e.activeAnywhere(g)
+	switch {
+	case !g.manualOps:
+		return "", refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+	case !g.failover():
+		return "", refuse(10191, "Group %s is a parallel group and cannot be switched", g.name)
+	case len(at) == 0:
+		return "", refuse(10191, "Group %s cannot be switched: it is not active anywhere; %s", g.name, e.onlineHint(g))
+	case at[0] == c.System:
+		return "", refuse(10192, "Group %s cannot be switched to system %s: it is active there", g.name, c.System)
+	case e.frozen(g, at[0]):
+		return "", refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, at[0])
+	case !e.usable(at[0]):
+		return "", refuse(10200, "System %s is not available: it is %s; %s", at[0], e.st.Systems[at[0]].State, wayOutDDNA(at[0]))
+	}
+	for _, p := range g.list {
+		if r := e.gaveUp(g, p.System); r != "" {
+			return "", refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, p.System, r, p.System)
+		}
+		if e.inTransit(g, p.System) {
+			return "", refuse(10165, "Group %s is in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, p.System, e.groupText(g, p.System), g.name, p.System)
+		}
+	}
+	return at[0], nil
+}
+
+// switchTo returns the system that a switch takes the group to.
+func (e *Engine) switchTo(g *groupModel, c Command, from SystemID) (SystemID, []policy.Verdict, *refusal) {
+	candidates := e.candidates(g, g.systems())
+	if c.System == "" || c.Any {
+		target, verdicts := policy.Target(g.failOverPolicy, candidates)
+		if target == "" {
+			return "", nil, refuse(51055, "Group %s cannot be switched, no target system found: %s", g.name, reasons(verdicts))
+		}
+		if no := e.clearPath(g, from, target); no != nil {
+			return "", nil, no
+		}
+		return target, verdicts, nil
+	}
+	ok, no := e.mayStartAfter(g, c.System, from)
+	if !ok {
+		return "", nil, no
+	}
+	return c.System, []policy.Verdict{{System: c.System, Chosen: true, Reason: "the system that was asked for"}}, nil
+}
+
+// mayStartAfter is mayStart as if the group were offline on from already.
+func (e *Engine) mayStartAfter(g *groupModel, n, from SystemID) (bool, *refusal) {
+	ok, no := e.mayStart(g, n, false)
+	if ok || no.id != 10165 {
+		return ok, no
+	}
+	if no := e.clearPath(g, from, n); no != nil {
+		return false, no
+	}
+	if e.active(g, n) || e.inTransit(g, n) || len(e.lacking(g, n)) > 0 {
+		return false, no
+	}
+	return true, nil
+}
+
+// clearPath refuses a move while a third system is in doubt.
+func (e *Engine) clearPath(g *groupModel, from, to SystemID) *refusal {
+	for _, p := range g.list {
+		if why, out := e.autoDisabled(g, p.System); why != "" {
+			return refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)
+		}
+		if p.System != from && p.System != to && e.active(g, p.System) {
+			return refuse(10165, "Group %s is active on system %s too; take it offline there first", g.name, p.System)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) clearGroup(g *groupModel, c Command) *refusal {
+	gr := e.st.Groups[g.name]
+	var cleared []string
+	for _, n := range g.systems() {
+		if c.System == "" || c.System == n {
+			for _, r := range e.clearFaults(g, n, func(*resourceModel) bool { return true }) {
+				cleared = append(cleared, r+"@"+n)
+			}
+		}
+	}
+	e.afterClear(g, cleared, c)
+	gr.Stuck = ""
+	return nil
+}
+
+// afterClear: who clears a fault takes the group in hand; what was owed
+// because of that fault is owed no more.
+func (e *Engine) afterClear(g *groupModel, cleared []string, c Command) {
+	gr := e.st.Groups[g.name]
+	if len(cleared) == 0 {
+		return
+	}
+	x := Explanation{Group: g.name, Subject: c.words(), Decision: "cleared: " + strings.Join(cleared, ", ")}
+	if gr.Due != nil && gr.Due.ByResource && !gr.Due.Persistent {
+		gr.Due = nil
+		x.Decision += "; the group stays offline until somebody onlines it"
+		x.WayOut = e.onlineHint(g)
+	}
+	e.explain(x)
+}
+
+func (e *Engine) freezeGroup(g *groupModel, c Command) *refusal {
+	gr := e.st.Groups[g.name]
+	switch {
+	case c.Persistent:
+		return refuse(10369, "Cluster not writable: a persistent freeze changes the configuration")
+	case gr.TFrozen:
+		return refuse(40208, "Group %s is frozen temporarily already", g.name)
+	case g.frozen:
+		return refuse(40209, "Group %s is frozen persistently already", g.name)
+	}
+	gr.TFrozen = true
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "frozen: nothing is started, stopped, cleaned or failed over; monitoring goes on", WayOut: "hagrp -unfreeze " + g.name})
+	return nil
+}
+
+func (e *Engine) unfreezeGroup(g *groupModel, c Command) *refusal {
+	gr := e.st.Groups[g.name]
+	switch {
+	case c.Persistent && !g.frozen:
+		return refuse(40202, "Group %s is not frozen persistently", g.name)
+	case c.Persistent:
+		return refuse(10369, "Cluster not writable: a persistent freeze is part of the configuration")
+	case !gr.TFrozen:
+		return refuse(40201, "Group %s is not frozen temporarily", g.name)
+	}
+	gr.TFrozen, gr.Stuck = false, ""
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "no longer frozen"})
+	return nil
+}
+
+// flushGroup stops waiting for what is under way on a system. Entry points
+// that run are not ended.
+func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
+	if no := needSystem(c); no != nil {
+		return no
+	}
+	gr := e.st.Groups[g.name]
+	on := gr.On[c.System]
+	if r := e.gaveUp(g, c.System); r != "" && !c.Force {
+		return refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, c.System, r, c.System)
+	}
+	var waiting []string
+	for _, r := range g.resources {
+		i := e.instance(r.name, c.System)
+		if !i.moving() {
+			continue
+		}
+		waiting = append(waiting, r.name)
+		i.Want, i.Halted, i.Alone, i.RetryAt, i.Flushed = wantNothing, false, false, 0, i.Pending.ID != 0
+		if c.Force {
+			i.Pending.ID, i.Flushed = 0, false
+			i.Pending.Kind = 0
+		}
+	}
+	on.Starting, on.Stopping = false, ""
+	gr.Move, gr.Due, gr.Stuck = nil, nil, ""
+	x := Explanation{Group: g.name, Subject: c.words(), Decision: "nothing was under way"}
+	if len(waiting) > 0 {
+		x.Decision = "no longer waiting for " + strings.Join(waiting, ", ") + "; what runs is not ended and may still change state"
+	}
+	e.explain(x)
+	return nil
+}
+
+// autoenable takes an operator's word that a group is not running on a system
+// whose had is away. Where fencing is on, the word for a system that is gone
+// is ha fencing vouch, which every group hears of (R1).
+func (e *Engine) autoenable(g *groupModel, c Command) *refusal {
+	if no := needSystem(c); no != nil {
+		return no
+	}
+	n := c.System
+	s := e.st.Systems[n]
+	why, out := e.autoDisabled(g, n)
+	switch {
+	case why == "":
+		return refuse(10449, "Group %s is not autodisabled on system %s", g.name, n)
+	case s.InA && !s.InH && e.active(g, n):
+		return refuse(10449, "Group %s was active on system %s, whose machine is up: starting it elsewhere would run it twice; %s", g.name, n, out)
+	case !s.InH && !s.InA && !e.st.Unfenced:
+		return refuse(10449, "Group %s may be active on system %s: %s; %s", g.name, n, why, out)
+	}
+	if !s.InH && !s.InA {
+		e.reset(g, n)
+	}
+	gr := e.st.Groups[g.name]
+	gr.On[n].AutoEnabled, gr.Stuck = true, ""
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "autoenabled on " + n + " on the word of " + orNobody(c.User) + " (was: " + why + ")"})
+	return nil
+}

@@ -1,0 +1,328 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+func (e *Engine) resourceCommand(c Command) ([]Notice, *refusal) {
+	r := e.mod.byRes[c.Resource]
+	if r == nil {
+		var known []string
+		for _, m := range e.resourceModels() {
+			known = append(known, m.name)
+		}
+		return nil, e.unknown(10260, "Resource", c.Resource, known)
+	}
+	g := e.mod.byGroup[r.group]
+	if no := e.checkSystem(g, c.System); no != nil {
+		return nil, no
+	}
+	if c.Kind != CommandResourceClear {
+		if no := needSystem(c); no != nil {
+			return nil, no
+		}
+	}
+	e.touch(g.name)
+	switch c.Kind {
+	case CommandResourceOnline:
+		return nil, e.onlineResource(g, r, c)
+	case CommandResourceOffline:
+		return nil, e.offlineResource(g, r, c)
+	case CommandResourceProbe:
+		return nil, e.probeResource(r, c)
+	default:
+		return nil, e.clearResource(g, r, c)
+	}
+}
+
+// onlineResource brings a resource, and first what it needs, online.
+func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *refusal {
+	n := c.System
+	need := append(g.graph.Descendants(r.name), r.name)
+	i := e.instance(r.name, n)
+	switch {
+	case r.persistent():
+		return refuse(10285, "Resource %s is persistent (Operations = None) and cannot be brought online", r.name)
+	case !g.manualOps:
+		return refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+	case i.up() && i.Pending.ID == 0 && i.Want != wantOffline:
+		return refuse(40229, "Resource %s is already online on %s", r.name, n)
+	}
+	if at := e.activeElsewhere(g, n); g.failover() && len(at) > 0 {
+		return refuse(10286, "Cannot online resource %s: its group %s is not offline on system %s", r.name, g.name, strings.Join(at, ", "))
+	}
+	if f := slices.DeleteFunc(e.faults(g, n), func(f string) bool { return !slices.Contains(need, f) }); len(f) > 0 {
+		no := refuse(10284, "Cannot online a faulted resource on system %s: %s; hares -clear it first", n, strings.Join(f, ", "))
+		no.severity = "NOTICE"
+		return no
+	}
+	for _, name := range need {
+		if !g.resource(name).enabled {
+			return refuse(10263, "Resource %s is disabled (Enabled = 0), so %s cannot be brought online", name, r.name)
+		}
+	}
+	if ok, no := e.mayStart(g, n, true); !ok && no.id != 10284 {
+		return no
+	}
+	for _, name := range need {
+		e.raise(g, name, n)
+	}
+	// A failing resource is a matter of the whole group from here on.
+	gr := e.st.Groups[g.name]
+	gr.On[n].Starting, gr.Intent, gr.UserOffline, gr.Due, gr.Stuck = true, true, false, nil, ""
+	for _, p := range g.list {
+		gr.On[p.System].Fresh = false
+	}
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "brought online on " + n + ", after what it needs: " + strings.Join(need, ", ")})
+	return nil
+}
+
+// offlineResource takes one resource offline.
+func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *refusal {
+	n := c.System
+	i := e.instance(r.name, n)
+	up := func(p string) bool { k := e.instance(p, n); return g.resource(p).onOff() && (k.up() || k.raising()) }
+	parents := g.graph.Holding(r.name, up)
+	switch {
+	case r.persistent():
+		return refuse(10285, "Resource %s is persistent (Operations = None) and cannot be taken offline", r.name)
+	case !r.onOff():
+		return refuse(10285, "Resource %s is OnOnly and cannot be taken offline", r.name)
+	case e.frozen(g, n):
+		return refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, n)
+	case !e.usable(n):
+		return refuse(10200, "System %s is not available: it is %s", n, e.st.Systems[n].State)
+	case len(parents) > 0 && !c.IgnoreParent && !c.ParentProp:
+		return refuse(10268, "Resource %s is needed by %s, which is online on system %s; take it offline first, or use -parentprop or -ignoreparent", r.name, strings.Join(parents, ", "), n)
+	case !i.up() && !i.raising():
+		return nil
+	}
+	drop := []string{r.name}
+	if c.ParentProp {
+		drop = append(g.graph.Ancestors(r.name), r.name)
+	}
+	e.drop(g, drop, n)
+	i.Alone = c.IgnoreParent
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + n + ": " + strings.Join(drop, ", ")})
+	return nil
+}
+
+func (e *Engine) probeResource(r *resourceModel, c Command) *refusal {
+	if !e.usable(c.System) {
+		return refuse(10200, "System %s is not available: it is %s", c.System, e.st.Systems[c.System].State)
+	}
+	e.order(resource.CommandProbe, r, c.System, 0)
+	return nil
+}
+
+func (e *Engine) clearResource(g *groupModel, r *resourceModel, c Command) *refusal {
+	var cleared []string
+	for _, n := range g.systems() {
+		if c.System != "" && c.System != n {
+			continue
+		}
+		if len(e.clearFaults(g, n, func(m *resourceModel) bool { return m == r })) > 0 {
+			cleared = append(cleared, r.name+"@"+n)
+		}
+	}
+	if len(cleared) == 0 {
+		text := "Resource not faulted or group in the process of failing over"
+		if r.persistent() {
+			text = "Resource " + r.name + " is persistent: its fault goes by itself when what it watches is well"
+		}
+		return refuse(10267, "%s", text)
+	}
+	e.st.Groups[g.name].Stuck = ""
+	e.afterClear(g, cleared, c)
+	return nil
+}
+
+func (e *Engine) freezeSystem(c Command) *refusal {
+	if !slices.Contains(e.mod.systems, c.System) {
+		return e.unknown(10357, "System", c.System, e.mod.systems)
+	}
+	n := c.System
+	s := e.st.Systems[n]
+	on := c.Kind == CommandSystemFreeze
+	switch {
+	case c.Persistent:
+		return refuse(10369, "Cluster not writable: a persistent freeze is part of the configuration")
+	case s.State == SystemRemoteBuild:
+		return refuse(50129, "Operation refused: system %s is in REMOTE_BUILD; wait until it is RUNNING", n)
+	case on && s.TFrozen:
+		return refuse(40207, "System %s is frozen temporarily already", n)
+	case on && e.mod.frozenSystem(n):
+		return refuse(40206, "System %s is frozen persistently already", n)
+	case !on && !s.TFrozen:
+		return refuse(40204, "System %s is not frozen temporarily", n)
+	}
+	if on && c.Evacuate {
+		e.evacuate(n, true)
+	}
+	s.TFrozen = on
+	e.explain(Explanation{Subject: c.words(), Decision: pick(on, "frozen: no group comes online there", "no longer frozen"), WayOut: pick(on, "hasys -unfreeze "+n, "")})
+	for _, g := range e.groupsOn(n) {
+		e.st.Groups[g.name].Stuck = ""
+	}
+	e.touchAll()
+	return nil
+}
+
+// evacuate switches the groups of a system to others, where one will have
+// them; freezing says that the system itself is no choice. It returns the
+// groups that had to stay.
+func (e *Engine) evacuate(n SystemID, freezing bool) []*groupModel {
+	var stay []*groupModel
+	for _, g := range e.groupsOn(n) {
+		if !e.active(g, n) {
+			continue
+		}
+		if !g.failover() || !g.evacuate || e.frozen(g, n) || e.inTransit(g, n) {
+			stay = append(stay, g)
+			continue
+		}
+		target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
+		if target == "" || e.clearPath(g, n, target) != nil {
+			e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "no system is able to take it", Candidates: verdictsOf(verdicts)})
+			stay = append(stay, g)
+			continue
+		}
+		e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "moved to " + target, Candidates: verdictsOf(verdicts)})
+		e.move(g, n, target, "evacuation of group "+g.name+" from "+n+" to "+target)
+	}
+	return stay
+}
+
+// stopSystems is hastop.
+func (e *Engine) stopSystems(c Command) *refusal {
+	targets, no := e.stopTargets(c)
+	if no != nil {
+		return no
+	}
+	for _, n := range targets {
+		if no := e.stopRefusal(n, c.Force); no != nil {
+			return no
+		}
+	}
+	if c.All {
+		for _, g := range e.allGroups() {
+			gr := e.st.Groups[g.name]
+			gr.Due, gr.Move, gr.Stuck = nil, nil, ""
+		}
+	}
+	for _, n := range targets {
+		if c.Force {
+			e.explain(Explanation{Subject: c.words(), Decision: "had stops on " + n + ", groups go on running there; they are autodisabled until had is back", WayOut: "hastart on " + n})
+			e.setState(n, SystemExitingForcibly)
+			e.emit(StopSystem{System: n, Forced: true})
+			continue
+		}
+		e.setState(n, SystemLeaving)
+		if c.Evacuate {
+			e.evacuate(n, false)
+		}
+		e.offlineAll(n)
+	}
+	return nil
+}
+
+func (e *Engine) allGroups() []*groupModel {
+	if e.mod == nil {
+		return nil
+	}
+	return e.mod.groups
+}
+
+func (e *Engine) stopTargets(c Command) ([]SystemID, *refusal) {
+	if !c.All {
+		targets := c.Systems
+		if len(targets) == 0 && c.System != "" {
+			targets = []SystemID{c.System}
+		}
+		if len(targets) == 0 {
+			return nil, needSystem(c)
+		}
+		for _, n := range targets {
+			if e.st.Systems[n] == nil {
+				return nil, e.unknown(10357, "System", n, e.systemNames())
+			}
+			if !e.st.Systems[n].InH {
+				return nil, refuse(10200, "System %s is not available: it is %s, had does not run there", n, e.st.Systems[n].State)
+			}
+		}
+		return targets, nil
+	}
+	var targets []SystemID
+	for _, n := range e.systemNames() {
+		if e.st.Systems[n].InH {
+			targets = append(targets, n)
+		}
+	}
+	return targets, nil
+}
+
+func (e *Engine) stopRefusal(n SystemID, force bool) *refusal {
+	s := e.st.Systems[n]
+	switch s.State {
+	case SystemLeaving:
+		if force {
+			return nil
+		}
+		return refuse(50129, "Operation refused: system %s is LEAVING already; it waits for: %s; hastop -local -force leaves it running", n, strings.Join(e.heldBy(n), ", "))
+	case SystemExiting, SystemExitingForcibly:
+		return refuse(50129, "Operation refused: system %s is %s already", n, s.State)
+	}
+	if force {
+		return nil
+	}
+	for _, g := range e.groupsOn(n) {
+		if r := e.gaveUp(g, n); r != "" {
+			return refuse(50129, "Operation refused: resource %s is in ADMIN_WAIT on system %s; put it right and hares -clear %s -sys %s, or use -force", r, n, r, n)
+		}
+		if e.active(g, n) && e.frozen(g, n) {
+			return refuse(50129, "Operation refused: group %s is frozen and active on system %s; unfreeze it, or use -force", g.name, n)
+		}
+	}
+	return nil
+}
+
+// offlineAll takes every group offline on a LEAVING system, without failover.
+func (e *Engine) offlineAll(n SystemID) {
+	for _, g := range e.groupsOn(n) {
+		gr := e.st.Groups[g.name]
+		on := gr.On[n]
+		if gr.Move != nil && gr.Move.From == n {
+			continue
+		}
+		if !e.active(g, n) && !e.inTransit(g, n) && on.Stopping == "" {
+			continue
+		}
+		if g.failover() {
+			gr.Intent, gr.Due, gr.Stuck = false, nil, ""
+		}
+		e.explain(Explanation{Group: g.name, Subject: "hastop of " + n, Decision: "taken offline, no failover", WayOut: e.onlineHint(g)})
+		e.stop(g, n, stopHastop)
+	}
+}
+
+// forceSystem is hasys -force: build from that system's disk.
+func (e *Engine) forceSystem(c Command) *refusal {
+	s := e.st.Systems[c.System]
+	if s == nil {
+		return e.unknown(10357, "System", c.System, e.systemNames())
+	}
+	switch {
+	case s.State != SystemStaleAdminWait && s.State != SystemAdminWait:
+		return refuse(50129, "Operation refused: system %s is %s; hasys -force is for STALE_ADMIN_WAIT and ADMIN_WAIT", c.System, s.State)
+	case e.anyRunning():
+		return refuse(50129, "Operation refused: another system is RUNNING; %s takes the configuration from it", c.System)
+	}
+	e.explain(Explanation{Subject: c.words(), Decision: fmt.Sprintf("%s builds from its own disk, by order of %s", c.System, orNobody(c.User))})
+	e.emit(BuildLocal{System: c.System})
+	return nil
+}

@@ -1,0 +1,386 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// afterFault follows a group that is offline because of a resource's fault:
+// tried again here (OnlineRetryLimit), or owed to another system.
+func (e *Engine) afterFault(g *groupModel, n SystemID) {
+	gr := e.st.Groups[g.name]
+	on := gr.On[n]
+	persistent := on.ByPersistent
+	if e.retryHere(g, n) {
+		return
+	}
+	gr.Due = &due{From: n, Why: "group faulted on " + n, ByResource: true, Persistent: persistent}
+	gr.Stuck = ""
+}
+
+func (e *Engine) retryHere(g *groupModel, n SystemID) bool {
+	on := e.st.Groups[g.name].On[n]
+	if g.retryInterval > 0 && on.Retries > 0 {
+		if e.st.Now-on.RetriedAt < g.retryInterval {
+			return false
+		}
+		on.Retries = 0
+	}
+	if on.ByPersistent || on.Retries >= g.retryLimit || e.st.Systems[n].State != SystemRunning {
+		return false
+	}
+	retries := on.Retries + 1
+	e.clearFaults(g, n, func(*resourceModel) bool { return true })
+	ok, no := e.mayStart(g, n, false)
+	if !ok {
+		e.explain(Explanation{Group: g.name, Subject: "restart on " + n, Decision: "not possible: " + no.text})
+		return false
+	}
+	on.Retries, on.RetriedAt = retries, e.st.Now
+	e.log("NOTICE", 10235, "", g.name, "Restart is set for group %s on system %s", g.name, n)
+	e.explain(Explanation{Group: g.name, Subject: "restart on " + n,
+		Decision: fmt.Sprintf("tried again on the same system: try %d of %d (OnlineRetryLimit)", retries, g.retryLimit)})
+	e.start(g, n)
+	return true
+}
+
+// afterSwitch brings a switched group online on its target.
+func (e *Engine) afterSwitch(g *groupModel, n SystemID) {
+	gr := e.st.Groups[g.name]
+	m := gr.Move
+	gr.Move = nil
+	if m == nil {
+		return
+	}
+	gr.Due = &due{From: n, Why: m.Why, Prefer: m.To}
+	gr.Stuck = ""
+}
+
+// progress starts what a group is owed, or starts by itself.
+func (e *Engine) progress(g *groupModel) bool {
+	gr := e.st.Groups[g.name]
+	if gr.Due != nil {
+		return e.pay(g)
+	}
+	return e.autostart(g)
+}
+
+// pay starts a group that lost its system, where and when that is allowed, or
+// says what it waits for.
+func (e *Engine) pay(g *groupModel) bool {
+	gr := e.st.Groups[g.name]
+	d := gr.Due
+	subject := "failover from " + d.From + " (" + d.Why + ")"
+	if d.Prefer != "" {
+		subject = d.Why
+	}
+	for _, n := range e.activeAnywhere(g) {
+		if e.st.Systems[n].InH {
+			if e.st.Groups[g.name].On[n].Stopping == "" {
+				gr.Due = nil
+				return true
+			}
+			return false
+		}
+	}
+	switch {
+	case g.autoFailOver == 0 && d.Prefer == "":
+		e.log("NOTICE", 10165, "", g.name, "Group %s is not failed over: AutoFailOver is 0", g.name)
+		e.explain(Explanation{Group: g.name, Subject: subject, Decision: "not failed over: AutoFailOver is 0", WayOut: e.onlineHint(g)})
+		gr.Due = nil
+		return true
+	case e.frozenGroup(g):
+		return e.stuck(g, Explanation{Subject: subject, Decision: "waits: the group is frozen", WayOut: "hagrp -unfreeze " + g.name})
+	}
+	for _, p := range g.list {
+		if why, out := e.autoDisabled(g, p.System); why != "" {
+			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + p.System + ": " + why,
+				Evidence: e.evidenceFor(p.System), WayOut: out})
+		}
+		if r := e.gaveUp(g, p.System); r != "" {
+			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + r + " is in ADMIN_WAIT on " + p.System,
+				WayOut: "put it right, then hares -clear " + r + " -sys " + p.System})
+		}
+		if e.inTransit(g, p.System) {
+			return false
+		}
+	}
+	return e.place(g, subject)
+}
+
+// place chooses a system for a group that is offline everywhere.
+func (e *Engine) place(g *groupModel, subject string) bool {
+	gr := e.st.Groups[g.name]
+	d := *gr.Due
+	candidates := e.candidates(g, g.systems())
+	if d.Prefer != "" && d.Prefer != d.From {
+		for i := range candidates {
+			if candidates[i].System == d.From && e.st.Systems[d.Prefer].State == SystemRunning {
+				candidates[i].Excluded = "the group is being moved away from it"
+			}
+		}
+	}
+	target, verdicts := policy.Target(g.failOverPolicy, candidates)
+	if d.Prefer != "" && target != "" && target != d.Prefer {
+		target, verdicts = prefer(d.Prefer, target, verdicts, candidates)
+	}
+	x := Explanation{Subject: subject, Candidates: verdictsOf(verdicts), Evidence: e.evidenceFor(d.From)}
+	if target == "" {
+		x.Decision, x.WayOut = "no system is able to take it", e.noTargetHint(g)
+		if gr.Stuck == "" {
+			e.log("WARNING", 10464, "", g.name, "Group %s faulted and cannot be failed over anywhere", g.name)
+		}
+		return e.stuck(g, x)
+	}
+	x.Group, x.Decision = g.name, "brought online on "+target
+	e.explain(x)
+	e.log("NOTICE", 10465, "", g.name, "Bringing group %s online on system %s: %s", g.name, target, subject)
+	e.start(g, target)
+	return true
+}
+
+// prefer puts the target of a switch first, if it will do.
+func prefer(want, target string, verdicts []policy.Verdict, candidates []policy.Candidate) (string, []policy.Verdict) {
+	ok := slices.ContainsFunc(candidates, func(c policy.Candidate) bool { return c.System == want && c.Refusal() == "" })
+	if !ok {
+		return target, verdicts
+	}
+	for i := range verdicts {
+		switch verdicts[i].System {
+		case want:
+			verdicts[i].Chosen, verdicts[i].Reason = true, "the system that was asked for"
+		case target:
+			verdicts[i].Chosen, verdicts[i].Reason = false, "not the system that was asked for"
+		}
+	}
+	return want, verdicts
+}
+
+// stuck explains, once, why something owed does not happen. It never counts
+// as progress.
+func (e *Engine) stuck(g *groupModel, x Explanation) bool {
+	gr := e.st.Groups[g.name]
+	x.Group = g.name
+	if key := x.String(); key != gr.Stuck {
+		gr.Stuck = key
+		e.explain(x)
+	}
+	return false
+}
+
+func (e *Engine) evidenceFor(n SystemID) Evidence {
+	if s := e.st.Systems[n]; s != nil && s.Lost != nil {
+		return s.Lost.Evidence
+	}
+	return ""
+}
+
+func (e *Engine) onlineHint(g *groupModel) string { return "hagrp -online " + g.name + " -any" }
+
+func (e *Engine) noTargetHint(g *groupModel) string {
+	for _, p := range g.list {
+		if e.st.Systems[p.System].State == SystemRunning && len(e.faults(g, p.System)) > 0 {
+			return "repair it, hagrp -clear " + g.name + " -sys " + p.System + ", then " + e.onlineHint(g)
+		}
+	}
+	return "hastart on a system of its SystemList"
+}
+
+func (g *groupModel) systems() []SystemID {
+	out := make([]SystemID, 0, len(g.list))
+	for _, p := range g.list {
+		out = append(out, p.System)
+	}
+	return out
+}
+
+// candidates gathers the facts about systems that a group might go to.
+func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidate {
+	out := make([]policy.Candidate, 0, len(systems))
+	for order, n := range systems {
+		s := e.st.Systems[n]
+		why, _ := e.autoDisabled(g, n)
+		c := policy.Candidate{
+			System: n, Order: order, State: string(s.State), Frozen: e.frozenSystem(n),
+			Disabled: g.disabled[n], AutoDisabled: why, Active: e.active(g, n),
+			Unprobed: e.unprobed(g, n), Faulted: e.faults(g, n), Lacking: e.lacking(g, n),
+		}
+		for _, p := range g.list {
+			if p.System == n {
+				c.Priority = p.Priority
+			}
+		}
+		if g.failOverPolicy != policy.Priority || g.autoStartPolicy == policy.Load {
+			c.OnlineGroups, c.Available = e.burden(n)
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// burden returns the failover groups active on a system and its capacity left.
+func (e *Engine) burden(n SystemID) (groups, available int) {
+	available = e.mod.capacity(n)
+	for _, g := range e.groupsOn(n) {
+		if e.active(g, n) {
+			available -= g.load
+			if g.failover() {
+				groups++
+			}
+		}
+	}
+	return groups, available
+}
+
+// lacking returns the prerequisites of a group that a system's limits, less
+// what active groups took, do not meet.
+func (e *Engine) lacking(g *groupModel, n SystemID) []string {
+	var out []string
+	for _, p := range g.prerequisites {
+		left := e.mod.limit(n, "Limits", p.Key)
+		for _, other := range e.groupsOn(n) {
+			if other != g && e.active(other, n) {
+				left -= other.needs(p.Key)
+			}
+		}
+		if left < g.needs(p.Key) {
+			out = append(out, p.Key)
+		}
+	}
+	return out
+}
+
+func verdictsOf(vs []policy.Verdict) []Verdict {
+	out := make([]Verdict, 0, len(vs))
+	for _, v := range vs {
+		out = append(out, Verdict(v))
+	}
+	return out
+}
+
+// autostart starts a group when had has come up and probed (engine.md 4.7).
+func (e *Engine) autostart(g *groupModel) bool {
+	gr := e.st.Groups[g.name]
+	if !g.autoStart || len(g.autoList) == 0 || gr.UserOffline || gr.Move != nil || e.frozenGroup(g) {
+		return false
+	}
+	if !g.failover() {
+		return e.autostartParallel(g)
+	}
+	fresh := false
+	for _, p := range g.list {
+		n := p.System
+		if why, _ := e.autoDisabled(g, n); why != "" || e.inTransit(g, n) || gr.On[n].Violation || e.gaveUp(g, n) != "" {
+			return false
+		}
+		fresh = fresh || gr.On[n].Fresh
+	}
+	if !fresh {
+		return false
+	}
+	if at := e.activeAnywhere(g); len(at) > 0 {
+		return e.found(g, at)
+	}
+	target, verdicts := policy.Target(g.autoStartPolicy, e.candidates(g, g.autoList))
+	x := Explanation{Subject: "autostart", Candidates: verdictsOf(verdicts)}
+	if target == "" {
+		x.Decision, x.WayOut = "no system of AutoStartList is able to take it", e.noTargetHint(g)
+		return e.stuck(g, x)
+	}
+	x.Group, x.Decision = g.name, "brought online on "+target+" (AutoStartPolicy "+g.autoStartPolicy+")"
+	e.explain(x)
+	e.log("NOTICE", 10442, "", g.name, "Initiating auto-start online of group %s on system %s", g.name, target)
+	e.start(g, target)
+	return true
+}
+
+// found handles a group that is running already when it would start by itself.
+func (e *Engine) found(g *groupModel, at []string) bool {
+	gr := e.st.Groups[g.name]
+	gr.Intent = true
+	for _, p := range g.list {
+		gr.On[p.System].Fresh = false
+	}
+	n := at[0]
+	if len(at) > 1 || e.whole(g, n) || !g.autoStartIfPartial || len(e.faults(g, n)) > 0 {
+		return true
+	}
+	if ok, _ := e.mayStart(g, n, true); ok {
+		e.explain(Explanation{Group: g.name, Subject: "autostart", Decision: "found PARTIAL on " + n + "; the rest is started (AutoStartIfPartial)"})
+		e.start(g, n)
+	}
+	return true
+}
+
+func (e *Engine) autostartParallel(g *groupModel) bool {
+	gr := e.st.Groups[g.name]
+	moved := false
+	for _, n := range g.autoList {
+		on := gr.On[n]
+		if on == nil || !on.Fresh || !e.usable(n) || len(e.unprobed(g, n)) > 0 {
+			continue
+		}
+		on.Fresh = false
+		moved = true
+		if e.whole(g, n) {
+			gr.Intent = true
+			continue
+		}
+		if ok, no := e.mayStart(g, n, true); !ok {
+			e.explain(Explanation{Group: g.name, Subject: "autostart on " + n, Decision: "not started: " + no.text})
+			continue
+		}
+		e.explain(Explanation{Group: g.name, Subject: "autostart on " + n, Decision: "brought online (parallel group)"})
+		e.start(g, n)
+	}
+	return moved
+}
+
+func (g *groupModel) needs(key string) int {
+	for _, p := range g.prerequisites {
+		if p.Key == key {
+			return number(p.Value)
+		}
+	}
+	return 0
+}
+
+// hindrances returns what stands in the way of a group that should be online,
+// each with the command that leads out.
+func (e *Engine) hindrances(g *groupModel) []string {
+	var out []string
+	add := func(text, wayOut string) { out = append(out, text+": "+wayOut) }
+	if e.frozenGroup(g) {
+		add("group is frozen", "hagrp -unfreeze "+g.name)
+	}
+	for _, p := range g.list {
+		n := p.System
+		if why, way := e.autoDisabled(g, n); why != "" {
+			add("autodisabled on "+n+" ("+why+")", way)
+		}
+		if f := e.faults(g, n); len(f) > 0 {
+			way := "hagrp -clear " + g.name + " -sys " + n
+			if m := g.resource(f[0]); m.persistent() {
+				way = e.clearHint(m, n)
+			}
+			add("faulted on "+n+" ("+strings.Join(f, ", ")+")", way)
+		}
+		for _, r := range g.resources {
+			i := e.instance(r.name, n)
+			switch {
+			case i.Flags&resource.FlagAdminWait != 0:
+				add(r.name+" is in ADMIN_WAIT on "+n, "put it right, then hares -clear "+r.name+" -sys "+n)
+			case i.Halted:
+				add(r.name+" cannot be taken offline on "+n, "end it by hand, then hares -probe "+r.name+" -sys "+n)
+			}
+		}
+		if e.frozenSystem(n) {
+			add("system "+n+" is frozen", "hasys -unfreeze "+n)
+		}
+	}
+	return out
+}

@@ -1,0 +1,487 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// active says whether a group is active on a system: an OnOff resource is
+// online or on its way up. OnOnly and persistent resources do not count.
+func (e *Engine) active(g *groupModel, n SystemID) bool { return e.activeCount(g, n) > 0 }
+
+func (e *Engine) activeCount(g *groupModel, n SystemID) int {
+	count := 0
+	for _, r := range g.resources {
+		if i := e.instance(r.name, n); r.onOff() && (i.up() || i.raising()) {
+			count++
+		}
+	}
+	return count
+}
+
+// activeElsewhere returns the other systems where the group is active, or may
+// be because nothing proves the contrary.
+func (e *Engine) activeElsewhere(g *groupModel, n SystemID) []string {
+	var out []string
+	for _, p := range g.list {
+		if p.System != n && e.active(g, p.System) {
+			out = append(out, p.System)
+		}
+	}
+	return out
+}
+
+func (e *Engine) activeAnywhere(g *groupModel) []string { return e.activeElsewhere(g, "") }
+
+// inTransit says whether anything of the group is on its way on a system.
+func (e *Engine) inTransit(g *groupModel, n SystemID) bool {
+	for _, r := range g.resources {
+		if i := e.instance(r.name, n); i.moving() {
+			return true
+		}
+	}
+	return false
+}
+
+// gaveUp returns the first resource in ADMIN_WAIT on a system, or "".
+func (e *Engine) gaveUp(g *groupModel, n SystemID) string {
+	for _, r := range g.resources {
+		if e.instance(r.name, n).Flags&resource.FlagAdminWait != 0 {
+			return r.name
+		}
+	}
+	return ""
+}
+
+func (e *Engine) frozenGroup(g *groupModel) bool { return g.frozen || e.st.Groups[g.name].TFrozen }
+
+// frozen says whether nothing may be started or stopped for the group there.
+func (e *Engine) frozen(g *groupModel, n SystemID) bool {
+	return e.frozenGroup(g) || e.frozenSystem(n)
+}
+
+// unprobed returns the enabled resources that are not probed on a system.
+func (e *Engine) unprobed(g *groupModel, n SystemID) []string {
+	var out []string
+	for _, r := range g.resources {
+		if r.enabled && !e.instance(r.name, n).Probed {
+			out = append(out, r.name)
+		}
+	}
+	return out
+}
+
+func (e *Engine) faults(g *groupModel, n SystemID) []string {
+	var out []string
+	for _, r := range g.resources {
+		if e.instance(r.name, n).State == resource.StateFaulted {
+			out = append(out, r.name)
+		}
+	}
+	return out
+}
+
+// autoDisabled says why the group is autodisabled on a system and what leads
+// out, or "" if it is not (engine.md 4.10, R1).
+func (e *Engine) autoDisabled(g *groupModel, n SystemID) (why, wayOut string) {
+	s, on := e.st.Systems[n], e.st.Groups[g.name].On[n]
+	enable := "hagrp -autoenable " + g.name + " -sys " + n
+	switch {
+	case on.AutoEnabled || !g.failover():
+		return "", ""
+	case s.InH:
+		if missing := e.unprobed(g, n); len(missing) > 0 {
+			return "not probed there yet: " + strings.Join(missing, ", "), e.probeHint(n, missing[0], enable)
+		}
+		return "", ""
+	case s.InA && !s.Clean:
+		if e.active(g, n) {
+			enable = wayOutDDNA(n)
+		}
+		return "had is not running there while the machine is up", enable
+	}
+	ok, reason := e.proven(g, n)
+	if ok || !e.mayRun(g, n) {
+		return "", ""
+	}
+	return reason, "ha fencing vouch " + n + " (when " + n + " is off for certain)"
+}
+
+func (e *Engine) probeHint(n, r, enable string) string {
+	switch e.st.Systems[n].State {
+	case SystemStaleAdminWait, SystemAdminWait:
+		return "hasys -force " + n
+	case SystemRunning, SystemLeaving:
+		return "hares -probe " + r + " -sys " + n + ", or " + enable
+	}
+	return "wait until had is RUNNING on " + n + ", or " + enable
+}
+
+// step lets a group go one step; false when there is nothing to do.
+func (e *Engine) step(g *groupModel) bool {
+	moved := false
+	for _, p := range g.list {
+		moved = e.probedNow(g, p.System) || moved
+		moved = e.monitorOnly(g, p.System) || moved
+		moved = e.advance(g, p.System) || moved
+		moved = e.finish(g, p.System) || moved
+	}
+	return e.progress(g) || moved
+}
+
+// probedNow notices that a group became fully probed on a system.
+func (e *Engine) probedNow(g *groupModel, n SystemID) bool {
+	on := e.st.Groups[g.name].On[n]
+	if on.Probed || !e.usable(n) || len(e.unprobed(g, n)) > 0 {
+		return false
+	}
+	on.Probed = true
+	e.log("NOTICE", 10438, "", g.name, "Group %s has been probed on system %s", g.name, n)
+	e.adopt(g, n)
+	return true
+}
+
+// adopt takes over what had found running after it was away: what is whole
+// stays, what is missing is started again where it was (R8).
+func (e *Engine) adopt(g *groupModel, n SystemID) {
+	gr := e.st.Groups[g.name]
+	on := gr.On[n]
+	was := on.WasActive
+	on.WasActive = false
+	if on.Violation && !e.active(g, n) {
+		on.Violation = false
+	}
+	if e.active(g, n) && !on.Violation {
+		gr.Intent = gr.Intent || on.Stopping == ""
+		if g.failover() {
+			gr.Due = nil
+		}
+	}
+	switch {
+	case !was || on.Stopping != "" || !gr.Intent || on.Violation || len(e.activeElsewhere(g, n)) > 0:
+		return
+	case e.whole(g, n):
+		e.explain(Explanation{Group: g.name, Subject: "had is back on " + n, Decision: "the group was found ONLINE and is adopted; nothing goes offline"})
+	case e.active(g, n):
+		e.explain(Explanation{Group: g.name, Subject: "had is back on " + n, Decision: "the group was found PARTIAL; the rest is started"})
+		if ok, _ := e.mayStart(g, n, true); ok {
+			e.start(g, n)
+		}
+	case gr.Due == nil:
+		gr.Due = &due{From: n, Why: "found offline on " + n + " when had came back"}
+	}
+}
+
+// monitorOnly tells schedulers when a freeze begins or ends.
+func (e *Engine) monitorOnly(g *groupModel, n SystemID) bool {
+	on := e.st.Groups[g.name].On[n]
+	if !e.usable(n) || on.MonitorOnly == e.frozen(g, n) {
+		return false
+	}
+	on.MonitorOnly = e.frozen(g, n)
+	for _, r := range g.resources {
+		e.order(resource.CommandMonitorOnly, r, n, pick(on.MonitorOnly, 1, 0))
+	}
+	return true
+}
+
+// start begins to bring a group online on a system: the resources with
+// AutoStart and what they need.
+func (e *Engine) start(g *groupModel, n SystemID) {
+	gr := e.st.Groups[g.name]
+	on := gr.On[n]
+	selected, blocked := g.graph.Selection(
+		func(r string) bool { m := g.resource(r); return m.autoUp && !m.persistent() },
+		func(r string) bool { return g.resource(r).enabled },
+	)
+	for _, r := range selected {
+		e.raise(g, r, n)
+	}
+	if len(blocked) > 0 {
+		e.explain(Explanation{Group: g.name, Subject: "online on " + n,
+			Decision: "left out, because they or what they need are disabled (Enabled = 0): " + strings.Join(blocked, ", "),
+			WayOut:   "set Enabled = 1 for what is disabled"})
+	}
+	on.Starting, on.Stopping, on.Fresh = true, "", false
+	gr.Intent, gr.UserOffline, gr.Stuck = true, false, ""
+	if g.failover() {
+		gr.Due, gr.Move = nil, nil
+		for _, p := range g.list {
+			gr.On[p.System].Fresh = false
+		}
+	}
+	e.touch(g.name)
+}
+
+func (e *Engine) raise(g *groupModel, r string, n SystemID) {
+	m, i := g.resource(r), e.instance(r, n)
+	if m.persistent() || i.State == resource.StateFaulted || (i.up() && i.Pending.ID == 0) {
+		if i.Want == wantOffline {
+			i.Want = wantNothing
+		}
+		return
+	}
+	i.Want, i.Halted, i.Alone, i.Flushed, i.RetryAt = wantOnline, false, false, false, 0
+}
+
+// stop begins to take a group offline on a system, for a reason that decides
+// what comes after. OnOnly and persistent resources are left alone.
+func (e *Engine) stop(g *groupModel, n SystemID, reason string) {
+	on := e.st.Groups[g.name].On[n]
+	for _, r := range g.resources {
+		i := e.instance(r.name, n)
+		switch {
+		case r.onOff() && (i.up() || i.raising()):
+			pending := i.Pending.Kind == resource.CommandOnline
+			if i.up() || pending {
+				i.Want, i.Halted, i.Alone, i.RetryAt = wantOffline, false, false, 0
+			} else {
+				i.Want, i.RetryAt = wantNothing, 0
+			}
+		case i.Want == wantOnline:
+			i.Want, i.RetryAt = wantNothing, 0
+		}
+	}
+	on.Starting, on.Stopping = false, reason
+	e.touch(g.name)
+}
+
+// finish ends the operations that have reached their end.
+func (e *Engine) finish(g *groupModel, n SystemID) bool {
+	on := e.st.Groups[g.name].On[n]
+	if on.Starting && !e.wants(g, n, wantOnline) {
+		on.Starting = false
+		return true
+	}
+	if on.Stopping == "" || e.active(g, n) || !e.usable(n) || e.inTransit(g, n) || e.gaveUp(g, n) != "" {
+		return false
+	}
+	if len(e.unprobed(g, n)) > 0 && on.Stopping != stopHastop {
+		return false
+	}
+	e.stopped(g, n)
+	return true
+}
+
+func (e *Engine) wants(g *groupModel, n SystemID, w want) bool {
+	for _, r := range g.resources {
+		i := e.instance(r.name, n)
+		if i.Want == w || (w == wantOnline && i.Pending.Kind == resource.CommandOnline) {
+			return true
+		}
+	}
+	return false
+}
+
+// stopped decides what follows when a group is offline on a system.
+func (e *Engine) stopped(g *groupModel, n SystemID) {
+	gr := e.st.Groups[g.name]
+	on := gr.On[n]
+	reason := on.Stopping
+	on.Stopping = ""
+	switch reason {
+	case stopFault:
+		e.afterFault(g, n)
+	case stopSwitch:
+		e.afterSwitch(g, n)
+	case stopViolation:
+		on.Violation = false
+	}
+}
+
+// whole says whether everything that the group starts by itself is online.
+func (e *Engine) whole(g *groupModel, n SystemID) bool {
+	any, auto := false, false
+	for _, r := range g.resources {
+		if r.persistent() || !r.enabled {
+			continue
+		}
+		up := e.instance(r.name, n).up()
+		if r.autoUp {
+			auto = true
+			if !up {
+				return false
+			}
+		}
+		any = any || up
+	}
+	if auto {
+		return true
+	}
+	return any
+}
+
+// base is the group's state on a system without operations and faults.
+func (e *Engine) base(g *groupModel, n SystemID) string {
+	running := false
+	for _, r := range g.resources {
+		running = running || (r.onOff() && e.instance(r.name, n).up())
+	}
+	onlyOnOnly := !slices.ContainsFunc(g.resources, func(r *resourceModel) bool { return r.onOff() })
+	switch {
+	case (running || onlyOnOnly) && e.whole(g, n):
+		return "ONLINE"
+	case running:
+		return "PARTIAL"
+	default:
+		return "OFFLINE"
+	}
+}
+
+// groupText is a group's state on a system as VCS prints it, without bars at
+// the ends.
+func (e *Engine) groupText(g *groupModel, n SystemID) string {
+	base := e.base(g, n)
+	var out []string
+	if base != "PARTIAL" {
+		out = append(out, base)
+	}
+	if e.wants(g, n, wantOnline) {
+		out = append(out, "STARTING")
+	}
+	on := e.st.Groups[g.name].On[n]
+	if e.wants(g, n, wantOffline) || (on.Stopping != "" && e.active(g, n)) {
+		out = append(out, "STOPPING")
+	}
+	if base == "PARTIAL" {
+		out = append(out, base)
+	}
+	if on.Faulted || e.criticalFault(g, n) {
+		out = append(out, "FAULTED")
+	}
+	return strings.Join(out, "|")
+}
+
+func (e *Engine) criticalFault(g *groupModel, n SystemID) bool {
+	for _, r := range g.resources {
+		if e.instance(r.name, n).State != resource.StateFaulted {
+			continue
+		}
+		needing := append(g.graph.Ancestors(r.name), r.name)
+		if slices.ContainsFunc(needing, func(a string) bool { return g.resource(a).critical }) {
+			return true
+		}
+	}
+	return false
+}
+
+// show tells watchers and the log what changed about a group.
+func (e *Engine) show(g *groupModel) {
+	for _, p := range g.list {
+		n := p.System
+		for _, r := range g.resources {
+			i := e.instance(r.name, n)
+			text := e.stateText(r, i)
+			if !i.Probed && i.Shown == "" {
+				continue
+			}
+			if text != i.Shown {
+				e.emit(EventNotice{Kind: "resource", System: n, Group: g.name, Resource: r.name, Old: orOffline(i.Shown), New: text})
+				i.Shown = text
+			}
+		}
+		on := e.st.Groups[g.name].On[n]
+		text := e.groupText(g, n)
+		old := orOffline(on.Shown)
+		if text == old {
+			continue
+		}
+		e.emit(EventNotice{Kind: "group", System: n, Group: g.name, Old: old, New: text})
+		on.Shown, on.Since = text, e.st.Now
+		switch was, is := word(old), e.base(g, n); {
+		case is == "ONLINE" && was != "ONLINE":
+			e.log("NOTICE", 10447, "", g.name, "Group %s is online on system %s", g.name, n)
+		case is == "OFFLINE" && was != "OFFLINE":
+			e.log("NOTICE", 10446, "", g.name, "Group %s is offline on system %s", g.name, n)
+		}
+	}
+}
+
+func orOffline(s string) string {
+	if s == "" {
+		return "OFFLINE"
+	}
+	return s
+}
+
+// word is the base word in a printed group state.
+func word(text string) string {
+	for _, w := range []string{"ONLINE", "OFFLINE", "PARTIAL"} {
+		if slices.Contains(strings.Split(text, "|"), w) {
+			return w
+		}
+	}
+	return "OFFLINE"
+}
+
+// refusal is why a command is not carried out.
+type refusal struct {
+	code     Code
+	severity string
+	id       int
+	text     string
+	nearest  []string
+}
+
+func refuse(id int, format string, args ...any) *refusal {
+	return &refusal{code: CodeFailedPrecondition, severity: "WARNING", id: id, text: fmt.Sprintf(format, args...)}
+}
+
+// mayStart says whether a group may be brought online on a system
+// (engine.md 4.1); here permits that it is active on this very system.
+func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal) {
+	s := e.st.Systems[n]
+	switch {
+	case !g.on(n):
+		return false, refuse(10135, "System %s is not in the SystemList of group %s", n, g.name)
+	case s.State != SystemRunning:
+		return false, refuse(10200, "System %s is not available: it is %s; hastart it, or choose another system", n, s.State)
+	case e.frozenGroup(g):
+		return false, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
+	case e.frozenSystem(n):
+		return false, refuse(40207, "System %s is frozen; hasys -unfreeze %s first", n, n)
+	case g.disabled[n]:
+		return false, refuse(10164, "Group %s is disabled on system %s; hagrp -enable %s -sys %s first", g.name, n, g.name, n)
+	}
+	if missing := e.unprobed(g, n); len(missing) > 0 {
+		return false, refuse(10162, "Group %s is not fully probed on system %s: %s; hares -probe it, or wait", g.name, n, strings.Join(missing, ", "))
+	}
+	if r := e.gaveUp(g, n); r != "" {
+		return false, refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, n, r, n)
+	}
+	if !here && (e.active(g, n) || e.inTransit(g, n)) {
+		return false, refuse(10165, "Group %s is active or in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, n, e.groupText(g, n), g.name, n)
+	}
+	if f := e.faults(g, n); len(f) > 0 {
+		r := refuse(10284, "Cannot online a faulted resource on system %s: %s; hagrp -clear %s -sys %s first", n, strings.Join(f, ", "), g.name, n)
+		r.severity = "NOTICE"
+		return false, r
+	}
+	if lacking := e.lacking(g, n); len(lacking) > 0 {
+		return false, refuse(10165, "Limits of system %s do not meet the Prerequisites of group %s: %s", n, g.name, strings.Join(lacking, ", "))
+	}
+	return e.freeElsewhere(g, n)
+}
+
+// freeElsewhere says whether a failover group is certainly not active on any
+// other system.
+func (e *Engine) freeElsewhere(g *groupModel, n SystemID) (bool, *refusal) {
+	if !g.failover() {
+		return true, nil
+	}
+	for _, p := range g.list {
+		if p.System == n {
+			continue
+		}
+		if why, out := e.autoDisabled(g, p.System); why != "" {
+			return false, refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)
+		}
+		if e.active(g, p.System) || e.inTransit(g, p.System) {
+			return false, refuse(10165, "Group %s is not offline on system %s: it is %s; wait, or hagrp -switch or -offline it", g.name, p.System, e.groupText(g, p.System))
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,209 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/maincf"
+	"github.com/evenkeel/evenkeel/services/had/policy"
+)
+
+// model is the configuration as the engine uses it. It is derived from the
+// text of the files alone and never changes while it is in use.
+type model struct {
+	cfg     *maincf.Config
+	cluster string
+	systems []string
+	groups  []*groupModel
+	byGroup map[string]*groupModel
+	byRes   map[string]*resourceModel
+}
+
+type groupModel struct {
+	name      string
+	list      []maincf.SystemPriority // by priority
+	autoList  []string
+	resources []*resourceModel
+	graph     *policy.Graph
+	disabled  map[string]bool
+
+	autoStart, autoStartIfPartial bool
+	frozen, manualOps, evacuate   bool
+	faultPropagation              bool
+	manageFaults                  bool
+	parallel                      int
+	autoFailOver, autoRestart     int
+	failOverPolicy                string
+	autoStartPolicy               string
+	retryLimit                    int
+	retryInterval                 time.Duration
+	acceptOverlap                 time.Duration
+	load                          int
+	prerequisites                 []maincf.Pair
+	requiresGroups                []string
+}
+
+type resourceModel struct {
+	name, typ, group          string
+	category                  string
+	critical, enabled, autoUp bool
+	faultPropagation          bool
+}
+
+// onOff says whether the resource counts for the group's active count.
+func (r *resourceModel) onOff() bool { return r.category == maincf.OperationsOnOff }
+
+// persistent says whether the resource is only monitored.
+func (r *resourceModel) persistent() bool { return r.category == maincf.OperationsNone }
+
+// failover says whether the group may be active on one system only.
+func (g *groupModel) failover() bool { return g.parallel != 1 }
+
+func (g *groupModel) on(s SystemID) bool {
+	return slices.ContainsFunc(g.list, func(p maincf.SystemPriority) bool { return p.System == s })
+}
+
+// parse reads the files of a configuration.
+func parse(main string, files []File) (*model, error) {
+	cfg, _, err := maincf.Load(main, func(name string) ([]byte, error) {
+		for _, f := range files {
+			if f.Name == name {
+				return []byte(f.Text), nil
+			}
+		}
+		return nil, fmt.Errorf("open %s: no such file in the configuration that was sent", name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newModel(cfg), nil
+}
+
+func newModel(cfg *maincf.Config) *model {
+	m := &model{cfg: cfg, byGroup: map[string]*groupModel{}, byRes: map[string]*resourceModel{}}
+	if cfg.Cluster != nil {
+		m.cluster = cfg.Cluster.Name
+	}
+	for _, s := range cfg.Systems {
+		m.systems = append(m.systems, s.Name)
+	}
+	sort.Strings(m.systems)
+	for _, g := range cfg.Groups {
+		gm := newGroupModel(cfg, g)
+		m.groups = append(m.groups, gm)
+		m.byGroup[gm.name] = gm
+		for _, r := range gm.resources {
+			m.byRes[r.name] = r
+		}
+	}
+	sort.Slice(m.groups, func(i, j int) bool { return m.groups[i].name < m.groups[j].name })
+	return m
+}
+
+func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
+	value := func(name string) maincf.Value { v, _ := cfg.GroupAttr(g, name, ""); return v }
+	seconds := func(name string) time.Duration { return time.Duration(value(name).Int()) * time.Second }
+	gm := &groupModel{
+		name:               g.Name,
+		list:               g.SystemList(),
+		autoList:           g.AutoStartList(),
+		disabled:           map[string]bool{},
+		autoStart:          value("AutoStart").Bool(),
+		autoStartIfPartial: value("AutoStartIfPartial").Bool(),
+		frozen:             value("Frozen").Bool(),
+		manualOps:          value("ManualOps").Bool(),
+		evacuate:           value("Evacuate").Bool(),
+		faultPropagation:   value("FaultPropagation").Bool(),
+		manageFaults:       value("ManageFaults").Text != "NONE",
+		parallel:           value("Parallel").Int(),
+		autoFailOver:       value("AutoFailOver").Int(),
+		autoRestart:        value("AutoRestart").Int(),
+		failOverPolicy:     value("FailOverPolicy").Text,
+		autoStartPolicy:    value("AutoStartPolicy").Text,
+		retryLimit:         value("OnlineRetryLimit").Int(),
+		retryInterval:      seconds("OnlineRetryInterval"),
+		acceptOverlap:      seconds("AcceptOverlap"),
+		load:               value("Load").Int(),
+		prerequisites:      value("Prerequisites").Pairs,
+	}
+	sort.SliceStable(gm.list, func(i, j int) bool { return gm.list[i].Priority < gm.list[j].Priority })
+	for _, s := range gm.list {
+		v, _ := cfg.GroupAttr(g, "Enabled", s.System)
+		gm.disabled[s.System] = !v.Bool()
+	}
+	for _, d := range g.Requires {
+		gm.requiresGroups = append(gm.requiresGroups, d.Child)
+	}
+	var order []string
+	for _, r := range g.Resources {
+		gm.resources = append(gm.resources, newResourceModel(cfg, g, r))
+		order = append(order, r.Name)
+	}
+	deps := make([]policy.Dependency, 0, len(g.Dependencies))
+	for _, d := range g.Dependencies {
+		deps = append(deps, policy.Dependency{Parent: d.Parent, Children: d.Children, AtLeast: d.AtLeast})
+	}
+	gm.graph = policy.NewGraph(order, deps)
+	return gm
+}
+
+func newResourceModel(cfg *maincf.Config, g *maincf.Group, r *maincf.Resource) *resourceModel {
+	value := func(name string) maincf.Value { v, _ := cfg.ResourceAttr(r, name, ""); return v }
+	propagate, ok := cfg.StaticAttr(r, "FaultPropagation", "")
+	return &resourceModel{
+		name: r.Name, typ: r.Type, group: g.Name,
+		category:         cfg.Operations(r.Type),
+		critical:         value("Critical").Bool(),
+		enabled:          value("Enabled").Bool(),
+		autoUp:           value("AutoStart").Bool(),
+		faultPropagation: !ok || propagate.Bool(),
+	}
+}
+
+// limit returns a number of an association attribute of a system.
+func (m *model) limit(s SystemID, attr, key string) int {
+	sys := m.cfg.System(s)
+	if sys == nil {
+		return 0
+	}
+	v, _ := m.cfg.SystemAttr(sys, attr)
+	text, ok := v.Lookup(key)
+	if !ok {
+		return 0
+	}
+	return maincf.StrValue(text).Int()
+}
+
+// capacity returns a system's Capacity.
+func (m *model) capacity(s SystemID) int {
+	sys := m.cfg.System(s)
+	if sys == nil {
+		return 0
+	}
+	v, _ := m.cfg.SystemAttr(sys, "Capacity")
+	return v.Int()
+}
+
+// frozenSystem says whether the configuration freezes a system for good.
+func (m *model) frozenSystem(s SystemID) bool {
+	sys := m.cfg.System(s)
+	if sys == nil {
+		return false
+	}
+	v, _ := m.cfg.SystemAttr(sys, "Frozen")
+	return v.Bool()
+}
+
+// resource returns the resource of that name, or nil.
+func (g *groupModel) resource(name string) *resourceModel {
+	for _, r := range g.resources {
+		if r.name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+func number(text string) int { return maincf.StrValue(text).Int() }

@@ -1,0 +1,52 @@
+package engine
+
+import (
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// planSteps bounds a plan; more than that is a loop, not a plan.
+const planSteps = 10000
+
+// Plan says what a command would do if every entry point succeeded: the same
+// engine runs on a copy and each order is answered as a healthy agent would.
+// The replica itself does not change. Effects come in the order of events,
+// with the answer to the command among the first.
+func (e *Engine) Plan(from SystemID, c Command) ([]Effect, error) {
+	copied, err := e.Clone()
+	if err != nil {
+		return nil, err
+	}
+	c.RequestID = ""
+	pos := e.st.Pos
+	pos.Seq++
+	out := copied.Apply(pos, from, c, nil)
+	for next := 0; next < len(out) && next < planSteps; next++ {
+		order, ok := out[next].(ResourceCommand)
+		if !ok {
+			continue
+		}
+		if rep, answered := copied.healthy(order.Command); answered {
+			pos.Seq++
+			out = copied.Apply(pos, order.Command.System, Reported{rep}, out)
+		}
+	}
+	return out, nil
+}
+
+// healthy is the report of an agent that does at once what it is told.
+func (e *Engine) healthy(c resource.Command) (resource.Report, bool) {
+	i := e.instance(c.Resource, c.System)
+	rep := resource.Report{
+		System: c.System, Resource: c.Resource, Incarnation: e.st.Systems[c.System].Incarnation,
+		Seen: e.st.LastID, Probed: true, State: i.State, Flags: i.Flags, Done: c.ID,
+	}
+	switch c.Kind {
+	case resource.CommandOnline:
+		rep.State, rep.Flags = resource.StateOnline, 0
+	case resource.CommandOffline:
+		rep.State, rep.Flags = resource.StateOffline, 0
+	default:
+		return rep, false
+	}
+	return rep, i.Pending.ID == c.ID
+}

@@ -1,0 +1,467 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// instance returns a resource on a system of its group's SystemList.
+func (e *Engine) instance(r string, n SystemID) *instance { return e.st.Resources[r][n] }
+
+// order sends a command to the scheduler of a system.
+func (e *Engine) order(kind resource.CommandKind, r *resourceModel, n SystemID, arg int) resource.Command {
+	e.st.LastID++
+	c := resource.Command{ID: e.st.LastID, Kind: kind, System: n, Resource: r.name, Arg: arg}
+	e.emit(ResourceCommand{Command: c, Group: r.group, Attempt: e.st.Groups[r.group].On[n].Retries})
+	i := e.instance(r.name, n)
+	switch kind {
+	case resource.CommandOnline, resource.CommandOffline:
+		i.Pending, i.Bound, i.Flushed, i.RetryAt = c, c.ID, false, 0
+	case resource.CommandClear:
+		i.Bound = c.ID
+		i.Unseen = append(i.Unseen, c)
+	default:
+		i.Unseen = append(slices.DeleteFunc(i.Unseen, func(u resource.Command) bool { return u.Kind == kind }), c)
+	}
+	return c
+}
+
+// advance sends, for one group on one system, every command whose time has
+// come: independent branches in parallel, no barrier. It says whether anything
+// moved.
+func (e *Engine) advance(g *groupModel, n SystemID) bool {
+	if !e.usable(n) {
+		return false
+	}
+	moved := false
+	for _, r := range g.resources {
+		i := e.instance(r.name, n)
+		if i.Pending.ID != 0 {
+			continue
+		}
+		switch i.Want {
+		case wantOnline:
+			moved = e.advanceOnline(g, r, i, n) || moved
+		case wantOffline:
+			moved = e.advanceOffline(g, r, i, n) || moved
+		}
+	}
+	return moved
+}
+
+func (e *Engine) advanceOnline(g *groupModel, r *resourceModel, i *instance, n SystemID) bool {
+	if i.up() || i.State == resource.StateFaulted || r.persistent() {
+		i.Want, i.RetryAt = wantNothing, 0
+		return true
+	}
+	if !i.Probed || i.RetryAt > e.st.Now || e.frozen(g, n) || len(e.missing(g, r, n)) > 0 {
+		return false
+	}
+	if g.failover() && r.onOff() && len(e.activeElsewhere(g, n)) > 0 {
+		// I1: whatever led here, two systems are never told at once.
+		i.Want = wantNothing
+		return true
+	}
+	e.log("NOTICE", 10301, "", g.name, "Initiating Online of Resource %s (Owner: Unspecified, Group: %s) on System %s", r.name, g.name, n)
+	e.order(resource.CommandOnline, r, n, 0)
+	return true
+}
+
+func (e *Engine) advanceOffline(g *groupModel, r *resourceModel, i *instance, n SystemID) bool {
+	if !i.up() || !r.onOff() {
+		i.Want, i.Alone, i.Halted = wantNothing, false, false
+		return true
+	}
+	if i.Halted || e.frozen(g, n) || (!i.Alone && len(e.holding(g, r, n)) > 0) {
+		return false
+	}
+	e.log("NOTICE", 10300, "", g.name, "Initiating Offline of Resource %s (Owner: Unspecified, Group: %s) on System %s", r.name, g.name, n)
+	e.order(resource.CommandOffline, r, n, 0)
+	return true
+}
+
+// missing returns the children that r waits for.
+func (e *Engine) missing(g *groupModel, r *resourceModel, n SystemID) []string {
+	return g.graph.Missing(r.name, func(c string) bool {
+		i := e.instance(c, n)
+		return i.up() && i.Want != wantOffline && i.Pending.Kind != resource.CommandOffline
+	})
+}
+
+// holding returns the OnOff parents that r's offline waits for.
+func (e *Engine) holding(g *groupModel, r *resourceModel, n SystemID) []string {
+	return g.graph.Holding(r.name, func(p string) bool {
+		i := e.instance(p, n)
+		return g.resource(p).onOff() && (i.up() || i.raising())
+	})
+}
+
+// reported applies a report of a system's scheduler.
+func (e *Engine) reported(from SystemID, rep resource.Report) {
+	s := e.st.Systems[rep.System]
+	if rep.System != from || s == nil || !s.InH || rep.Incarnation != s.Incarnation || e.mod == nil {
+		return
+	}
+	r := e.mod.byRes[rep.Resource]
+	if r == nil || e.instance(r.name, from) == nil {
+		return
+	}
+	i := e.instance(r.name, from)
+	if rep.Seen < i.Bound {
+		return // R6: made before the scheduler knew of the last transition.
+	}
+	i.Unseen = slices.DeleteFunc(i.Unseen, func(c resource.Command) bool { return c.ID <= rep.Seen || c.ID == rep.Done })
+	if !rep.Probed {
+		return
+	}
+	i.Flags, i.Reason, i.Since = rep.Flags, rep.Reason, e.st.Now
+	e.touch(r.group)
+	e.transit(e.mod.byGroup[r.group], r, i, rep)
+}
+
+// transit moves a resource to the state that a report names.
+func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resource.Report) {
+	n := rep.System
+	first := !i.Probed
+	was, to := i.State, rep.State
+	vague := rep.Flags&(resource.FlagUnknown|resource.FlagMonitorTimedOut) != 0
+	if vague {
+		to = was // A monitor that could not tell changes nothing.
+	}
+	if r.persistent() && to == resource.StateOffline && !vague {
+		to = resource.StateFaulted
+	}
+	if was == resource.StateFaulted && to == resource.StateOffline {
+		to = resource.StateFaulted // A fault stays until it is cleared or seen up.
+	}
+	done := e.complete(g, r, i, rep, to)
+	if vague && first {
+		return
+	}
+	i.Probed, i.State = true, to
+	i.Confidence = 0
+	if to == resource.StateOnline {
+		i.Confidence = rep.Confidence
+	}
+	e.tell(g, r, i, n, was, done, first)
+	switch {
+	case to == resource.StateFaulted && (was != to || first):
+		e.faulted(g, r, n, rep.Reason)
+	case to == resource.StateOnline && (was != to || first):
+		e.risen(g, r, i, n, was, done)
+	}
+}
+
+// complete ends the transition that a report completes and says whether the
+// report is an answer to a command.
+func (e *Engine) complete(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) bool {
+	p := i.Pending
+	if p.ID == 0 {
+		return false
+	}
+	reached := to == resource.StateFaulted ||
+		(p.Kind == resource.CommandOnline && to == resource.StateOnline) ||
+		(p.Kind == resource.CommandOffline && to == resource.StateOffline)
+	if rep.Done != p.ID && !reached {
+		return false
+	}
+	i.Pending, i.Flushed = resource.Command{}, false
+	switch p.Kind {
+	case resource.CommandOnline:
+		e.endOnline(g, r, i, rep, to)
+	case resource.CommandOffline:
+		e.endOffline(g, r, i, rep, to)
+	}
+	return true
+}
+
+func (e *Engine) endOnline(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) {
+	if to != resource.StateOffline || i.Want != wantOnline {
+		if i.Want == wantOnline {
+			i.Want = wantNothing
+		}
+		return
+	}
+	// The scheduler did not start it (no lease, not armed): no fault, ask again.
+	i.RetryAt = e.st.Now + onlineRetry
+	e.log("WARNING", 10318, rep.System, g.name, "Resource %s (Owner: Unspecified, Group: %s) is not started on System %s: %s; trying again", r.name, g.name, rep.System, orUnsaid(rep.Reason))
+}
+
+func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) {
+	if to != resource.StateOnline {
+		if i.Want == wantOffline {
+			i.Want = wantNothing
+		}
+		i.Alone, i.Halted = false, false
+		return
+	}
+	i.Halted = true
+	e.log("ERROR", 10302, rep.System, g.name, "Resource %s (Owner: Unspecified, Group: %s) could not be taken offline on System %s: %s", r.name, g.name, rep.System, orUnsaid(rep.Reason))
+	e.explain(Explanation{
+		Group: g.name, Subject: "offline of " + r.name + " on " + rep.System,
+		Decision: "stuck: the resource is still up, so the group starts nowhere else: " + orUnsaid(rep.Reason),
+		WayOut:   fmt.Sprintf("end it by hand on %s, then: hares -probe %s -sys %s", rep.System, r.name, rep.System),
+	})
+}
+
+func orUnsaid(reason string) string {
+	if reason == "" {
+		return "the agent gave no reason"
+	}
+	return reason
+}
+
+// tell writes the engine log's line about a change.
+func (e *Engine) tell(g *groupModel, r *resourceModel, i *instance, n SystemID, was resource.State, asked, first bool) {
+	to := i.State
+	if to == was && !first {
+		return
+	}
+	how := "(Not initiated by VCS)"
+	switch {
+	case first:
+		how = "(First probe)"
+	case asked:
+		how = "(VCS initiated)"
+	}
+	head := fmt.Sprintf("Resource %s (Owner: Unspecified, Group: %s)", r.name, g.name)
+	switch to {
+	case resource.StateOnline:
+		e.log("NOTICE", pick(first, 10297, pick(asked, 10298, 10299)), "", g.name, "%s is online on %s %s", head, n, how)
+	case resource.StateOffline:
+		e.log("NOTICE", pick(first, 10304, pick(asked, 10305, 10307)), "", g.name, "%s is offline on %s %s", head, n, how)
+	case resource.StateFaulted:
+		e.log("ERROR", 10303, "", g.name, "%s is FAULTED on sys %s: %s", head, n, orUnsaid(i.Reason))
+	}
+}
+
+func pick[T any](yes bool, a, b T) T {
+	if yes {
+		return a
+	}
+	return b
+}
+
+// risen handles a resource that is up, wanted or not.
+func (e *Engine) risen(g *groupModel, r *resourceModel, i *instance, n SystemID, was resource.State, asked bool) {
+	if was == resource.StateFaulted {
+		e.recovered(g, r, n)
+	}
+	if !r.onOff() || asked {
+		return
+	}
+	if g.failover() && e.violates(g, n) {
+		e.violation(g, r, n)
+	}
+}
+
+// violates says whether the group is active on another system that is in the
+// view, or may be on one that is not.
+func (e *Engine) violates(g *groupModel, n SystemID) bool {
+	on := e.st.Groups[g.name].On[n]
+	if on.Violation {
+		return true
+	}
+	return len(e.activeElsewhere(g, n)) > 0
+}
+
+// violation takes a group offline on the system that came second.
+func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
+	on := e.st.Groups[g.name].On[n]
+	others := strings.Join(e.activeElsewhere(g, n), ", ")
+	if !on.Violation {
+		e.log("ERROR", 10214, n, g.name, "Concurrency Violation: CurrentCount increased above 1 for failover group %s", g.name)
+		x := Explanation{Group: g.name, Subject: "concurrency violation by " + r.name + " on " + n,
+			Decision: "taken offline on " + n + ", which came second; it is active on " + others}
+		if e.st.Systems[n].Yielded {
+			x.Decision = "taken offline on " + n + ", which yielded after a split; it is active on " + others +
+				". What " + n + " wrote since the split may be lost or damaged: check the data of the group"
+		}
+		if e.frozen(g, n) {
+			x.Decision = "left alone on " + n + ": the group or the system is frozen; it is active on " + others + " too"
+			x.WayOut = "take it offline by hand on one of them, or: hagrp -unfreeze " + g.name
+		}
+		e.explain(x)
+	}
+	on.Violation = true
+	e.stop(g, n, stopViolation)
+}
+
+// faulted decides what the fault of a resource means for its group
+// (engine.md 4.4).
+func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, reason string) {
+	on := e.st.Groups[g.name].On[n]
+	affected := append([]string{r.name}, g.graph.Broken(r.name, func(c string) bool { return e.instance(c, n).up() })...)
+	critical := slices.ContainsFunc(affected, func(a string) bool { return g.resource(a).critical })
+	for _, a := range affected {
+		if i := e.instance(a, n); i.Want == wantOnline {
+			i.Want, i.RetryAt = wantNothing, 0
+		}
+	}
+	x := Explanation{Group: g.name, Subject: "fault of " + r.name + " on " + n}
+	live := e.active(g, n) || on.Starting
+	switch {
+	case e.frozen(g, n):
+		x.Decision = "only recorded: the group or the system is frozen"
+		x.WayOut = "hagrp -unfreeze " + g.name + " (or hasys -unfreeze " + n + "), then hagrp -clear " + g.name
+	case !g.faultPropagation || !r.faultPropagation:
+		x.Decision = "nothing else goes offline: FaultPropagation is 0"
+		x.WayOut = "hares -clear " + r.name + " -sys " + n
+	case !critical:
+		x.Decision = "not critical, and nothing critical needs it: what needs it goes offline, the rest stays"
+		x.WayOut = "hares -clear " + r.name + " -sys " + n
+		e.drop(g, affected, n)
+	case !live:
+		on.Faulted = true
+		x.Decision = n + " is no target for the group until the fault is gone"
+		x.WayOut = e.clearHint(r, n)
+	case on.Stopping == stopUser || on.Stopping == stopHastop || on.Stopping == stopViolation || on.Stopping == stopSwitch:
+		on.Faulted = true
+		x.Decision = "the group is being taken offline there anyway"
+	default:
+		on.Faulted, on.ByPersistent = true, r.persistent()
+		x.Decision = "critical: the group is faulted on " + n + " and goes offline there"
+		e.log("ERROR", 10205, "", g.name, "Group %s is faulted on system %s", g.name, n)
+		e.stop(g, n, stopFault)
+	}
+	e.explain(x)
+}
+
+func (e *Engine) clearHint(r *resourceModel, n SystemID) string {
+	if r.persistent() {
+		return "repair what " + r.name + " watches on " + n + "; the fault goes by itself"
+	}
+	return "hares -clear " + r.name + " -sys " + n
+}
+
+// drop takes the given resources offline, parents first.
+func (e *Engine) drop(g *groupModel, rs []string, n SystemID) {
+	for _, name := range rs {
+		i := e.instance(name, n)
+		if g.resource(name).onOff() && (i.up() || i.raising()) {
+			i.Want, i.Halted, i.RetryAt = wantOffline, false, 0
+		}
+	}
+}
+
+// recovered handles a fault that went away by itself.
+func (e *Engine) recovered(g *groupModel, r *resourceModel, n SystemID) {
+	e.refault(g, n)
+	if !r.persistent() {
+		return
+	}
+	gr := e.st.Groups[g.name]
+	if g.autoRestart == 2 {
+		e.clearFaults(g, n, func(*resourceModel) bool { return true })
+	}
+	if gr.Due != nil && gr.Due.Persistent {
+		if g.autoRestart == 0 {
+			e.explain(Explanation{Group: g.name, Subject: "recovery of " + r.name + " on " + n,
+				Decision: "not restarted: AutoRestart is 0", WayOut: "hagrp -online " + g.name + " -sys " + n})
+			gr.Due = nil
+			return
+		}
+		e.log("NOTICE", 10181, "", g.name, "Group %s AutoRestart set to %d", g.name, g.autoRestart)
+		gr.Stuck = ""
+	}
+}
+
+// refault recomputes whether a group counts as faulted on a system.
+func (e *Engine) refault(g *groupModel, n SystemID) {
+	on := e.st.Groups[g.name].On[n]
+	if !on.Faulted {
+		return
+	}
+	for _, r := range g.resources {
+		if e.instance(r.name, n).State == resource.StateFaulted {
+			return
+		}
+	}
+	on.Faulted, on.ByPersistent = false, false
+}
+
+// clearFaults clears the faults of non-persistent resources (and what an agent
+// gave up on) of a group on one system and returns their names.
+func (e *Engine) clearFaults(g *groupModel, n SystemID, which func(*resourceModel) bool) []string {
+	var cleared []string
+	for _, r := range g.resources {
+		i := e.instance(r.name, n)
+		gaveUp := i.Flags&resource.FlagAdminWait != 0
+		if r.persistent() || !which(r) || (i.State != resource.StateFaulted && !gaveUp) {
+			continue
+		}
+		if i.State == resource.StateFaulted {
+			i.State = resource.StateOffline
+		}
+		i.Flags &^= resource.FlagAdminWait
+		if e.usable(n) {
+			e.order(resource.CommandClear, r, n, 0)
+		}
+		cleared = append(cleared, r.name)
+	}
+	e.refault(g, n)
+	e.touch(g.name)
+	return cleared
+}
+
+// stateText is a resource's state as VCS prints it.
+func (e *Engine) stateText(r *resourceModel, i *instance) string {
+	s := i.State.String()
+	if i.Flags == 0 {
+		return s
+	}
+	return s + "|" + flagText(i.Flags, "|")
+}
+
+func flagText(f resource.Flags, sep string) string {
+	var out []string
+	for _, k := range []struct {
+		flag resource.Flags
+		text string
+	}{
+		{resource.FlagRestarting, "RESTARTING"},
+		{resource.FlagUnknown, "STATE UNKNOWN"},
+		{resource.FlagMonitorTimedOut, "MONITOR TIMEDOUT"},
+		{resource.FlagUnableToOffline, "UNABLE TO OFFLINE"},
+		{resource.FlagAdminWait, "ADMIN_WAIT"},
+	} {
+		if f&k.flag != 0 {
+			out = append(out, k.text)
+		}
+	}
+	return strings.Join(out, sep)
+}
+
+// waiting returns a resource's IState and hastatus's code for it.
+func (e *Engine) waiting(g *groupModel, r *resourceModel, i *instance, n SystemID) (string, string) {
+	below := slices.ContainsFunc(g.graph.Children(r.name), func(c string) bool {
+		return e.instance(c, n).Want == wantOffline
+	})
+	switch {
+	case i.Flushed:
+	case i.Pending.Kind == resource.CommandOnline && i.Want == wantOffline && below:
+		return "waiting to go online (reverse/propagate)", "W_ONLINE_REVERSE_PROPAGATE"
+	case i.Pending.Kind == resource.CommandOnline && i.Want == wantOffline:
+		return "waiting to go online (reverse)", "W_ONLINE_REVERSE"
+	case i.Pending.Kind == resource.CommandOnline:
+		return "waiting to go online", "W_ONLINE"
+	case i.Pending.Kind == resource.CommandOffline && i.Want == wantOnline:
+		return "waiting to go offline (reverse)", "W_OFFLINE_REVERSE"
+	case i.Pending.Kind == resource.CommandOffline && below:
+		return "waiting to go offline (propagate)", "W_OFFLINE_PROPAGATE"
+	case i.Pending.Kind == resource.CommandOffline:
+		return "waiting to go offline", "W_OFFLINE"
+	case i.Want == wantOnline && len(e.missing(g, r, n)) > 0:
+		return "waiting for children online", "W_ONLINE"
+	case i.Want == wantOnline:
+		return "waiting to go online", "W_ONLINE"
+	case i.Want == wantOffline && i.Halted:
+		return "waiting to go offline", "W_OFFLINE"
+	case i.Want == wantOffline:
+		return "waiting to go offline (path)", "W_OFFLINE_PATH"
+	}
+	return "not waiting", ""
+}

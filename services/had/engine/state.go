@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// LogicVersion is the version of the rules that this engine applies. It is
+// part of every event and of the snapshot, so that systems that would decide
+// differently never do so unnoticed (R22).
+const LogicVersion = 1
+
+// Bounds of what the state remembers.
+const (
+	keptExplanations = 1000
+	keptRequests     = 4096
+)
+
+// onlineRetry is how long the engine waits after a scheduler refused to start
+// a resource (no lease, fencing not armed) before it asks again.
+const onlineRetry = 2 * time.Second
+
+// state is everything that is replicated. Its JSON is canonical: structs in
+// order of declaration, maps sorted by encoding/json.
+type state struct {
+	Logic      int                             `json:"logic_version"`
+	Pos        Pos                             `json:"pos"`
+	Now        time.Duration                   `json:"now"`
+	Main       string                          `json:"main,omitempty"`
+	Files      []File                          `json:"files,omitempty"`
+	Generation uint64                          `json:"generation"`
+	Unfenced   bool                            `json:"unfenced,omitempty"`
+	LastID     resource.EffectID               `json:"last_id"`
+	Wish       time.Duration                   `json:"wish,omitempty"`
+	Systems    map[string]*system              `json:"systems"`
+	Groups     map[string]*group               `json:"groups"`
+	Resources  map[string]map[string]*instance `json:"resources"`
+	Requests   []CommandResult                 `json:"requests,omitempty"`
+	Why        []Explanation                   `json:"explanations,omitempty"`
+}
+
+// system is one system.
+type system struct {
+	Node        int           `json:"node"`
+	State       SystemState   `json:"state"`
+	Since       time.Duration `json:"since"`
+	Incarnation uint64        `json:"incarnation,omitempty"`
+	ConfigValid bool          `json:"config_valid,omitempty"`
+	// InH and InA: member of port h and of port a.
+	InH      bool `json:"in_h,omitempty"`
+	InA      bool `json:"in_a,omitempty"`
+	Jeopardy bool `json:"jeopardy,omitempty"`
+	// Clean: it left port h after everything there was offline.
+	Clean   bool `json:"clean,omitempty"`
+	TFrozen bool `json:"tfrozen,omitempty"`
+	Yielded bool `json:"yielded,omitempty"`
+	// Lost is set while it is gone from port a.
+	Lost *loss `json:"lost,omitempty"`
+}
+
+type loss struct {
+	Evidence  Evidence      `json:"evidence"`
+	Detail    string        `json:"detail,omitempty"`
+	Jeopardy  bool          `json:"jeopardy,omitempty"`
+	StopBound time.Duration `json:"stop_bound,omitempty"`
+}
+
+// group is what changes about a group.
+type group struct {
+	TFrozen bool `json:"tfrozen,omitempty"`
+	// Intent is VCS's IntentOnline.
+	Intent bool `json:"intent,omitempty"`
+	// UserOffline: a user took it offline, so that it does not start by itself.
+	UserOffline bool `json:"user_offline,omitempty"`
+	// Move is a switch under way; Due a start that is owed.
+	Move *move `json:"move,omitempty"`
+	Due  *due  `json:"due,omitempty"`
+	// Stuck is the last explanation of why something owed does not happen.
+	Stuck string              `json:"stuck,omitempty"`
+	On    map[string]*groupOn `json:"on"`
+}
+
+type move struct {
+	From SystemID `json:"from"`
+	To   SystemID `json:"to"`
+	Why  string   `json:"why"`
+}
+
+// due is a start that the cluster owes a group since it lost its system.
+type due struct {
+	From SystemID `json:"from"`
+	Why  string   `json:"why"`
+	// ByResource: a resource's fault, else a system's.
+	ByResource bool `json:"by_resource,omitempty"`
+	// Persistent: the resource was a persistent one (AutoRestart).
+	Persistent bool `json:"persistent,omitempty"`
+	// Prefer is the target of a switch that its system's end cut short.
+	Prefer SystemID `json:"prefer,omitempty"`
+}
+
+// The reasons why a group is being stopped on a system.
+const (
+	stopUser      = "user"
+	stopFault     = "fault"
+	stopSwitch    = "switch"
+	stopHastop    = "hastop"
+	stopViolation = "violation"
+)
+
+// groupOn is a group on one system.
+type groupOn struct {
+	// Fresh: had joined there since the group last had a home; autostart may
+	// count on it.
+	Fresh bool `json:"fresh,omitempty"`
+	// Probed: all enabled resources are probed there.
+	Probed bool `json:"probed,omitempty"`
+	// WasActive: it was active there when had went; adopt or restart.
+	WasActive bool `json:"was_active,omitempty"`
+	// Faulted: a critical resource, or one that carries one, faulted.
+	Faulted     bool `json:"faulted,omitempty"`
+	Violation   bool `json:"violation,omitempty"`
+	AutoEnabled bool `json:"autoenabled,omitempty"`
+	Starting    bool `json:"starting,omitempty"`
+	// Stopping is the reason while it is taken offline.
+	Stopping string `json:"stopping,omitempty"`
+	// ByPersistent: the fault that stops it is a persistent resource's.
+	ByPersistent bool          `json:"by_persistent,omitempty"`
+	Retries      int           `json:"retries,omitempty"`
+	RetriedAt    time.Duration `json:"retried_at,omitempty"`
+	MonitorOnly  bool          `json:"monitor_only,omitempty"`
+	// Shown is the state last told to watchers.
+	Shown string        `json:"shown,omitempty"`
+	Since time.Duration `json:"since"`
+}
+
+type want uint8
+
+const (
+	wantNothing want = iota
+	wantOnline
+	wantOffline
+)
+
+// instance is a resource on one system.
+type instance struct {
+	Probed     bool           `json:"probed,omitempty"`
+	State      resource.State `json:"state"`
+	Flags      resource.Flags `json:"flags,omitempty"`
+	Confidence int            `json:"confidence,omitempty"`
+	Reason     string         `json:"reason,omitempty"`
+	Since      time.Duration  `json:"since"`
+	Want       want           `json:"want,omitempty"`
+	// Pending is the online or offline that is under way (ID zero: none).
+	Pending resource.Command `json:"pending"`
+	// Bound is the id below which reports are out of date (R6).
+	Bound resource.EffectID `json:"bound,omitempty"`
+	// Unseen are other commands that no report has seen yet.
+	Unseen []resource.Command `json:"unseen,omitempty"`
+	// Halted: offline failed; wait for its report or for a user.
+	Halted bool `json:"halted,omitempty"`
+	// Flushed: the user gave up waiting for Pending.
+	Flushed bool `json:"flushed,omitempty"`
+	// Alone: offline without regard to parents.
+	Alone bool `json:"alone,omitempty"`
+	// RetryAt is the engine time of the next try after a refusal.
+	RetryAt time.Duration `json:"retry_at,omitempty"`
+	// Shown is the state last told to watchers.
+	Shown string `json:"shown,omitempty"`
+}
+
+func (i *instance) up() bool { return i.State == resource.StateOnline }
+
+func (i *instance) raising() bool {
+	return i.Want == wantOnline || i.Pending.Kind == resource.CommandOnline
+}
+
+func (i *instance) moving() bool { return i.Want != wantNothing || i.Pending.ID != 0 }
+
+// forget drops what was asked of a scheduler that is gone.
+func (i *instance) forget() {
+	i.Want, i.Pending, i.Bound, i.Unseen = wantNothing, resource.Command{}, 0, nil
+	i.Halted, i.Flushed, i.Alone, i.RetryAt = false, false, false, 0
+}

@@ -1,0 +1,411 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// record returns the state of a system, which it creates.
+func (e *Engine) record(name SystemID) *system {
+	s := e.st.Systems[name]
+	if s == nil {
+		s = &system{Node: -1, State: SystemUnknown}
+		e.st.Systems[name] = s
+	}
+	return s
+}
+
+// setState changes a system's state and tells it.
+func (e *Engine) setState(name SystemID, to SystemState) {
+	s := e.record(name)
+	if s.State == to {
+		return
+	}
+	severity := "NOTICE"
+	if to == SystemFaulted {
+		severity = "ERROR"
+	}
+	e.log(severity, 10322, "", "", "System %s (Node '%d') changed state from %s to %s", name, s.Node, s.State, to)
+	e.emit(EventNotice{Kind: "system", System: name, Old: string(s.State), New: string(to)})
+	s.State, s.Since = to, e.st.Now
+	e.touchAll()
+}
+
+// view applies a released view of port h.
+func (e *Engine) view(ev ViewChanged) {
+	e.st.Generation, e.st.Unfenced = ev.Generation, ev.FencingDisabled
+	e.log("INFO", 10077, "", "", "Received new cluster membership: %s", names(ev.Members))
+	inH, inA := memberSet(ev.Members), memberSet(ev.Systems)
+	for _, m := range append(slices.Clone(ev.Systems), ev.Members...) {
+		s := e.record(m.System)
+		s.Node = m.Node
+	}
+	for _, n := range e.systemNames() {
+		s := e.st.Systems[n]
+		m, here := inH[n]
+		_, alive := inA[n]
+		wasJeopardy := s.Jeopardy
+		s.Jeopardy = m.Jeopardy || inA[n].Jeopardy
+		if s.Jeopardy && !wasJeopardy {
+			e.log("WARNING", 10111, "", "", "System %s (Node '%d') is in Regular and Jeopardy Memberships", n, s.Node)
+		}
+		switch {
+		case here && !s.InH:
+			e.arrived(n)
+		case !here && s.InH:
+			e.departedH(n, alive || slices.Contains(ev.DaemonDown, n))
+		}
+		e.seeA(n, alive || here, wasJeopardy, ev.Departed)
+	}
+	e.touchAll()
+}
+
+func memberSet(ms []Member) map[string]Member {
+	set := make(map[string]Member, len(ms))
+	for _, m := range ms {
+		set[m.System] = m
+	}
+	return set
+}
+
+// arrived: a system's had entered port h.
+func (e *Engine) arrived(n SystemID) {
+	s := e.st.Systems[n]
+	s.InH, s.InA, s.Clean, s.Lost = true, true, false, nil
+	e.setState(n, SystemIniting)
+	for _, g := range e.groupsOn(n) {
+		e.rejoin(g, n)
+	}
+}
+
+// departedH: a system's had left port h.
+func (e *Engine) departedH(n SystemID, alive bool) {
+	s := e.st.Systems[n]
+	was := s.State
+	s.InH = false
+	switch was {
+	case SystemExiting, SystemExited:
+		s.Clean = true
+		e.setState(n, SystemExited)
+	case SystemExitingForcibly:
+		e.setState(n, SystemExited)
+	default:
+		e.setState(n, SystemFaulted)
+	}
+	for _, g := range e.groupsOn(n) {
+		e.st.Groups[g.name].On[n].Fresh = false
+		e.st.Groups[g.name].On[n].AutoEnabled = false
+	}
+	if alive && !s.Clean {
+		e.daemonDown(n)
+	}
+}
+
+// daemonDown autodisables the groups of a system that lives without had.
+func (e *Engine) daemonDown(n SystemID) {
+	s := e.st.Systems[n]
+	e.log("ERROR", 10113, "", "", "System %s (Node '%d') is in DDNA Membership", n, s.Node)
+	for _, g := range e.groupsOn(n) {
+		if !g.failover() {
+			continue
+		}
+		e.log("WARNING", 10449, "", g.name, "Group %s autodisabled on node %s until it is probed", g.name, n)
+		if e.active(g, n) {
+			e.explain(Explanation{
+				Group: g.name, Subject: "had is gone from " + n,
+				Decision: "no failover: the machine lives, so the group may be running there; it stays autodisabled",
+				WayOut:   wayOutDDNA(n),
+			})
+		}
+	}
+}
+
+func wayOutDDNA(n SystemID) string {
+	return "hastart on " + n + ", or power it off (then: ha fencing vouch " + n + ")"
+}
+
+// seeA applies what the view says about port a.
+func (e *Engine) seeA(n SystemID, alive, wasJeopardy bool, departed []Departed) {
+	s := e.st.Systems[n]
+	if alive {
+		s.InA = true
+		return
+	}
+	wasIn := s.InA
+	s.InA = false
+	for _, d := range departed {
+		if d.System == n {
+			s.Lost = &loss{Evidence: d.Evidence, Detail: d.Detail, Jeopardy: d.Jeopardy || wasJeopardy, StopBound: d.StopBound}
+			e.lost(n)
+			return
+		}
+	}
+	if wasIn {
+		s.Lost = &loss{Jeopardy: wasJeopardy}
+		e.lost(n)
+	}
+}
+
+// evidence applies stronger evidence for a system that is gone (R10).
+func (e *Engine) evidence(ev EvidenceStronger) {
+	s := e.st.Systems[ev.System]
+	if s == nil || s.Lost == nil {
+		return
+	}
+	s.Lost.Evidence, s.Lost.Detail = ev.Evidence, ev.Detail
+	if ev.StopBound > 0 {
+		s.Lost.StopBound = ev.StopBound
+	}
+	e.lost(ev.System)
+	e.touchAll()
+}
+
+// lost decides, for each group of a system that is gone, whether what is
+// known proves that the group is down there (R1).
+func (e *Engine) lost(n SystemID) {
+	s := e.st.Systems[n]
+	for _, g := range e.groupsOn(n) {
+		on := e.st.Groups[g.name].On[n]
+		gr := e.st.Groups[g.name]
+		owed := e.mayRun(g, n)
+		if owed && gr.Due == nil && g.failover() && on.Stopping != stopHastop && (gr.Intent || on.Starting) {
+			gr.Due = &due{From: n, Why: "system " + n + " is " + string(s.State)}
+			gr.Stuck = ""
+		}
+		if gr.Move != nil && (gr.Move.From == n || gr.Move.To == n) {
+			if gr.Due != nil && gr.Move.From == n {
+				gr.Due.Prefer = gr.Move.To
+			}
+			if gr.Move.From == n {
+				gr.Move = nil
+			}
+		}
+		if ok, _ := e.proven(g, n); ok {
+			e.reset(g, n)
+		} else if owed {
+			e.log("WARNING", 10449, "", g.name, "Group %s autodisabled on node %s until it is proven down", g.name, n)
+		}
+	}
+}
+
+// proven says whether it is proven that the group cannot run on a system that
+// is out of the view, and why or why not.
+func (e *Engine) proven(g *groupModel, n SystemID) (bool, string) {
+	s := e.st.Systems[n]
+	switch {
+	case s == nil || (s.State == SystemUnknown && !s.InA && s.Lost == nil):
+		return true, n + " was never there"
+	case s.InH:
+		return false, n + " is in the view"
+	case s.Clean:
+		return true, n + " left with nothing online"
+	case s.InA:
+		return false, "had is not running on " + n + " while the machine is up"
+	case s.Lost == nil:
+		return true, n + " was never there"
+	}
+	return policy.Suffices(policy.Loss{
+		System: n, Evidence: s.Lost.Evidence, FencingDisabled: e.st.Unfenced,
+		Jeopardy: s.Lost.Jeopardy, StopBound: s.Lost.StopBound,
+	}, g.acceptOverlap)
+}
+
+// mayRun says whether a group may be running on a system: it was active there
+// when last heard of, or nobody had looked.
+func (e *Engine) mayRun(g *groupModel, n SystemID) bool {
+	for _, r := range g.resources {
+		i := e.st.Resources[r.name][n]
+		if r.onOff() && r.enabled && (i.up() || i.moving() || (!i.Probed && e.st.Systems[n].Incarnation != 0)) {
+			return true
+		}
+	}
+	return false
+}
+
+// reset forgets a group on a system that is proven down.
+func (e *Engine) reset(g *groupModel, n SystemID) {
+	on := e.st.Groups[g.name].On[n]
+	for _, r := range g.resources {
+		i := e.st.Resources[r.name][n]
+		i.forget()
+		i.Probed, i.State, i.Flags, i.Confidence, i.Since = false, resource.StateOffline, 0, 0, e.st.Now
+		i.Reason = ""
+	}
+	shown, since := on.Shown, on.Since
+	*on = groupOn{Shown: shown, Since: since}
+}
+
+// joined applies the JOIN of a had: what an earlier one was told is void and
+// everything is probed again (R8, R22).
+func (e *Engine) joined(from SystemID, ev SystemJoined) {
+	if ev.System != from {
+		return
+	}
+	s := e.record(ev.System)
+	again := s.Incarnation == ev.Incarnation
+	s.Node, s.Incarnation, s.ConfigValid, s.Yielded = ev.Node, ev.Incarnation, ev.ConfigValid, ev.Yielded
+	if again {
+		return
+	}
+	s.Clean, s.Lost = false, nil
+	for _, g := range e.groupsOn(ev.System) {
+		e.rejoin(g, ev.System)
+	}
+	e.touchAll()
+}
+
+func (e *Engine) rejoin(g *groupModel, n SystemID) {
+	on := e.st.Groups[g.name].On[n]
+	was := e.active(g, n) || on.Starting || on.WasActive
+	stopping := on.Stopping
+	for _, r := range g.resources {
+		i := e.st.Resources[r.name][n]
+		i.forget()
+		i.Probed, i.Flags = false, 0
+	}
+	*on = groupOn{
+		Fresh: true, WasActive: was, Faulted: on.Faulted, Violation: on.Violation,
+		Shown: on.Shown, Since: on.Since,
+	}
+	if stopping != "" && stopping != stopHastop {
+		// What was being taken offline still has to go.
+		on.Stopping, on.WasActive = stopping, false
+	}
+}
+
+// configure builds the configuration from the text that a system in
+// LOCAL_BUILD read. A running configuration wins over one on disk.
+func (e *Engine) configure(from SystemID, ev ConfigLoaded) {
+	if ev.System != from {
+		return
+	}
+	if e.mod != nil && e.anyRunning() {
+		e.explain(Explanation{Subject: "configuration from " + from, Decision: "ignored: the cluster is running one already"})
+		return
+	}
+	m, err := parse(ev.Main, ev.Files)
+	if err != nil {
+		// The sender checks first; a file that is bad here is bad everywhere.
+		e.log("ERROR", 10040, from, "", "Configuration from %s is not loaded: %s", from, strings.ReplaceAll(err.Error(), "\n", "; "))
+		return
+	}
+	e.mod = m
+	e.st.Main, e.st.Files = ev.Main, slices.Clone(ev.Files)
+	e.st.Groups = map[string]*group{}
+	e.st.Resources = map[string]map[string]*instance{}
+	for _, n := range m.systems {
+		e.record(n)
+	}
+	for _, g := range m.groups {
+		e.addGroup(g)
+	}
+	e.touchAll()
+}
+
+func (e *Engine) addGroup(g *groupModel) {
+	gr := &group{On: map[string]*groupOn{}}
+	e.st.Groups[g.name] = gr
+	for _, p := range g.list {
+		s := e.record(p.System)
+		gr.On[p.System] = &groupOn{Fresh: s.InH}
+		for _, r := range g.resources {
+			if e.st.Resources[r.name] == nil {
+				e.st.Resources[r.name] = map[string]*instance{}
+			}
+			e.st.Resources[r.name][p.System] = &instance{}
+		}
+	}
+	if len(g.requiresGroups) > 0 {
+		e.log("WARNING", 10206, "", g.name, "Group %s requires %s; this release does not act on group dependencies", g.name, strings.Join(g.requiresGroups, ", "))
+	}
+}
+
+func (e *Engine) anyRunning() bool {
+	for _, n := range e.systemNames() {
+		s := e.st.Systems[n]
+		if s.InH && (s.State == SystemRunning || s.State == SystemLeaving) {
+			return true
+		}
+	}
+	return false
+}
+
+// announced applies a system's word about its own state.
+func (e *Engine) announced(from SystemID, ev StateChanged) {
+	s := e.st.Systems[ev.System]
+	if ev.System != from || s == nil {
+		return
+	}
+	// What the engine ordered is not undone by a word that was on its way.
+	switch s.State {
+	case SystemLeaving, SystemExiting, SystemExitingForcibly:
+		if ev.State != SystemExited {
+			return
+		}
+		s.Clean = s.State == SystemExiting
+	case SystemFaulted, SystemExited:
+		if !s.InH {
+			return
+		}
+	}
+	e.setState(ev.System, ev.State)
+}
+
+// usable says whether a system carries out commands.
+func (e *Engine) usable(n SystemID) bool {
+	s := e.st.Systems[n]
+	return s != nil && s.InH && (s.State == SystemRunning || s.State == SystemLeaving)
+}
+
+func (e *Engine) frozenSystem(n SystemID) bool {
+	return e.st.Systems[n].TFrozen || e.mod.frozenSystem(n)
+}
+
+func (e *Engine) groupsOn(n SystemID) []*groupModel {
+	if e.mod == nil {
+		return nil
+	}
+	var out []*groupModel
+	for _, g := range e.mod.groups {
+		if g.on(n) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// leave lets each LEAVING system go on which nothing is active any more.
+func (e *Engine) leave() {
+	for _, n := range e.systemNames() {
+		s := e.st.Systems[n]
+		if s.State != SystemLeaving || !s.InH || len(e.heldBy(n)) > 0 {
+			continue
+		}
+		e.setState(n, SystemExiting)
+		clear(e.dirty)
+		e.emit(StopSystem{System: n})
+	}
+}
+
+// heldBy returns the groups that are still active on a system, with what is
+// in the way.
+func (e *Engine) heldBy(n SystemID) []string {
+	var out []string
+	for _, g := range e.groupsOn(n) {
+		if !e.active(g, n) && !e.inTransit(g, n) {
+			continue
+		}
+		text := "group " + g.name
+		for _, r := range g.resources {
+			if i := e.st.Resources[r.name][n]; i.Halted {
+				text += fmt.Sprintf(" (%s: %s)", r.name, e.stateText(r, i))
+			}
+		}
+		out = append(out, text)
+	}
+	return out
+}

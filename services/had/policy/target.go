@@ -1,0 +1,137 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The values of FailOverPolicy and AutoStartPolicy.
+const (
+	Priority   = "Priority"
+	RoundRobin = "RoundRobin"
+	Load       = "Load"
+	Order      = "Order"
+)
+
+// Candidate is a system that a group might go to, with the facts that decide.
+type Candidate struct {
+	System string
+	// Priority is the number in SystemList; lower is preferred.
+	Priority int
+	// Order is the place in AutoStartList, from 0 (policy Order).
+	Order int
+	// State is the system's state; only RUNNING will do.
+	State string
+	// Frozen: the system is frozen.
+	Frozen bool
+	// Disabled: the group's Enabled is 0 there.
+	Disabled bool
+	// AutoDisabled says why the group is autodisabled there ("" if not).
+	AutoDisabled string
+	// Unprobed are the resources that are not probed there yet.
+	Unprobed []string
+	// Faulted are the resources that are faulted there.
+	Faulted []string
+	// Active: the group is active there already.
+	Active bool
+	// Excluded says why the system is out for a reason of the caller's.
+	Excluded string
+	// OnlineGroups is the number of failover groups online there.
+	OnlineGroups int
+	// Available is the capacity left there (policy Load).
+	Available int
+	// Lacking names prerequisites that its limits do not meet.
+	Lacking []string
+}
+
+// Verdict is what was decided about one candidate.
+type Verdict struct {
+	System string
+	Chosen bool
+	Reason string
+}
+
+// Refusal returns the first reason why a candidate is out, or "".
+func (c Candidate) Refusal() string {
+	switch {
+	case c.Excluded != "":
+		return c.Excluded
+	case c.State != "RUNNING":
+		return "system is " + c.State
+	case c.Frozen:
+		return "system is frozen"
+	case c.Disabled:
+		return "group is disabled there"
+	case c.Active:
+		return "group is active there already"
+	case len(c.Faulted) > 0:
+		return "faulted there: " + strings.Join(c.Faulted, ", ")
+	case len(c.Unprobed) > 0:
+		return "not probed there: " + strings.Join(c.Unprobed, ", ")
+	case c.AutoDisabled != "":
+		return "autodisabled there: " + c.AutoDisabled
+	case len(c.Lacking) > 0:
+		return "limits do not meet the prerequisites: " + strings.Join(c.Lacking, ", ")
+	default:
+		return ""
+	}
+}
+
+// Target chooses the system that a group goes to, or "" if none will do. The
+// verdicts name every candidate in the order given.
+func Target(policy string, candidates []Candidate) (string, []Verdict) {
+	best := -1
+	for i := range candidates {
+		if candidates[i].Refusal() != "" {
+			continue
+		}
+		if best < 0 || better(policy, candidates[i], candidates[best]) {
+			best = i
+		}
+	}
+	verdicts := make([]Verdict, 0, len(candidates))
+	for i, c := range candidates {
+		v := Verdict{System: c.System, Chosen: i == best, Reason: c.Refusal()}
+		switch {
+		case i == best:
+			v.Reason = measure(policy, c) + ", the best"
+		case v.Reason == "":
+			v.Reason = measure(policy, c) + ", behind " + candidates[best].System
+		}
+		verdicts = append(verdicts, v)
+	}
+	if best < 0 {
+		return "", verdicts
+	}
+	return candidates[best].System, verdicts
+}
+
+// better says whether a beats b; on a tie the earlier candidate stays.
+func better(policy string, a, b Candidate) bool {
+	switch policy {
+	case RoundRobin:
+		if a.OnlineGroups != b.OnlineGroups {
+			return a.OnlineGroups < b.OnlineGroups
+		}
+	case Load:
+		if a.Available != b.Available {
+			return a.Available > b.Available
+		}
+	case Order:
+		return a.Order < b.Order
+	}
+	return a.Priority < b.Priority
+}
+
+func measure(policy string, c Candidate) string {
+	switch policy {
+	case RoundRobin:
+		return fmt.Sprintf("%d groups online", c.OnlineGroups)
+	case Load:
+		return fmt.Sprintf("available capacity %d", c.Available)
+	case Order:
+		return fmt.Sprintf("place %d in AutoStartList", c.Order+1)
+	default:
+		return fmt.Sprintf("priority %d in SystemList", c.Priority)
+	}
+}
