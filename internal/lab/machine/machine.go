@@ -189,6 +189,15 @@ func socketPair() (net.Conn, *os.File, error) {
 // process is left, because the kernel ends a PID namespace with its init.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+func (p *Process) gone() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Root is where the system's files can be seen from outside.
 func (p *Process) Root() string {
 	if p.config.Unprivileged {
@@ -202,14 +211,19 @@ func (p *Process) Root() string {
 func (p *Process) Kill() error {
 	defer p.once.Do(func() { p.conn.Close() })
 	deadline := time.Now().Add(20 * time.Second)
-	mounts := namespace(p.PID, "mnt")
+	mounts := ""
+	if !p.gone() {
+		mounts = namespace(p.PID, "mnt")
+	}
 	if p.config.Unprivileged {
 		if err := p.killTree(deadline); err != nil {
 			return err
 		}
 	}
-	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("kill %s: %w", p.config.System, err)
+	if !p.gone() {
+		if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("kill %s: %w", p.config.System, err)
+		}
 	}
 	select {
 	case <-p.done:

@@ -63,13 +63,11 @@ func Alive(pid int) bool {
 
 // PIDs lists the processes of the system, init first, zombies left out.
 func (p *Process) PIDs() []int {
-	select {
-	case <-p.done:
-		return nil
-	default:
-	}
 	if p.config.Unprivileged {
-		return p.descendants()
+		return p.descendants() // also orphans of an init that is gone
+	}
+	if p.gone() {
+		return nil
 	}
 	home := namespace(p.PID, "pid")
 	if home == "" || home == namespace(os.Getpid(), "pid") {
@@ -105,10 +103,10 @@ func (p *Process) descendants() []int {
 		if _, alive := parents[pid]; !alive {
 			continue
 		}
-		mine := pid == p.PID
+		mine := pid == p.PID && !p.gone()
 		for up, steps := pid, 0; up > 1 && !mine && steps < 1000; steps++ {
 			up = parents[up]
-			mine = up == p.PID
+			mine = up == p.PID && !p.gone()
 		}
 		if mine || hasEnvironment(pid, func(entry string) bool { return entry == token }) {
 			pids = append(pids, pid)

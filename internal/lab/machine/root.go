@@ -39,7 +39,9 @@ func (in *initProcess) buildRoot() error {
 	t.mount("proc", "proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 	t.mount("sysfs", "sys", "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, "")
 	// R3: whatever a daemon decides, it finds no sysrq and no watchdog here.
-	t.bind("/dev/null", "proc/sysrq-trigger")
+	if _, err := os.Stat(t.at("proc/sysrq-trigger")); err == nil {
+		t.bind("/dev/null", "proc/sysrq-trigger")
+	}
 	t.mount("tmpfs", "run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755")
 	t.mount("tmpfs", "tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777")
 	t.dirs("run/lock", "run/evenkeel", "run/dbus", "var/lib", "var/log", "var/cache", "var/spool", "var/lib/nfs", "var/lib/dbus")

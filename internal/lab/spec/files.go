@@ -156,14 +156,14 @@ func (s *Spec) llttab(system string) string {
 
 func (s *Spec) fencingConf(sharedDir string) string {
 	if s.Fencing.Mode != "customized" {
-		return fmt.Sprintf("vxfen_mode=%s\n", s.Fencing.Mode)
+		return fmt.Sprintf("# Written by halab.\nvxfen_mode=%s\nself_stop=lab\n", s.Fencing.Mode)
 	}
 	var b strings.Builder
-	b.WriteString("# File points are for labs on one machine only.\nvxfen_mode=customized\nvxfen_mechanism=file\n")
+	b.WriteString("# Written by halab. File points are for labs on one machine only.\nvxfen_mode=customized\n")
 	for i := range s.Fencing.Points {
-		fmt.Fprintf(&b, "file%d=%s\n", i+1, PointPath(sharedDir, i))
+		fmt.Fprintf(&b, "point%d=file:%s\n", i+1, PointPath(sharedDir, i))
 	}
-	b.WriteString("self_stop=lab\n")
+	b.WriteString("self_stop=lab\npower_switch=lab\n")
 	return b.String()
 }
 

@@ -1,0 +1,201 @@
+//go:build linux
+
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/evenkeel/evenkeel/internal/lab/spec"
+	"github.com/evenkeel/evenkeel/internal/paths"
+	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+)
+
+// Status is what halab status shows.
+type Status struct {
+	Name         string       `json:"name"`
+	Root         string       `json:"root"`
+	Unprivileged bool         `json:"unprivileged"`
+	Systems      []HostStatus `json:"systems"`
+	Client       *HostStatus  `json:"client,omitempty"`
+	Cuts         []string     `json:"cuts"`
+	Switch       string       `json:"switch"`
+}
+
+// HostStatus is one system or the client.
+type HostStatus struct {
+	Name string `json:"name"`
+	// Root is where the system's files are seen from outside, "" if it is off.
+	Root string `json:"root"`
+	// State is on, off or frozen.
+	State string `json:"state"`
+	// PIDs are its processes in this machine's numbers, init first.
+	PIDs []int `json:"pids"`
+	// Daemons are its daemons by name.
+	Daemons map[string]int `json:"daemons,omitempty"`
+	// Had is the state of the system in the cluster as its own had sees it.
+	Had     string `json:"had,omitempty"`
+	Address string `json:"address,omitempty"`
+}
+
+func (s *Supervisor) status() Status {
+	status := Status{Name: s.spec.Name, Root: s.place.Dir, Unprivileged: s.spec.Unprivileged, Switch: s.place.SwitchSocket(), Cuts: []string{}}
+	s.netMu.Lock()
+	if s.network != nil {
+		status.Cuts = append(status.Cuts, s.network.Cuts()...)
+	}
+	s.netMu.Unlock()
+	names := s.spec.Hosts()
+	hosts := make([]HostStatus, len(names))
+	var wait sync.WaitGroup
+	for i, name := range names {
+		wait.Go(func() { hosts[i] = s.hosts[name].status() })
+	}
+	wait.Wait()
+	status.Systems = hosts[:len(s.spec.Systems)]
+	if !s.spec.Unprivileged {
+		status.Client = &hosts[len(hosts)-1]
+	}
+	return status
+}
+
+func (h *host) status() HostStatus {
+	state, process := h.state()
+	status := HostStatus{Name: h.name, State: state, PIDs: []int{}}
+	if !h.s.spec.Unprivileged {
+		status.Address = h.s.spec.Address(h.name)
+	}
+	if process == nil {
+		return status
+	}
+	status.Root, status.PIDs = process.Root(), append(status.PIDs, process.PIDs()...)
+	if h.name != spec.ClientName {
+		status.Daemons = process.Daemons([]string{"gab", "fencing", "hashadow", "had"})
+	}
+	if state == "on" && !h.s.spec.NoDaemons && !h.isClient() {
+		if answer, err := h.askHad(time.Second); err == nil {
+			status.Had = answer.GetLocalState()
+		}
+	}
+	return status
+}
+
+// askHad asks the system's own had how things stand.
+func (h *host) askHad(timeout time.Duration) (*hadv1.GetStatusResponse, error) {
+	process, err := h.running()
+	if err != nil {
+		return nil, err
+	}
+	socket := paths.Root(process.Root()).Socket("had")
+	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return hadv1.NewClusterServiceClient(conn).GetStatus(ctx, &hadv1.GetStatusRequest{})
+}
+
+// Settled says whether all systems are RUNNING and autostart is over, and if
+// not, what is waited for.
+type Settled struct {
+	Yes bool `json:"yes"`
+	// Started is false while a group that should start by itself is offline
+	// everywhere though nothing moves: it may still be about to.
+	Started bool     `json:"started"`
+	Waiting []string `json:"waiting"`
+}
+
+func (s *Supervisor) settled() Settled {
+	result := Settled{Started: true}
+	if s.spec.NoDaemons {
+		result.Yes = true
+		return result
+	}
+	for _, name := range s.spec.Systems {
+		answer, err := s.hosts[name].askHad(time.Second)
+		if err != nil {
+			result.Waiting = append(result.Waiting, fmt.Sprintf("%s: had does not answer (%v)", name, err))
+			continue
+		}
+		if state := answer.GetLocalState(); state != "RUNNING" {
+			reason := append([]string{answer.GetWaitingFor()}, answer.GetConfigErrors()...)
+			if answer.Gate != nil {
+				reason = append(reason, answer.GetGate())
+			}
+			reason = slices.DeleteFunc(reason, func(text string) bool { return text == "" })
+			result.Waiting = append(result.Waiting, strings.TrimSuffix(fmt.Sprintf("%s is %s: %s", name, state, strings.Join(reason, "; ")), ": "))
+			continue
+		}
+		if name == s.spec.Systems[0] {
+			waiting, started := groupsWait(answer)
+			result.Waiting = append(result.Waiting, waiting...)
+			result.Started = started
+		}
+	}
+	result.Yes = len(result.Waiting) == 0
+	return result
+}
+
+// groupsWait names the groups that move, or are not probed, or have not
+// started though they should.
+func groupsWait(answer *hadv1.GetStatusResponse) (waiting []string, started bool) {
+	started = true
+	for _, group := range answer.GetGroups() {
+		alive := false
+		for _, on := range group.GetSystems() {
+			state := on.GetState()
+			switch {
+			case !on.GetProbed():
+				waiting = append(waiting, fmt.Sprintf("group %s is not probed on %s", group.GetName(), on.GetSystem()))
+			case strings.Contains(state, "STARTING") || strings.Contains(state, "STOPPING"):
+				waiting = append(waiting, fmt.Sprintf("group %s is %s on %s", group.GetName(), state, on.GetSystem()))
+			}
+			alive = alive || strings.Contains(state, "ONLINE") || strings.Contains(state, "PARTIAL") || strings.Contains(state, "FAULTED")
+		}
+		if !alive && autostarts(group) {
+			started = false
+		}
+	}
+	return waiting, started
+}
+
+func autostarts(group *hadv1.Group) bool {
+	list, on := false, true
+	for _, attribute := range group.GetAttributes() {
+		switch value := strings.TrimSpace(attribute.GetValue()); attribute.GetName() {
+		case "AutoStartList":
+			list = value != ""
+		case "AutoStart":
+			on = value != "0"
+		}
+	}
+	return list && on
+}
+
+// Logs are the files that tell what a system did.
+type Logs struct {
+	Files []string `json:"files"`
+	Note  string   `json:"note,omitempty"`
+}
+
+func (h *host) logs() Logs {
+	logs := Logs{Files: []string{h.s.place.Console(h.name)}}
+	_, process := h.state()
+	if process == nil {
+		logs.Note = h.name + " is off; its own logs lie on its disk and can be read after halab boot " + h.name
+		return logs
+	}
+	more, _ := filepath.Glob(filepath.Join(paths.Root(process.Root()).LogDir(), "*.log"))
+	logs.Files = append(logs.Files, more...)
+	return logs
+}
