@@ -1,37 +1,427 @@
 package gab
 
 import (
-	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
 )
 
+// mutation is a deliberate fault for the randomised harness, which must catch
+// each of them. The zero value is the correct protocol.
 type mutation uint8
 
+const (
+	mutNone mutation = iota
+	mutDeliverEarly
+	mutForgetFlush
+	mutFlushBeforeFence
+	mutReuseGeneration
+	mutDropTail
+	mutTwoViews
+)
+
 // Core is one incarnation of one system's gab. Not safe for concurrent use.
-type Core struct{ cfg Config }
+type Core struct {
+	cfg      Config
+	now      vclock.Time
+	out      []Effect
+	started  bool
+	finished bool
+	lastStep vclock.Time
+
+	peers [MaxNodes]peer
+
+	// The total order as this system holds it. view and members are those of
+	// the last view entry in the log; zero while fresh.
+	rep     replica
+	log     orderLog
+	view    ViewID
+	members []Member
+
+	ord    ordering
+	change change
+	ports  [26]localPort
+	held   []delivery // of port h: waits for the gate
+	hold   bool       // port h: flush-recovered places come now (R5)
+
+	ops      []operation // local operations not yet applied, in order
+	sendno   uint64
+	inFlight int // sent in this view, not yet seen in the order
+
+	// Counters (R18).
+	seen      uint64 // highest counter of any attempt seen
+	reserved  uint64 // on disk
+	persistID uint64
+	persistTo uint64 // being written, 0 if none
+	persistAt vclock.Time
+
+	leaseAt       vclock.Time
+	absentSince   vclock.Time // of the local fencing client, Never if present
+	fencingSeen   bool
+	protected     bool
+	leaving       bool
+	seedRequested bool
+	lastGate      Gate
+	lastStatus    message
+	statusSent    bool
+}
+
+// peer is one other node id.
+type peer struct {
+	up       bool
+	conn     uint64
+	jeopardy bool
+	status   *message // last STATUS on this connection
+	suspect  vclock.Time
+	noted    ViewID // foreign view that was noted
+	unfit    bool   // noted that its fencing mode differs
+}
 
 // New checks cfg and returns a core that knows no peer yet.
 func New(cfg Config) (*Core, error) {
-	if cfg.Node >= MaxNodes || cfg.Incarnation == 0 || cfg.Lineage == 0 {
-		return nil, errors.New("gab core: node id, incarnation or lineage out of range")
+	switch {
+	case cfg.Node >= MaxNodes:
+		return nil, fmt.Errorf("gab core: node id %d: not in 0 to %d", cfg.Node, MaxNodes-1)
+	case cfg.Incarnation == 0:
+		return nil, fmt.Errorf("gab core: incarnation 0: must be another number after every start")
+	case cfg.Lineage == 0:
+		return nil, fmt.Errorf("gab core: lineage 0: must be random")
+	case cfg.SeedCount < 0 || cfg.SeedCount > MaxNodes:
+		return nil, fmt.Errorf("gab core: seed count %d: not in 0 to %d", cfg.SeedCount, MaxNodes)
 	}
-	return &Core{cfg: cfg}, nil
+	def(&cfg.Stable, DefaultStable)
+	def(&cfg.PeerInact, DefaultPeerInact)
+	def(&cfg.Lease, cfg.PeerInact/2)
+	def(&cfg.AckTimeout, cfg.PeerInact)
+	def(&cfg.FencingAbsence, DefaultFencingAbsence)
+	def(&cfg.WindowMessages, DefaultWindowMessages)
+	def(&cfg.WindowBytes, DefaultWindowBytes)
+	if cfg.Stable < 0 || cfg.Lease < 4 || cfg.AckTimeout <= 0 || cfg.FencingAbsence < 0 || cfg.WindowMessages < 1 ||
+		cfg.WindowBytes < MaxSendBytes {
+		return nil, fmt.Errorf("gab core: timers must be positive and the window at least one Send")
+	}
+	c := &Core{cfg: cfg, seen: cfg.PersistedCounter, reserved: cfg.PersistedCounter}
+	c.rep.unfenced = cfg.FencingDisabled
+	c.persistAt, c.leaseAt, c.absentSince = vclock.Never, vclock.Never, vclock.Never
+	c.change.reset()
+	c.ord.waitingSince = vclock.Never
+	return c, nil
 }
 
-// Step is the only way in.
-func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect { return out }
+// def sets a zero value to its default.
+func def[T vclock.Duration | int](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// Step is the only way in. It never blocks, reads no clock and keeps no
+// reference to ev. Equal state and equal input give equal effects.
+func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
+	if c.finished {
+		return out
+	}
+	c.out, c.now = out, now
+	if c.started && c.seeded() && now.Sub(c.lastStep) > c.cfg.Lease {
+		c.standDown("paused", fmt.Sprintf("nothing done for %s, longer than the lease", now.Sub(c.lastStep)), false)
+	}
+	if !c.started {
+		c.started = true
+		c.reserve(c.seen)
+	}
+	c.lastStep = now
+	if !c.finished {
+		c.handle(ev)
+		c.pump()
+		c.evaluate()
+		c.pump()
+		c.standing()
+		c.announce()
+	}
+	out, c.out = c.out, nil
+	return out
+}
+
+func (c *Core) handle(ev Event) {
+	switch e := ev.(type) {
+	case Wake:
+	case PeerUp:
+		c.peerUp(e)
+	case PeerDown:
+		c.peerDown(e)
+	case PeerJeopardy:
+		c.peerJeopardy(e)
+	case MsgIn:
+		c.receive(e)
+	case Register:
+		c.register(e)
+	case Unregister:
+		c.unregister(e.Port)
+	case Send:
+		c.send(e)
+	case FenceAnswer:
+		c.fenceAnswer(e)
+	case Protection:
+		c.protection(e)
+	case Seed:
+		c.seedRequested = true
+	case Leave:
+		c.leave(e)
+	case CounterPersisted:
+		c.counterPersisted(e)
+	case Paused:
+		if c.seeded() && e.Gap > c.cfg.Lease {
+			c.standDown("paused", fmt.Sprintf("the process stood still for %s, longer than the lease", e.Gap), false)
+		}
+	}
+}
+
+func (c *Core) emit(e Effect) { c.out = append(c.out, e) }
+
+func (c *Core) note(code, format string, args ...any) {
+	c.emit(Note{Code: code, Attrs: fmt.Sprintf(format, args...)})
+}
+
+func (c *Core) self() Member { return Member{Node: c.cfg.Node, Incarnation: c.cfg.Incarnation} }
+
+// seeded reports whether this system is a member of its log's last view.
+func (c *Core) seeded() bool { return !c.view.IsZero() }
+
+func (c *Core) sendTo(n NodeID, m *message) {
+	if p := &c.peers[n]; p.up {
+		c.emit(TransportSend{To: n, Conn: p.conn, Msg: m.encode()})
+	}
+}
+
+func contains(ms []Member, m Member) bool {
+	return slices.ContainsFunc(ms, func(o Member) bool { return o.Node == m.Node && o.Incarnation == m.Incarnation })
+}
+
+func memberOf(ms []Member, n NodeID) (Member, bool) {
+	for _, m := range ms {
+		if m.Node == n {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// less orders the views of one lineage.
+func less(a, b ViewID) bool {
+	if a.Counter != b.Counter {
+		return a.Counter < b.Counter
+	}
+	return a.Coordinator < b.Coordinator
+}
+
+func (c *Core) peerUp(e PeerUp) {
+	if e.Node >= MaxNodes || e.Node == c.cfg.Node {
+		return
+	}
+	p := &c.peers[e.Node]
+	*p = peer{up: true, conn: e.Conn, jeopardy: p.jeopardy}
+	m := c.statusMessage()
+	c.sendTo(e.Node, &m)
+	c.change.disturb(c.now, c.cfg.Stable)
+}
+
+func (c *Core) peerDown(e PeerDown) {
+	if e.Node >= MaxNodes || !c.peers[e.Node].up || c.peers[e.Node].conn != e.Conn {
+		return
+	}
+	c.peers[e.Node] = peer{jeopardy: c.peers[e.Node].jeopardy}
+	c.change.disturb(c.now, c.cfg.Stable)
+}
+
+func (c *Core) peerJeopardy(e PeerJeopardy) {
+	if e.Node >= MaxNodes || e.Node == c.cfg.Node || c.peers[e.Node].jeopardy == e.On {
+		return
+	}
+	c.peers[e.Node].jeopardy = e.On
+	if c.seeded() {
+		c.enqueue(operation{entry: entry{kind: entryJeopardy, node: e.Node, on: e.On}})
+	}
+}
+
+func (c *Core) receive(e MsgIn) {
+	if e.From >= MaxNodes || !c.peers[e.From].up || c.peers[e.From].conn != e.Conn {
+		return
+	}
+	m, err := decode(e.Msg)
+	if err != nil {
+		c.note("malformed", "from=%d bytes=%d", e.From, len(e.Msg))
+		return
+	}
+	switch m.kind {
+	case kindStatus:
+		c.onStatus(e.From, &m)
+	case kindNudge:
+		c.onNudge(e.From, &m)
+	case kindSend:
+		c.onSend(e.From, &m)
+	case kindOrdered:
+		c.onOrdered(e.From, &m)
+	case kindAck:
+		c.onAck(e.From, &m)
+	case kindPropose:
+		c.onPropose(e.From, &m)
+	case kindRefuse:
+		c.onRefuse(e.From, &m)
+	case kindState:
+		c.onState(e.From, &m)
+	case kindFlush:
+		c.onFlush(e.From, &m)
+	case kindFlushed:
+		c.onFlushed(e.From, &m)
+	case kindInstall:
+		c.onInstall(e.From, &m)
+	case kindEvicted:
+		c.considerView(e.From, m.view, m.members, false, true)
+	}
+}
+
+// statusMessage is what peers must know of this system.
+func (c *Core) statusMessage() message {
+	return message{kind: kindStatus, inc: c.cfg.Incarnation, lineage: c.view.Lineage, view: c.view, members: c.members,
+		seen: c.seen, reserved: c.reserved, gateHeld: c.rep.gate.held, fresh: !c.seeded(),
+		canSeed: c.cfg.SeedCount > 0 || c.seedRequested, unfenced: c.cfg.FencingDisabled}
+}
+
+// announce tells peers when what they must know has changed, and the shell
+// when the gate has.
+func (c *Core) announce() {
+	if c.finished {
+		return
+	}
+	m := c.statusMessage()
+	l := &c.lastStatus
+	if !c.statusSent || m.view != l.view || m.reserved != l.reserved || m.gateHeld != l.gateHeld || m.canSeed != l.canSeed {
+		c.lastStatus, c.statusSent = m, true
+		for n := NodeID(0); n < MaxNodes; n++ {
+			c.sendTo(n, &m)
+		}
+		for n := range c.peers {
+			if st := c.peers[n].status; st != nil && !st.fresh {
+				c.considerView(NodeID(n), st.view, st.members, st.gateHeld, false)
+			}
+		}
+	}
+	if g := c.gateNow(); g.Held != c.lastGate.Held || g.View != c.lastGate.View || g.Reason != c.lastGate.Reason {
+		c.lastGate = g
+		c.emit(g)
+	}
+}
 
 // Deadline is when Step must next be called with Wake, if nothing comes first.
-func (c *Core) Deadline() (vclock.Time, bool) { return vclock.Never, false }
+func (c *Core) Deadline() (vclock.Time, bool) {
+	if c.finished {
+		return vclock.Never, false
+	}
+	t := c.change.deadline()
+	for _, u := range []vclock.Time{c.leaseAt, c.persistAt, c.absentDeadline(), c.ackDeadline()} {
+		t = vclock.Earlier(t, u)
+	}
+	for i := range c.peers {
+		if s := c.peers[i].suspect; s > c.now {
+			t = vclock.Earlier(t, s)
+		}
+	}
+	return t, t != vclock.Never
+}
 
-// Hash is over the canonical state.
-func (c *Core) Hash() uint64 { return 0 }
+// Hash is over the replicated state and the place in the order: equal on two
+// members that have applied the same (I2).
+func (c *Core) Hash() uint64 {
+	h := fnv.New64a()
+	h.Write(c.rep.snapshot())
+	return h.Sum64()
+}
+
+// reserve makes sure that counters well beyond n are on disk (R18), so that
+// no write lies on the way of a view change. It reports whether n itself is.
+func (c *Core) reserve(n uint64) bool {
+	if c.reserved < n+counterReserve/2 && c.persistTo == 0 && c.persistAt == vclock.Never {
+		c.persistID++
+		c.persistTo = n + counterReserve
+		c.emit(PersistCounter{ID: c.persistID, Counter: c.persistTo})
+	}
+	return c.reserved >= n
+}
+
+func (c *Core) counterPersisted(e CounterPersisted) {
+	if c.persistTo == 0 || e.ID != c.persistID {
+		return
+	}
+	if !e.OK {
+		c.persistTo, c.persistAt = 0, c.now.Add(c.cfg.PeerInact)
+		c.note("counter-not-persisted", "counter cannot be written; joining and view changes wait for it")
+		return
+	}
+	c.reserved, c.persistTo = c.persistTo, 0
+	c.resumeProposal()
+}
 
 // Status tells what this core does now.
-func (c *Core) Status() Status { return Status{} }
+func (c *Core) Status() Status {
+	s := Status{Seeded: c.seeded(), View: c.rep.view, Systems: c.rep.members(), Gate: c.lastGate,
+		Protected: c.protected, Leaving: c.leaving}
+	switch {
+	case c.finished:
+		s.State = StateLeft
+	case !c.seeded() && c.change.following:
+		s.State = StateJoining
+	case !c.seeded():
+		s.State = StateUnseeded
+		s.WaitingFor = c.unseededReason()
+	case !contains(s.Systems, c.self()):
+		s.State = StateJoining
+	case c.doubt():
+		s.State = StateInDoubt
+		s.WaitingFor = "view change"
+	default:
+		s.State = StateInView
+	}
+	if s.Gate.Held {
+		s.WaitingFor = s.Gate.Reason
+	}
+	return s
+}
+
+func (c *Core) unseededReason() string {
+	for i := range c.peers {
+		if st := c.peers[i].status; c.peers[i].up && st != nil && !st.fresh {
+			return fmt.Sprintf("system %d to admit this system", i)
+		}
+	}
+	if c.cfg.SeedCount == 0 {
+		return "a seeded cluster to join; or seed by hand: gabconfig -x"
+	}
+	return fmt.Sprintf("%d systems to be seen, now %d; or seed by hand: gabconfig -x", c.cfg.SeedCount, 1+c.freshPeers())
+}
 
 // Ports tells the open ports by letter, a first.
-func (c *Core) Ports() []PortStatus { return nil }
-
-func describeMessage(b []byte) string { return "" }
+func (c *Core) Ports() []PortStatus {
+	if c.rep.view.IsZero() {
+		return nil
+	}
+	systems := c.rep.members()
+	all := []PortStatus{{Port: PortA, View: c.rep.view, Members: systems}}
+	for i := range c.rep.ports {
+		p := &c.rep.ports[i]
+		if p.members == 0 && !c.ports[i].open {
+			continue
+		}
+		ps := PortStatus{Port: Port('a' + i), Generation: p.generation, View: p.changed, Client: c.ports[i].client, Seq: p.seq}
+		for _, m := range systems {
+			if p.members&nodeBit(m.Node) != 0 {
+				ps.Members = append(ps.Members, m)
+			} else {
+				ps.Visible = append(ps.Visible, m)
+			}
+		}
+		all = append(all, ps)
+	}
+	return all
+}

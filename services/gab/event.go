@@ -289,7 +289,9 @@ func (e DeliverView) String() string {
 func (e DeliverEvidence) String() string {
 	return fmt.Sprintf("evidence view=%s seq=%d %s", e.View, e.Seq, e.Departed)
 }
-func (e Outcome) String() string { return fmt.Sprintf("outcome port=%s id=%d %s", e.Port, e.ID, e.Result) }
+func (e Outcome) String() string {
+	return fmt.Sprintf("outcome port=%s id=%d %s", e.Port, e.ID, e.Result)
+}
 func (e Blocked) String() string { return fmt.Sprintf("blocked port=%s", e.Port) }
 func (e Ready) String() string   { return fmt.Sprintf("ready port=%s", e.Port) }
 func (e Gate) String() string {
