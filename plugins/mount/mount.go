@@ -43,7 +43,7 @@ func (*mount) Describe() agent.Description {
 			{Name: "FSType", Kind: agent.String, Required: true, Doc: "File system: ext4, ext3, ext2."},
 			{Name: "FsckOpt", Kind: agent.String, Doc: "Options of fsck after a crash; must contain -y or -n."},
 			{Name: "MountOpt", Kind: agent.String, Doc: "Options as after mount -o."},
-			{Name: "CreateMntPt", Kind: agent.Integer, Default: "0", Doc: "1: create a missing mount point; 2: and remove it afterwards."},
+			{Name: "CreateMntPt", Kind: agent.Integer, Default: "1", Doc: "1: create a missing mount point; 2: and remove it afterwards."},
 		},
 		Actions: []agent.Action{{Token: "holders", Doc: "Lists the processes that keep the file system busy."}},
 	}

@@ -1,0 +1,108 @@
+// Package transport is the commands about LLT and GAB under their VCS names:
+// lltstat, lltconfig and gabconfig. Their layouts are what scripts parse; they
+// talk to the local gab and to nobody else.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/evenkeel/evenkeel/internal/paths"
+	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+)
+
+// deadline bounds every command: monitoring kills what takes two seconds.
+const deadline = 1800 * time.Millisecond
+
+// errUsage asks for the usage text.
+var errUsage = errors.New("usage")
+
+// Streams are a command's outputs.
+type Streams struct {
+	Out, Err io.Writer
+}
+
+// command is one of the commands: it runs against the daemon and prints.
+type command struct {
+	// family is the message family: 14 is LLT, 15 is GAB.
+	family string
+	title  string
+	usage  string
+	run    func(ctx context.Context, c clients, args []string, out io.Writer) error
+}
+
+type clients struct {
+	gab gabv1.GabServiceClient
+	llt gabv1.LltServiceClient
+}
+
+var commands = map[string]command{
+	"lltstat": {family: "14", title: "LLT lltstat", run: lltstat,
+		usage: "usage: lltstat [-n | -nv | -nvv [active|configured]] [-l] [-c]\n  without options: packet statistics\n"},
+	"lltconfig": {family: "14", title: "LLT lltconfig", run: lltconfig,
+		usage: "usage: lltconfig [-T query | -T timer:value] [-a list]\n  without options: whether LLT runs; values in units of 10 ms\n"},
+	"gabconfig": {family: "15", title: "GAB gabconfig", run: gabconfig,
+		usage: "usage: gabconfig -a [-C] | -l | -x | -U\n  -a memberships of the ports   -l configuration   -x seed now   -U leave the cluster\n"},
+}
+
+// Names are the commands of this package, in order.
+func Names() []string { return []string{"lltstat", "lltconfig", "gabconfig"} }
+
+// Run runs the command of the given name and returns its exit code: 0, or 1 if
+// it failed, or 2 if its options were wrong.
+func Run(ctx context.Context, root paths.Root, name string, args []string, s Streams) int {
+	c, known := commands[name]
+	if !known {
+		fmt.Fprintf(s.Err, "%s: unknown command; known are %s\n", name, strings.Join(Names(), ", "))
+		return 2
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	conn, err := grpc.NewClient("unix:"+root.Socket("gab"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err == nil {
+		defer conn.Close()
+		err = c.run(ctx, clients{gab: gabv1.NewGabServiceClient(conn), llt: gabv1.NewLltServiceClient(conn)}, args, s.Out)
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprint(s.Err, c.usage)
+		return 2
+	case name == "lltconfig" && len(args) == 0:
+		fmt.Fprintln(s.Out, "LLT is not running")
+		return 1
+	default:
+		fmt.Fprintf(s.Err, "%s ERROR V-%s-2-10000 %s\n", c.title, c.family, reason(err, root))
+		return 1
+	}
+}
+
+// reason says what went wrong in a sentence.
+func reason(err error, root paths.Root) string {
+	text := status.Convert(err).Message()
+	if strings.Contains(text, "connect: no such file") || strings.Contains(text, "connection refused") {
+		return fmt.Sprintf("gab does not run on this system (%s); start it with: ha node start", root.Socket("gab"))
+	}
+	return text
+}
+
+// flags splits options into the letters given and the words left over.
+func flags(args []string) (letters string, words []string) {
+	for _, arg := range args {
+		if rest, ok := strings.CutPrefix(arg, "-"); ok {
+			letters += rest
+		} else {
+			words = append(words, arg)
+		}
+	}
+	return letters, words
+}

@@ -1,0 +1,183 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/evenkeel/evenkeel/internal/paths"
+	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+)
+
+// daemon answers like a gab of a two-system cluster with one link in trouble.
+type daemon struct {
+	gabv1.UnimplementedGabServiceServer
+	gabv1.UnimplementedLltServiceServer
+	seeded chan bool
+}
+
+func (d *daemon) GetMembership(context.Context, *gabv1.GetMembershipRequest) (*gabv1.GetMembershipResponse, error) {
+	zero, one := &gabv1.Member{NodeId: 0, Name: "galaxy"}, &gabv1.Member{NodeId: 1, Name: "nebula", Jeopardy: true}
+	return &gabv1.GetMembershipResponse{Ports: []*gabv1.PortMembership{
+		{Port: "a", Generation: "a36e0003", Members: []*gabv1.Member{zero, one}, Client: "GAB_Control"},
+		{Port: "b", Generation: "a36e0006", Members: []*gabv1.Member{zero}},
+		{Port: "h", Generation: "fd570002", Members: []*gabv1.Member{zero}, Visible: []*gabv1.Member{one}, Client: "had"},
+	}}, nil
+}
+
+func (d *daemon) Seed(context.Context, *gabv1.SeedRequest) (*gabv1.SeedResponse, error) {
+	d.seeded <- true
+	return &gabv1.SeedResponse{}, nil
+}
+
+func (d *daemon) ListPeers(context.Context, *gabv1.ListPeersRequest) (*gabv1.ListPeersResponse, error) {
+	up := func(tag, address string) *gabv1.PeerLink {
+		return &gabv1.PeerLink{Tag: tag, Status: "UP", Address: address}
+	}
+	return &gabv1.ListPeersResponse{Peers: []*gabv1.Peer{
+		{NodeId: 0, Name: "galaxy", State: "OPEN", Self: true, Links: []*gabv1.PeerLink{up("eth1", "00:04:23:AC:12:C4"), up("eth2", "00:04:23:AC:12:C5")}},
+		{NodeId: 1, Name: "nebula", State: "OPEN", Links: []*gabv1.PeerLink{up("eth1", "00:04:23:AC:24:C2"), {Tag: "eth2", Status: "DOWN"}}},
+	}}, nil
+}
+
+func (d *daemon) ListLinks(context.Context, *gabv1.ListLinksRequest) (*gabv1.ListLinksResponse, error) {
+	return &gabv1.ListLinksResponse{Links: []*gabv1.Link{
+		{Tag: "eth1", Device: "eth1", Kind: "ether", Up: true, Mtu: 1500, Sap: 0xcafe, Broadcast: "FF:FF:FF:FF:FF:FF", TxFrames: 5, RxFrames: 6},
+		{Index: 1, Tag: "eth0", Device: "eth0", Kind: "ether", LowPriority: true, Mtu: 1500, Sap: 0xcafe, Broadcast: "FF:FF:FF:FF:FF:FF"},
+	}}, nil
+}
+
+func serve(t *testing.T, d *daemon) paths.Root {
+	t.Helper()
+	root := paths.Root(t.TempDir())
+	if err := os.MkdirAll(root.RunDir(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", root.Socket("gab"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	gabv1.RegisterGabServiceServer(server, d)
+	gabv1.RegisterLltServiceServer(server, d)
+	go server.Serve(listener)
+	t.Cleanup(server.Stop)
+	return root
+}
+
+func TestLayouts(t *testing.T) {
+	d := &daemon{seeded: make(chan bool, 1)}
+	root := serve(t, d)
+	for _, c := range []struct {
+		line, want string
+	}{
+		{"gabconfig -a", `GAB Port Memberships
+===============================================================
+Port a gen a36e0003 membership 01
+Port a gen a36e0003   jeopardy ;1
+Port b gen a36e0006 membership 0
+Port h gen fd570002 membership 0
+Port h gen fd570002    visible ;1
+`},
+		{"lltstat -n", `LLT node information:
+    Node                 State    Links
+   * 0  galaxy            OPEN        2
+     1  nebula            OPEN        1
+`},
+		{"lltstat -nvv configured", `LLT node information:
+    Node                 State    Link  Status  Address
+   * 0  galaxy            OPEN
+                                  eth1   UP      00:04:23:AC:12:C4
+                                  eth2   UP      00:04:23:AC:12:C5
+     1  nebula            OPEN
+                                  eth1   UP      00:04:23:AC:24:C2
+                                  eth2   DOWN
+`},
+		{"lltstat -l", `LLT link information:
+link 0  eth1 on ether hipri
+        mtu 1500, sap 0xcafe, broadcast FF:FF:FF:FF:FF:FF, device eth1
+        txpkts 5  txbytes 0
+        rxpkts 6  rxbytes 0
+        errors 0
+link 1  eth0 on ether lowpri down
+        mtu 1500, sap 0xcafe, broadcast FF:FF:FF:FF:FF:FF, device eth0
+        txpkts 0  txbytes 0
+        rxpkts 0  rxbytes 0
+        errors 0
+`},
+	} {
+		words := strings.Fields(c.line)
+		var out, errs bytes.Buffer
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &errs}); code != 0 {
+			t.Errorf("%s: exit code %d: %s", c.line, code, errs.String())
+		}
+		if out.String() != c.want {
+			t.Errorf("%s printed\n%swant\n%s", c.line, out.String(), c.want)
+		}
+	}
+	if code := Run(t.Context(), root, "gabconfig", []string{"-x"}, Streams{Out: os.Stdout, Err: os.Stderr}); code != 0 || !<-d.seeded {
+		t.Errorf("gabconfig -x: exit code %d", code)
+	}
+}
+
+func TestEveryNodeIDIsListed(t *testing.T) {
+	root := serve(t, &daemon{})
+	var out bytes.Buffer
+	if code := Run(t.Context(), root, "lltstat", []string{"-nvv"}, Streams{Out: &out, Err: os.Stderr}); code != 0 {
+		t.Fatal(code)
+	}
+	if n := strings.Count(out.String(), "CONNWAIT"); n != maxNodes-2 {
+		t.Errorf("%d ids in CONNWAIT, want %d", n, maxNodes-2)
+	}
+}
+
+func TestDigits(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		ids  []uint32
+	}{{"01", []uint32{0, 1}}, {"0 2", []uint32{0, 2}}, {";;12", []uint32{21, 22}}, {"01;1", []uint32{0, 1, 11}}} {
+		var members []*gabv1.Member
+		for _, id := range c.ids {
+			members = append(members, &gabv1.Member{NodeId: id})
+		}
+		if got := digits(members); got != c.want {
+			t.Errorf("digits(%v) = %q, want %q", c.ids, got, c.want)
+		}
+	}
+}
+
+// Without a daemon each command says so, says how to start it, fails, and is
+// quick.
+func TestNoDaemon(t *testing.T) {
+	root := paths.Root(t.TempDir())
+	for _, line := range []string{"gabconfig -a", "lltstat -nvv", "lltconfig -T query"} {
+		words := strings.Fields(line)
+		var out, errs bytes.Buffer
+		began := time.Now()
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &errs}); code != 1 {
+			t.Errorf("%s: exit code %d", line, code)
+		}
+		if !strings.Contains(errs.String(), "ha node start") {
+			t.Errorf("%s: %q does not say what to do", line, errs.String())
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%s took %v", line, took)
+		}
+	}
+	var out bytes.Buffer
+	if code := Run(t.Context(), root, "lltconfig", nil, Streams{Out: &out, Err: &out}); code != 1 || out.String() != "LLT is not running\n" {
+		t.Errorf("lltconfig: exit code %d, printed %q", code, out.String())
+	}
+	for _, line := range []string{"gabconfig", "gabconfig -q", "lltstat -nq", "lltconfig -T x"} {
+		words := strings.Fields(line)
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 2 {
+			t.Errorf("%s: exit code %d, want 2", line, code)
+		}
+	}
+}
