@@ -19,7 +19,7 @@ func status(l *lab) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status [-o json]", Short: "Show a lab's systems",
 		Long: "Shows each system's power state, processes and, where had answers, its state in the cluster. With -o json:\n" +
-			"  {name, root, unprivileged, switch, cuts[], client{}, systems[{name, root, state, pids[], daemons{name: pid}, had, address}]}\n" +
+			"  {name, root, unprivileged, supervisor, switch, cuts[], client{}, systems[{name, root, state, pids[], daemons{name: pid}, had, address}]}\n" +
 			"state is on, off or frozen; root is where the system's files are seen from outside; pids are this machine's numbers, init first.",
 		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -161,17 +161,27 @@ func (o *upOptions) say(begin time.Time, format string, args ...any) {
 	}
 }
 
-// clear makes room: it refuses if the lab is up, waits if it is on its way
-// down and cleans up if it was killed.
+// clear makes room: it refuses if the lab is up or another halab up is at
+// work, and cleans up if it is on its way down or was killed.
 func clear(place supervisor.Place) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	name := filepath.Base(place.Dir)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	var settled supervisor.Settled
-	switch err := supervisor.Ask(ctx, place, supervisor.Request{Op: "settled"}, &settled); {
-	case err == nil:
-		return fmt.Errorf("lab %s is up already; halab --name %s down ends it", filepath.Base(place.Dir), filepath.Base(place.Dir))
-	default:
-		return takeDown(place)
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		var settled supervisor.Settled
+		if err := supervisor.Ask(ctx, place, supervisor.Request{Op: "settled"}, &settled); err != nil && ctx.Err() == nil {
+			return takeDown(place)
+		}
+		if settled.Kept {
+			return fmt.Errorf("lab %s is up already; halab --name %s down ends it", name, name)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("another halab up is at work on lab %s; wait for it, or halab --name %s down", name, name)
+		case <-ticker.C:
+		}
 	}
 }
 

@@ -88,6 +88,7 @@ func pivot(root string) error {
 type tree struct {
 	root string
 	err  error
+	seen []string // what bindReadOnly has shown
 }
 
 func (t *tree) at(path string) string { return filepath.Join(t.root, path) }
@@ -123,6 +124,12 @@ func (t *tree) bindReadOnly(path string) {
 	if t.err != nil || path == "" || strings.HasPrefix(path, "/usr/") {
 		return
 	}
+	for _, dir := range t.seen {
+		if path == dir || strings.HasPrefix(path, dir+"/") {
+			return
+		}
+	}
+	t.seen = append(t.seen, path)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.fail(err)

@@ -28,6 +28,8 @@ type Response struct {
 	Data  json.RawMessage `json:"data,omitempty"`
 }
 
+const goingDown = "is being taken down"
+
 // ErrDown says that no supervisor answers.
 var ErrDown = errors.New("is not up")
 
@@ -100,7 +102,7 @@ func (s *Supervisor) serveControl(listener net.Listener) {
 // handle carries out one command.
 func (s *Supervisor) handle(request Request) (any, error) {
 	if s.isClosing() && request.Op != "down" && request.Op != "status" {
-		return nil, fmt.Errorf("lab %s is being taken down", s.spec.Name)
+		return nil, fmt.Errorf("lab %s %s", s.spec.Name, goingDown)
 	}
 	switch request.Op {
 	case "status":

@@ -5,6 +5,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +29,8 @@ type Status struct {
 	Client       *HostStatus  `json:"client,omitempty"`
 	Cuts         []string     `json:"cuts"`
 	Switch       string       `json:"switch"`
+	// Supervisor is the process that holds the lab.
+	Supervisor int `json:"supervisor"`
 }
 
 // HostStatus is one system or the client.
@@ -47,7 +50,7 @@ type HostStatus struct {
 }
 
 func (s *Supervisor) status() Status {
-	status := Status{Name: s.spec.Name, Root: s.place.Dir, Unprivileged: s.spec.Unprivileged, Switch: s.place.SwitchSocket(), Cuts: []string{}}
+	status := Status{Name: s.spec.Name, Root: s.place.Dir, Unprivileged: s.spec.Unprivileged, Switch: s.place.SwitchSocket(), Cuts: []string{}, Supervisor: os.Getpid()}
 	s.netMu.Lock()
 	if s.network != nil {
 		status.Cuts = append(status.Cuts, s.network.Cuts()...)
@@ -113,10 +116,14 @@ type Settled struct {
 	// everywhere though nothing moves: it may still be about to.
 	Started bool     `json:"started"`
 	Waiting []string `json:"waiting"`
+	// Kept is true once halab up has seen the lab ready, or given up waiting.
+	Kept bool `json:"kept"`
 }
 
 func (s *Supervisor) settled() Settled {
-	result := Settled{Started: true}
+	s.mu.Lock()
+	result := Settled{Started: true, Kept: s.kept}
+	s.mu.Unlock()
 	if s.spec.NoDaemons {
 		result.Yes = true
 		return result

@@ -54,8 +54,11 @@ type Supervisor struct {
 	netMu   sync.Mutex
 	network *network.Switch // nil in unprivileged labs
 
+	building sync.Mutex // held by up and down, which never overlap
+
 	mu       sync.Mutex
-	closing  bool
+	closing  bool // no more commands
+	kept     bool // halab up has seen the lab ready
 	listener []net.Listener
 	finished chan struct{}
 	finish   func()
@@ -78,7 +81,12 @@ func Main(dir string) error {
 		data, _ := json.Marshal(text) // a string always marshals
 		_ = tell.Encode(Response{Data: data})
 	}
-	if err := s.up(progress); err != nil {
+	go s.watchOwner(owner)
+	err = s.up(progress)
+	if err == nil && s.isClosing() {
+		err = errors.New("halab up has gone before the lab was ready")
+	}
+	if err != nil {
 		s.log.Error("lab did not come up", "error", err)
 		if downErr := s.down(); downErr != nil {
 			err = errors.Join(err, downErr)
@@ -87,17 +95,6 @@ func Main(dir string) error {
 		return err
 	}
 	_ = tell.Encode(Response{})
-	go func() {
-		text, _ := bufio.NewReader(owner).ReadString('\n')
-		if text != "keep\n" {
-			s.log.Error("halab up has gone before the lab was ready; taking it down")
-			if err := s.down(); err != nil {
-				s.log.Error("take down", "error", err)
-			}
-			s.finish()
-		}
-		owner.Close()
-	}()
 	signals := make(chan os.Signal, 1) // one is enough to end
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	select {
@@ -106,6 +103,23 @@ func Main(dir string) error {
 		return s.down()
 	}
 	return nil
+}
+
+// watchOwner takes the lab down if halab up ends before it wants to keep it.
+func (s *Supervisor) watchOwner(owner *os.File) {
+	text, _ := bufio.NewReader(owner).ReadString('\n')
+	s.mu.Lock()
+	s.kept = text == "keep\n"
+	s.closing = s.closing || !s.kept
+	kept := s.kept
+	s.mu.Unlock()
+	if kept {
+		return
+	}
+	if err := s.down(); err != nil {
+		s.log.Error("take down", "error", err)
+	}
+	s.finish()
 }
 
 func read(dir string) (*Supervisor, error) {
@@ -152,6 +166,8 @@ func (s *Supervisor) host(name string) (*host, error) {
 }
 
 func (s *Supervisor) up(progress func(string)) error {
+	s.building.Lock()
+	defer s.building.Unlock()
 	if err := s.makeDisks(); err != nil {
 		return err
 	}
@@ -172,7 +188,13 @@ func (s *Supervisor) up(progress func(string)) error {
 	}
 	var group errgroup.Group
 	for _, name := range s.spec.Hosts() {
-		group.Go(s.hosts[name].start)
+		group.Go(func() error {
+			err := s.hosts[name].start()
+			if err != nil {
+				s.log.Error("a host does not start", "host", name, "error", err)
+			}
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
@@ -271,6 +293,8 @@ func (s *Supervisor) down() error {
 	s.mu.Lock()
 	s.closing = true
 	s.mu.Unlock()
+	s.building.Lock()
+	defer s.building.Unlock()
 	var group errgroup.Group
 	for _, name := range s.spec.Hosts() {
 		h := s.hosts[name]
