@@ -354,3 +354,6 @@ func (s *Stopper) String() string {
 	}
 	return string(s.cfg.Action)
 }
+
+// Program is the program of conf.ActionExec, else "".
+func (s *Stopper) Program() string { return s.cfg.Program }
