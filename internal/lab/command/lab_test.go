@@ -187,7 +187,7 @@ func (b *bench) clean(name string) {
 	}
 	files, _ := filepath.Glob("/proc/[0-9]*/mountinfo")
 	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), b.place(name).Dir+"/") {
+		if text, err := os.ReadFile(file); err == nil && (strings.Contains(string(text), b.place(name).Dir+"/") || strings.Contains(string(text), " - nsfs ")) {
 			b.t.Errorf("%s still shows a mount of lab %s", file, name)
 		}
 	}
@@ -197,17 +197,6 @@ func (b *bench) clean(name string) {
 			b.t.Errorf("%s: still attached to %s", file, text)
 		}
 	}
-}
-
-func namespaces() map[string]bool {
-	found := map[string]bool{}
-	files, _ := filepath.Glob("/proc/[0-9]*/ns/*")
-	for _, file := range files {
-		if name, err := os.Readlink(file); err == nil {
-			found[name] = true
-		}
-	}
-	return found
 }
 
 func TestUpExecDownLeavesNothing(t *testing.T) {
@@ -263,11 +252,6 @@ func TestUpExecDownLeavesNothing(t *testing.T) {
 	}
 	b.must("down")
 	b.clean("lab")
-	for name := range namespaces() {
-		if mine[name] {
-			t.Errorf("namespace %s is still there", name)
-		}
-	}
 	b.must("down") // again: nothing there is no error
 }
 

@@ -82,6 +82,10 @@ type Process struct {
 	reader *bufio.Reader
 	done   chan struct{} // closed when the init has been reaped
 	once   sync.Once
+	// The namespaces of a privileged system are held open until Kill is
+	// through: the kernel gives the number of a namespace that is gone to the
+	// next one, which may be another lab's.
+	pids, mounts *os.File
 }
 
 // spawner starts processes from one thread that lives as long as the
@@ -106,10 +110,10 @@ func Start(config Config, console *os.File) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", config.System, err)
 	}
-	defer theirs.Close()
 	exe, err := os.Executable()
 	if err != nil {
 		ours.Close()
+		theirs.Close()
 		return nil, fmt.Errorf("start %s: %w", config.System, err)
 	}
 	cmd := exec.Command(exe, InitCommand, config.System, config.LabDir)
@@ -124,7 +128,9 @@ func Start(config Config, console *os.File) (*Process, error) {
 	}
 	started := make(chan error, 1) // one result, never blocks
 	spawner() <- func() { started <- cmd.Start() }
-	if err := <-started; err != nil {
+	err = <-started
+	theirs.Close() // the init has it alone now, so that its end is seen
+	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start %s: make namespaces: %w", config.System, err)
 	}
@@ -133,11 +139,26 @@ func Start(config Config, console *os.File) (*Process, error) {
 		_ = cmd.Wait() // how it ended does not matter: init never ends well
 		close(p.done)
 	}()
-	if err := p.ask(message{Config: &config}); err != nil {
+	if err = p.hold(); err == nil {
+		err = p.ask(message{Config: &config})
+	}
+	if err != nil {
 		_ = p.Kill()
 		return nil, fmt.Errorf("start %s: %w", config.System, err)
 	}
 	return p, nil
+}
+
+// hold opens the namespaces.
+func (p *Process) hold() (err error) {
+	if p.config.Unprivileged {
+		return nil
+	}
+	if p.pids, err = os.Open(fmt.Sprintf("/proc/%d/ns/pid", p.PID)); err != nil {
+		return err
+	}
+	p.mounts, err = os.Open(fmt.Sprintf("/proc/%d/ns/mnt", p.PID))
+	return err
 }
 
 // Run starts the daemons. It returns when all are started, which does not
@@ -209,12 +230,7 @@ func (p *Process) Root() string {
 // Kill ends every process of the system, frozen or not, and returns when all
 // are gone.
 func (p *Process) Kill() error {
-	defer p.once.Do(func() { p.conn.Close() })
 	deadline := time.Now().Add(20 * time.Second)
-	mounts := ""
-	if !p.gone() {
-		mounts = namespace(p.PID, "mnt")
-	}
 	if p.config.Unprivileged {
 		if err := p.killTree(deadline); err != nil {
 			return err
@@ -230,7 +246,15 @@ func (p *Process) Kill() error {
 	case <-time.After(time.Until(deadline)):
 		return fmt.Errorf("kill %s: its init (pid %d) is still there", p.config.System, p.PID)
 	}
-	return p.killVisitors(mounts, deadline)
+	if err := p.killVisitors(deadline); err != nil {
+		return err
+	}
+	p.once.Do(func() {
+		p.conn.Close()
+		p.pids.Close() // closing no file at all is an error and no harm
+		p.mounts.Close()
+	})
+	return nil
 }
 
 // killTree ends the children of an unprivileged init while it still collects
@@ -251,14 +275,14 @@ func (p *Process) killTree(deadline time.Time) error {
 // killVisitors ends processes outside the PID namespace that are in the
 // system's mount namespace, such as a halab exec or an nsenter: they would
 // hold its mounts (R4).
-func (p *Process) killVisitors(mounts string, deadline time.Time) error {
-	if p.config.Unprivileged || mounts == "" || mounts == namespace(os.Getpid(), "mnt") {
+func (p *Process) killVisitors(deadline time.Time) error {
+	if p.mounts == nil {
 		return nil
 	}
 	return until(deadline, func() (bool, error) {
 		left := 0
-		for _, pid := range allPIDs() {
-			if namespace(pid, "mnt") == mounts && Alive(pid) {
+		for _, pid := range inNamespace(p.mounts, "mnt") {
+			if pid != os.Getpid() {
 				left++
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // allPIDs lists the processes of this PID namespace.
@@ -46,13 +48,20 @@ func state(pid int) byte {
 	return 0
 }
 
-// namespace names the namespace of a process, "" if the process is gone.
-func namespace(pid int, kind string) string {
-	name, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
-	if err != nil {
-		return ""
+// inNamespace lists the living processes in the namespace; that it is open
+// keeps its number from being given to another one.
+func inNamespace(namespace *os.File, kind string) []int {
+	var home, here unix.Stat_t
+	if namespace == nil || unix.Fstat(int(namespace.Fd()), &home) != nil {
+		return nil
 	}
-	return name
+	var pids []int
+	for _, pid := range allPIDs() {
+		if unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", pid, kind), &here) == nil && here.Ino == home.Ino && here.Dev == home.Dev && Alive(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Alive reports whether the process exists and is no zombie.
@@ -69,17 +78,7 @@ func (p *Process) PIDs() []int {
 	if p.gone() {
 		return nil
 	}
-	home := namespace(p.PID, "pid")
-	if home == "" || home == namespace(os.Getpid(), "pid") {
-		return nil // gone, or not yet there
-	}
-	var pids []int
-	for _, pid := range allPIDs() {
-		if namespace(pid, "pid") == home && Alive(pid) {
-			pids = append(pids, pid)
-		}
-	}
-	return initFirst(pids, p.PID)
+	return initFirst(inNamespace(p.pids, "pid"), p.PID)
 }
 
 func initFirst(pids []int, pid int) []int {
