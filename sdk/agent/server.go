@@ -84,10 +84,10 @@ func (s *server) note(id uint64, ep agentv1.EntryPoint, resource string) func() 
 
 // enter waits until every named resource and a thread are free. Names are taken
 // in sorted order, so that two batches cannot wait for each other.
-func (s *server) enter(ctx context.Context, names []string) (leave func(), err error) {
+func (s *server) enter(ctx context.Context, names []string) (func(), error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	var held []string
-	leave = func() {
+	leave := func() {
 		for _, name := range held {
 			s.free(name)
 		}
@@ -107,6 +107,11 @@ func (s *server) enter(ctx context.Context, names []string) (leave func(), err e
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()
+	}
+	if err := ctx.Err(); err != nil { // had may believe that this call is over
+		<-threads
+		leave()
+		return nil, err
 	}
 	return func() { <-threads; leave() }, nil
 }
