@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/mdlayher/raw"
+	"github.com/mdlayher/raw" //lint:ignore SA1019 behind this one file; it forwards to mdlayher/packet
 	"golang.org/x/net/bpf"
 
 	"github.com/evenkeel/evenkeel/llt/frame"
