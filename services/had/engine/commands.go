@@ -24,7 +24,11 @@ func (e *Engine) command(from SystemID, c Command) {
 	if no != nil {
 		res.Code, res.Nearest = no.code, no.nearest
 		res.Notices = append(res.Notices, Notice{Severity: no.severity, ID: messageID(no.id), Text: no.text})
-		e.explain(Explanation{Group: c.Group, Subject: c.words(), Decision: "refused: " + no.text})
+		group := c.Group
+		if no.code == CodeNotFound {
+			group = ""
+		}
+		e.explain(Explanation{Group: group, Subject: c.words(), Decision: "refused: " + no.text})
 	}
 	if c.RequestID != "" {
 		e.st.Requests = append(e.st.Requests, res)

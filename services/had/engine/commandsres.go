@@ -86,8 +86,7 @@ func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *ref
 func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *refusal {
 	n := c.System
 	i := e.instance(r.name, n)
-	up := func(p string) bool { k := e.instance(p, n); return g.resource(p).onOff() && (k.up() || k.raising()) }
-	parents := g.graph.Holding(r.name, up)
+	parents := e.leaning(g, r, n)
 	switch {
 	case r.persistent():
 		return refuse(10285, "Resource %s is persistent (Operations = None) and cannot be taken offline", r.name)
@@ -104,7 +103,7 @@ func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *re
 	}
 	drop := []string{r.name}
 	if c.ParentProp {
-		drop = append(g.graph.Ancestors(r.name), r.name)
+		drop = append(parents, r.name)
 	}
 	e.drop(g, drop, n)
 	i.Alone = c.IgnoreParent

@@ -136,7 +136,7 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 		}
 		return e.stuck(g, x)
 	}
-	x.Group, x.Decision = g.name, "brought online on "+target
+	x.Group, x.Decision = g.name, "brought online on "+target+pick(target == d.From, " again", "")
 	e.explain(x)
 	e.log("NOTICE", 10465, "", g.name, "Bringing group %s online on system %s: %s", g.name, target, subject)
 	e.start(g, target)
@@ -184,7 +184,7 @@ func (e *Engine) onlineHint(g *groupModel) string { return "hagrp -online " + g.
 func (e *Engine) noTargetHint(g *groupModel) string {
 	for _, p := range g.list {
 		if e.st.Systems[p.System].State == SystemRunning && len(e.faults(g, p.System)) > 0 {
-			return "repair it, hagrp -clear " + g.name + " -sys " + p.System + ", then " + e.onlineHint(g)
+			return e.faultHint(g, e.faults(g, p.System), p.System) + ", then " + e.onlineHint(g)
 		}
 	}
 	return "hastart on a system of its SystemList"
@@ -349,6 +349,16 @@ func (g *groupModel) needs(key string) int {
 	return 0
 }
 
+// faultHint names what leads out of the faults of a group on a system.
+func (e *Engine) faultHint(g *groupModel, faults []string, n SystemID) string {
+	for _, f := range faults {
+		if m := g.resource(f); m.persistent() {
+			return e.clearHint(m, n)
+		}
+	}
+	return "hagrp -clear " + g.name + " -sys " + n
+}
+
 // hindrances returns what stands in the way of a group that should be online,
 // each with the command that leads out.
 func (e *Engine) hindrances(g *groupModel) []string {
@@ -363,11 +373,7 @@ func (e *Engine) hindrances(g *groupModel) []string {
 			add("autodisabled on "+n+" ("+why+")", way)
 		}
 		if f := e.faults(g, n); len(f) > 0 {
-			way := "hagrp -clear " + g.name + " -sys " + n
-			if m := g.resource(f[0]); m.persistent() {
-				way = e.clearHint(m, n)
-			}
-			add("faulted on "+n+" ("+strings.Join(f, ", ")+")", way)
+			add("faulted on "+n+" ("+strings.Join(f, ", ")+")", e.faultHint(g, f, n))
 		}
 		for _, r := range g.resources {
 			i := e.instance(r.name, n)

@@ -269,7 +269,7 @@ func (e *Engine) finish(g *groupModel, n SystemID) bool {
 func (e *Engine) wants(g *groupModel, n SystemID, w want) bool {
 	for _, r := range g.resources {
 		i := e.instance(r.name, n)
-		if i.Want == w || (w == wantOnline && i.Pending.Kind == resource.CommandOnline) {
+		if i.Want == w || (w == wantOnline && i.Pending.Kind == resource.CommandOnline && i.Want != wantOffline && !i.Flushed) {
 			return true
 		}
 	}
@@ -282,6 +282,7 @@ func (e *Engine) stopped(g *groupModel, n SystemID) {
 	on := gr.On[n]
 	reason := on.Stopping
 	on.Stopping = ""
+	e.show(g)
 	switch reason {
 	case stopFault:
 		e.afterFault(g, n)
@@ -456,7 +457,7 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 		return false, refuse(10165, "Group %s is active or in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, n, e.groupText(g, n), g.name, n)
 	}
 	if f := e.faults(g, n); len(f) > 0 {
-		r := refuse(10284, "Cannot online a faulted resource on system %s: %s; hagrp -clear %s -sys %s first", n, strings.Join(f, ", "), g.name, n)
+		r := refuse(10284, "Cannot online a faulted resource on system %s: %s; %s first", n, strings.Join(f, ", "), e.faultHint(g, f, n))
 		r.severity = "NOTICE"
 		return false, r
 	}

@@ -91,12 +91,24 @@ func (e *Engine) missing(g *groupModel, r *resourceModel, n SystemID) []string {
 	})
 }
 
-// holding returns the OnOff parents that r's offline waits for.
+// holding returns what r's offline waits for: everything above it, however
+// far, that is up and is to go as well or cannot stay without it.
 func (e *Engine) holding(g *groupModel, r *resourceModel, n SystemID) []string {
-	return g.graph.Holding(r.name, func(p string) bool {
-		i := e.instance(p, n)
-		return g.resource(p).onOff() && (i.up() || i.raising())
+	going := e.leaning(g, r, n)
+	return slices.DeleteFunc(g.graph.Ancestors(r.name), func(a string) bool {
+		i := e.instance(a, n)
+		if !g.resource(a).onOff() || (!i.up() && !i.raising()) {
+			return true
+		}
+		return !slices.Contains(going, a) && i.Want != wantOffline && i.Pending.Kind != resource.CommandOffline
 	})
+}
+
+// leaning returns the OnOff resources that are up, or on their way, and cannot
+// stay so without r.
+func (e *Engine) leaning(g *groupModel, r *resourceModel, n SystemID) []string {
+	up := func(c string) bool { i := e.instance(c, n); return i.up() || i.raising() }
+	return slices.DeleteFunc(g.graph.Broken(r.name, up), func(a string) bool { return !g.resource(a).onOff() || !up(a) })
 }
 
 // reported applies a report of a system's scheduler.
@@ -110,15 +122,25 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 		return
 	}
 	i := e.instance(r.name, from)
+	i.Unseen = slices.DeleteFunc(i.Unseen, func(c resource.Command) bool { return c.ID <= rep.Seen || c.ID == rep.Done })
 	if rep.Seen < i.Bound {
 		return // R6: made before the scheduler knew of the last transition.
 	}
-	i.Unseen = slices.DeleteFunc(i.Unseen, func(c resource.Command) bool { return c.ID <= rep.Seen || c.ID == rep.Done })
+	e.touch(r.group)
 	if !rep.Probed {
+		if i.Pending.ID != 0 && rep.Done == i.Pending.ID {
+			i.Reason = rep.Reason
+			e.complete(e.mod.byGroup[r.group], r, i, rep, i.State)
+		}
 		return
 	}
+	gaveUp := rep.Flags&^i.Flags&resource.FlagAdminWait != 0
 	i.Flags, i.Reason, i.Since = rep.Flags, rep.Reason, e.st.Now
-	e.touch(r.group)
+	if gaveUp {
+		e.explain(Explanation{Group: r.group, Subject: r.name + " is in ADMIN_WAIT on " + from,
+			Decision: "its group is neither started, stopped nor moved: " + orUnsaid(rep.Reason),
+			WayOut:   "put it right, then hares -clear " + r.name + " -sys " + from})
+	}
 	e.transit(e.mod.byGroup[r.group], r, i, rep)
 }
 
@@ -149,7 +171,7 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resou
 	e.tell(g, r, i, n, was, done, first)
 	switch {
 	case to == resource.StateFaulted && (was != to || first):
-		e.faulted(g, r, n, rep.Reason)
+		e.faulted(g, r, n, was == resource.StateOnline)
 	case to == resource.StateOnline && (was != to || first):
 		e.risen(g, r, i, n, was, done)
 	}
@@ -292,7 +314,7 @@ func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
 
 // faulted decides what the fault of a resource means for its group
 // (engine.md 4.4).
-func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, reason string) {
+func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, wasUp bool) {
 	on := e.st.Groups[g.name].On[n]
 	affected := append([]string{r.name}, g.graph.Broken(r.name, func(c string) bool { return e.instance(c, n).up() })...)
 	critical := slices.ContainsFunc(affected, func(a string) bool { return g.resource(a).critical })
@@ -302,7 +324,7 @@ func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, reason str
 		}
 	}
 	x := Explanation{Group: g.name, Subject: "fault of " + r.name + " on " + n}
-	live := e.active(g, n) || on.Starting
+	live := e.active(g, n) || on.Starting || (wasUp && r.onOff())
 	switch {
 	case e.frozen(g, n):
 		x.Decision = "only recorded: the group or the system is frozen"

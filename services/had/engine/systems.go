@@ -347,12 +347,14 @@ func (e *Engine) announced(from SystemID, ev StateChanged) {
 			return
 		}
 		s.Clean = s.State == SystemExiting
-	case SystemFaulted, SystemExited:
-		if !s.InH {
-			return
-		}
 	}
-	e.setState(ev.System, ev.State)
+	switch ev.State {
+	case SystemLeaving, SystemExiting, SystemExitingForcibly, SystemFaulted, SystemUnknown:
+		return // Orders and views say that, not the system itself.
+	}
+	if s.InH {
+		e.setState(ev.System, ev.State)
+	}
 }
 
 // usable says whether a system carries out commands.

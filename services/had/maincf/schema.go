@@ -243,6 +243,9 @@ var staticTable = newBuiltins([]builtin{
 ))
 
 var groupTable = newBuiltins([]builtin{
+	// Ours: seconds for which a cut-off system's addresses and processes may
+	// live on beside this group's (R1).
+	integer("AcceptOverlap", 0),
 	keylist("AdministratorGroups"),
 	keylist("Administrators"),
 	integer("Authority", 0),

@@ -156,17 +156,6 @@ func (g *Graph) needsAny(r string, set map[string]bool) bool {
 	return false
 }
 
-// Holding returns the parents of r that are still up: r goes down after them.
-func (g *Graph) Holding(r string, up func(string) bool) []string {
-	var out []string
-	for _, p := range g.parents[r] {
-		if up(p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
 // Selection returns what the online of a group brings up: the resources for
 // which start holds and everything that they need, without those that usable
 // forbids and what needs them. Blocked are the start resources left out.

@@ -11,7 +11,7 @@ func Nearest(name string, known []string) []string {
 	if len(name) > 128 {
 		return nil
 	}
-	limit := max(len(name)/3, 1)
+	limit := min(max(len(name)/3, 1), len(name)-1)
 	type guess struct {
 		name string
 		dist int
@@ -36,23 +36,26 @@ func Nearest(name string, known []string) []string {
 	return out
 }
 
-// distance is the number of letters to insert, delete or replace.
+// distance is the number of letters to insert, delete, replace or swap with
+// their neighbour.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	two, one, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range one {
+		one[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
-			cost := diagonal
-			if a[i-1] != b[j-1] {
-				cost++
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
 			}
-			diagonal = row[j]
-			row[j] = min(cost, row[j]+1, row[j-1]+1)
+			row[j] = min(one[j]+1, row[j-1]+1, one[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], two[j-2]+1)
+			}
 		}
+		two, one, row = one, row, two
 	}
-	return row[len(b)]
+	return one[len(b)]
 }
