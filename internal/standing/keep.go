@@ -53,6 +53,8 @@ type Keep struct {
 	// Appear is how long a started daemon may take to listen on its socket
 	// before it is started again, 0 for 30 s.
 	Appear time.Duration
+	// Up, if set, is told whenever the daemon is up or down.
+	Up func(up bool)
 }
 
 // Back-off between starts of a daemon that dies young.
@@ -73,6 +75,9 @@ func KeepRunning(ctx context.Context, k Keep) error {
 	if k.Appear == 0 {
 		k.Appear = 30 * time.Second
 	}
+	if k.Up == nil {
+		k.Up = func(bool) {}
+	}
 	backoff := time.Duration(0)
 	for {
 		p, err := k.findOrStart(ctx)
@@ -89,7 +94,9 @@ func KeepRunning(ctx context.Context, k Keep) error {
 			return nil
 		}
 		since := Boottime()
+		k.Up(true)
 		err = p.Wait(ctx)
+		k.Up(false)
 		ordered := p.Ordered()
 		p.Close()
 		switch {
