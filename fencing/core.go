@@ -29,7 +29,24 @@ type Config struct {
 	// behind persistent reservations that a win takes away too: only then is a
 	// win CUT (R1). Image disks never count (R4).
 	DataDisksFenced bool
+
+	// broken breaks one rule on purpose; only tests set it.
+	broken mutation
 }
+
+// mutation is a rule that a test breaks to see that the harness notices.
+type mutation uint8
+
+const (
+	mutNone                mutation = iota
+	mutMajorityOfReachable          // count points that answer, not those configured
+	mutConflictIsWon                // R11: take a conflict for a win
+	mutNoRecheck                    // R13: join although a system left meanwhile
+	mutNoPreStartCheck              // R13: join although strangers' keys are there
+	mutAnswerUnproven               // R1: answer without evidence
+	mutRegisterInRace               // register again during a race
+	mutOnlyNewLosses                // R10: forget the earlier departed
+)
 
 // startRetry is how often a refused start-up is tried again.
 const startRetry = 2 * time.Second
@@ -120,7 +137,12 @@ func New(cfg Config) (*Core, error) {
 }
 
 // majority is the number of points that is more than half of all configured.
-func (c *Core) majority() int { return c.cfg.Points/2 + 1 }
+func (c *Core) majority() int {
+	if c.cfg.broken == mutMajorityOfReachable {
+		return (c.cfg.Points + 1) / 3
+	}
+	return c.cfg.Points/2 + 1
+}
 
 // key is this system's registration.
 func (c *Core) key() Key { return c.keyOf(c.self) }

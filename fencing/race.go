@@ -84,7 +84,7 @@ func (c *Core) onView(now vclock.Time, e View, out []Effect) []Effect {
 		// Who was a member when the keys were read and has gone since may have
 		// raced against this system's earlier registration: what was checked
 		// then is worth nothing now (R13).
-		if found := c.strangers(e.Systems); len(found) > 0 {
+		if found := c.strangers(e.Systems); len(found) > 0 && c.cfg.broken != mutNoRecheck && c.cfg.broken != mutNoPreStartCheck {
 			reason := "a system left while this one was joining: " + splitBrain(found)
 			return c.refuse(now, reason, append(out, Detach{Reason: reason}))
 		}
@@ -96,6 +96,9 @@ func (c *Core) onView(now vclock.Time, e View, out []Effect) []Effect {
 	c.latest, c.systems, c.members = e.ID, e.Systems, e.Members
 	c.forgetReturned()
 	lost := false
+	if c.cfg.broken == mutOnlyNewLosses {
+		c.gated = nil
+	}
 	for _, d := range e.Departed {
 		lost = c.depart(e.ID, d) || lost
 	}
@@ -284,6 +287,12 @@ func (c *Core) raceDone(now vclock.Time, p pending, result Result, out []Effect)
 	if r == nil || r.stage != racing || p.purpose == forCleanup {
 		return out
 	}
+	if p.purpose == forPreempt && result.Outcome == Conflict && c.cfg.broken == mutRegisterInRace {
+		return c.op(out, forConflict, p.point, Operation{Kind: OpRegisterAndIgnore, Key: c.key()})
+	}
+	if c.cfg.broken == mutConflictIsWon && result.Outcome == Conflict {
+		result.Outcome = OK
+	}
 	if p.purpose == forPreempt && result.Outcome == Conflict {
 		// R11: a conflict alone says nothing; read what is there.
 		return c.op(out, forConflict, p.point, Operation{Kind: OpReadKeys})
@@ -293,6 +302,7 @@ func (c *Core) raceDone(now vclock.Time, p pending, result Result, out []Effect)
 	case result.Outcome == Failed:
 		out = append(out, Note{Code: "point-failed", Text: fmt.Sprintf("point%d: %s", p.point+1, result.Detail)})
 		c.pass(now)
+	case c.cfg.broken == mutRegisterInRace && p.purpose == forConflict:
 	case p.purpose == forPreempt:
 		r.points[p.point] = pointWon
 	default:
@@ -493,7 +503,7 @@ func (c *Core) maybeAnswer(now vclock.Time, out []Effect) []Effect {
 		return out
 	}
 	for _, d := range c.gated {
-		if d.Evidence == NoEvidence {
+		if d.Evidence == NoEvidence && c.cfg.broken != mutAnswerUnproven {
 			return out
 		}
 	}

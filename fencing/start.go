@@ -111,7 +111,7 @@ func (c *Core) checkKeys(now vclock.Time, out []Effect) []Effect {
 	if c.start.ok < c.majority() {
 		return c.refuse(now, fmt.Sprintf("could read %d of %d coordination points only: %s", c.start.ok, c.cfg.Points, c.complaints()), out)
 	}
-	if found := c.strangers(c.systems); len(found) > 0 {
+	if found := c.strangers(c.systems); len(found) > 0 && c.cfg.broken != mutNoPreStartCheck {
 		return c.refuse(now, splitBrain(found), out)
 	}
 	if c.start.own < c.majority() {
