@@ -205,7 +205,7 @@ func TestUpExecDownLeavesNothing(t *testing.T) {
 	mine := map[string]bool{}
 	for _, host := range append(b.status("lab").Systems, *b.status("lab").Client) {
 		for _, kind := range []string{"net", "mnt", "pid", "uts", "ipc"} {
-			name, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", host.PIDs[0], kind))
+			name, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", host.PIDs["init"], kind))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -369,7 +369,7 @@ func TestSystemsUseTheSwitch(t *testing.T) {
 func TestDeadInitIsPowerOff(t *testing.T) {
 	b := newBench(t, true)
 	b.up("lab", "--nodes", "1")
-	if err := unix.Kill(b.status("lab").Systems[0].PIDs[0], unix.SIGKILL); err != nil {
+	if err := unix.Kill(b.status("lab").Systems[0].PIDs["init"], unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "Server1 is off", func() bool { return b.state("Server1") == "off" })
@@ -401,7 +401,7 @@ func TestKilledSupervisorIsCleanedUpByTheNext(t *testing.T) {
 				if err := sleeper.Start(); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the command runs", func() bool { return len(b.status("lab").Systems[0].PIDs) > 1 })
+				eventually(t, "the command runs", func() bool { return len(b.status("lab").Systems[0].Processes) > 1 })
 				if err := unix.Kill(b.status("lab").Supervisor, unix.SIGKILL); err != nil {
 					t.Fatal(err)
 				}
@@ -534,13 +534,13 @@ func TestFreezeAndThaw(t *testing.T) {
 			if err := spinner.Start(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the command runs", func() bool { return len(b.status("lab").Systems[0].PIDs) > 1 })
+			eventually(t, "the command runs", func() bool { return len(b.status("lab").Systems[0].Processes) > 1 })
 			b.must("freeze", "Server1")
 			system := b.status("lab").Systems[0]
 			if system.State != "frozen" {
 				t.Errorf("state %s", system.State)
 			}
-			for _, pid := range system.PIDs {
+			for _, pid := range system.Processes {
 				if s := letter(t, pid); s != "T" {
 					t.Errorf("process %d of a frozen system is in state %s", pid, s)
 				}
@@ -549,7 +549,7 @@ func TestFreezeAndThaw(t *testing.T) {
 				t.Error("a command ran on a frozen system")
 			}
 			b.must("thaw", "Server1")
-			for _, pid := range system.PIDs {
+			for _, pid := range system.Processes {
 				eventually(t, "it goes on", func() bool { return letter(t, pid) != "T" })
 			}
 			b.must("freeze", "Server1")
@@ -582,14 +582,14 @@ func TestUnprivilegedLab(t *testing.T) {
 	// A daemon that leaves its session and its parents is still the system's.
 	b.must("exec", "Server1", "--", "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 </dev/null &")
 	b.must("exec", "Server2", "--", "sh", "-c", "echo kept >$EVENKEEL_ROOT/var/lib/evenkeel/f")
-	other := len(b.status("lab").Systems[1].PIDs)
+	other := len(b.status("lab").Systems[1].Processes)
 	b.must("exec", "Server2", "--", b.self, "probe", "off", "Server1")
 	status := b.status("lab")
-	if status.Systems[0].State != "off" || len(status.Systems[0].PIDs) != 0 {
+	if status.Systems[0].State != "off" || len(status.Systems[0].Processes) != 0 {
 		t.Errorf("Server1 after its power-off: %+v", status.Systems[0])
 	}
-	if len(status.Systems[1].PIDs) != other {
-		t.Errorf("Server2 has processes %v, had %d", status.Systems[1].PIDs, other)
+	if len(status.Systems[1].Processes) != other {
+		t.Errorf("Server2 has processes %v, had %d", status.Systems[1].Processes, other)
 	}
 	b.must("boot", "Server1")
 	if out, err := b.run("cut", "--link", "1", "Server1"); err == nil {

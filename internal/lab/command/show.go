@@ -19,8 +19,8 @@ func status(l *lab) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "status [-o json]", Short: "Show a lab's systems",
 		Long: "Shows each system's power state, processes and, where had answers, its state in the cluster. With -o json:\n" +
-			"  {name, root, unprivileged, supervisor, switch, cuts[], client{}, systems[{name, root, state, pids[], daemons{name: pid}, had, address}]}\n" +
-			"state is on, off or frozen; root is where the system's files are seen from outside; pids are this machine's numbers, init first.",
+			"  {name, root, unprivileged, supervisor, switch, cuts[], client{}, systems[{name, root, state, pids{name: pid}, processes[], had, address}]}\n" +
+			"state is on, off or frozen; root is where the system's files are seen from outside; pids are its init and daemons, processes all of it, in this machine's numbers.",
 		Args: exactly(0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var now supervisor.Status
@@ -50,7 +50,7 @@ func table(out io.Writer, now supervisor.Status) error {
 		hosts = append(hosts, *now.Client)
 	}
 	for _, host := range hosts {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", host.Name, host.State, dash(host.Had), len(host.PIDs), dash(host.Address), dash(host.Root))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", host.Name, host.State, dash(host.Had), len(host.Processes), dash(host.Address), dash(host.Root))
 	}
 	for _, c := range now.Cuts {
 		fmt.Fprintf(w, "cut: %s\n", c)

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/evenkeel/evenkeel/internal/lab/spec"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 )
@@ -40,10 +39,10 @@ type HostStatus struct {
 	Root string `json:"root"`
 	// State is on, off or frozen.
 	State string `json:"state"`
-	// PIDs are its processes in this machine's numbers, init first.
-	PIDs []int `json:"pids"`
-	// Daemons are its daemons by name.
-	Daemons map[string]int `json:"daemons,omitempty"`
+	// PIDs are its init and its daemons by name, in this machine's numbers.
+	PIDs map[string]int `json:"pids"`
+	// Processes are all its processes, init first.
+	Processes []int `json:"processes"`
 	// Had is the state of the system in the cluster as its own had sees it.
 	Had     string `json:"had,omitempty"`
 	Address string `json:"address,omitempty"`
@@ -72,17 +71,16 @@ func (s *Supervisor) status() Status {
 
 func (h *host) status() HostStatus {
 	state, process := h.state()
-	status := HostStatus{Name: h.name, State: state, PIDs: []int{}}
+	status := HostStatus{Name: h.name, State: state, PIDs: map[string]int{}, Processes: []int{}}
 	if !h.s.spec.Unprivileged {
 		status.Address = h.s.spec.Address(h.name)
 	}
 	if process == nil {
 		return status
 	}
-	status.Root, status.PIDs = process.Root(), append(status.PIDs, process.PIDs()...)
-	if h.name != spec.ClientName {
-		status.Daemons = process.Daemons([]string{"gab", "fencing", "hashadow", "had"})
-	}
+	status.Root, status.Processes = process.Root(), append(status.Processes, process.PIDs()...)
+	status.PIDs = process.Daemons([]string{"gab", "fencing", "hashadow", "had"})
+	status.PIDs["init"] = process.PID
 	if state == "on" && !h.s.spec.NoDaemons && !h.isClient() {
 		if answer, err := h.askHad(time.Second); err == nil {
 			status.Had = answer.GetLocalState()
