@@ -281,12 +281,7 @@ func (c *Core) evict(n NodeID) {
 func (c *Core) onStatus(from NodeID, m *message) {
 	p := &c.peers[from]
 	p.status = m
-	if m.fresh {
-		c.reserve(max(c.seen, m.seen))
-	} else {
-		if !c.seeded() {
-			c.reserve(max(c.seen, m.seen))
-		}
+	if !m.fresh {
 		c.considerView(from, m.view, m.members, m.gateHeld, false)
 	}
 }
@@ -320,9 +315,8 @@ func (c *Core) propose() {
 	a.n++
 	slices.SortFunc(a.members, func(x, y Member) int { return int(x.Node) - int(y.Node) })
 	ch.drop()
-	if !c.reserve(a.n) {
+	if c.reserved < a.n {
 		ch.wants = a.n // goes on with CounterPersisted
-		c.reserve(a.n)
 		return
 	}
 	ch.wants = 0
@@ -347,9 +341,7 @@ func (c *Core) resumeProposal() {
 			c.onPropose(d.from, &d.msg)
 		}
 	}
-	if ch.wants > c.reserved {
-		c.reserve(ch.wants)
-	} else {
+	if ch.wants <= c.reserved {
 		ch.wants = 0
 	}
 }
@@ -366,7 +358,6 @@ func (c *Core) accept(n uint64, coordinator NodeID) {
 		c.ord.installed = false
 	}
 	c.ord.inbox, c.ord.batches = nil, nil
-	c.reserve(c.seen)
 }
 
 func (c *Core) refuse(to NodeID, m *message, leader NodeID) {
@@ -406,8 +397,9 @@ func (c *Core) onPropose(from NodeID, m *message) {
 			return
 		}
 	}
-	if !c.reserve(m.attempt) {
+	if c.reserved < m.attempt {
 		ch.deferred = &deferred{from, c.peers[from].conn, *m}
+		c.seen = max(c.seen, m.attempt)
 		return
 	}
 	c.accept(m.attempt, from)
@@ -454,7 +446,6 @@ func (c *Core) sendParts(to NodeID, m message, after uint64, es []entry) {
 func (c *Core) onRefuse(from NodeID, m *message) {
 	ch := &c.change
 	c.seen = max(c.seen, m.seen)
-	c.reserve(c.seen)
 	if ch.lead == nil || m.attempt != ch.lead.n {
 		return
 	}
@@ -715,6 +706,7 @@ func (c *Core) onInstall(from NodeID, m *message) {
 // it. It is delivered when every member has done so.
 func (c *Core) install(e entry, conns [MaxNodes]uint64) {
 	first := !c.seeded()
+	lost := slices.ContainsFunc(c.members, func(m Member) bool { return !contains(e.members, m) })
 	c.log.add(e)
 	c.view, c.members = e.view, e.members
 	c.seen = max(c.seen, e.view.Counter)
@@ -732,7 +724,7 @@ func (c *Core) install(e entry, conns [MaxNodes]uint64) {
 	if c.finished {
 		return
 	}
-	c.requeue()
+	c.requeue(lost)
 	if first {
 		for n := range c.peers {
 			if c.peers[n].jeopardy {
@@ -747,7 +739,10 @@ func (c *Core) install(e entry, conns [MaxNodes]uint64) {
 
 // requeue sends again what the flush did not bring into the order: it comes
 // after a hole that nobody can fill (R18).
-func (c *Core) requeue() {
+//
+// A message sent again after a view that lost somebody may be with those who
+// left, so it can no longer be told LOST.
+func (c *Core) requeue(lost bool) {
 	last := uint64(0)
 	for p := c.rep.pos + 1; p <= c.log.length(); p++ {
 		if e := c.log.at(p); e.kind != entryView && e.from == c.cfg.Node && e.inc == c.cfg.Incarnation {
@@ -756,7 +751,10 @@ func (c *Core) requeue() {
 	}
 	c.inFlight = 0
 	for i := range c.ops {
-		c.ops[i].queued = c.ops[i].sendno <= last
+		op := &c.ops[i]
+		sent := op.queued
+		op.queued = op.sendno <= last
+		op.doubted = op.doubted || (lost && sent && !op.queued)
 	}
 }
 
@@ -766,6 +764,9 @@ func (c *Core) applied(e entry) {
 		return
 	}
 	c.note("view", "id=%s members=%s", e.view, list(e.members))
+	if c.rep.orphaned() && c.view == e.view {
+		c.standDown("orphaned", "no system is left here that those who departed knew; this side cannot prove them gone", false)
+	}
 }
 
 // checkLead gives an attempt up when a participant is out of reach or does not

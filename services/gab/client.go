@@ -28,6 +28,7 @@ type operation struct {
 	bytes   int
 	sent    bool // ever given to the transport or the order
 	queued  bool // on its way in this view
+	doubted bool // sent in a view that lost somebody: who left may have it
 }
 
 // delivery is one place of a port on its way to the local client.
@@ -236,7 +237,11 @@ func (c *Core) advance(to uint64) {
 		p := c.rep.pos + 1
 		c.hold = recovered(p) && c.cfg.mutation != mutFlushBeforeFence
 		e := *c.log.at(p)
-		c.route(e, c.rep.apply(&e))
+		res := c.rep.apply(&e)
+		if c.cfg.observe != nil {
+			c.cfg.observe(p, &e)
+		}
+		c.route(e, res)
 		c.hold = p < to && recovered(p+1)
 		c.release()
 	}
@@ -263,6 +268,8 @@ func (c *Core) route(e entry, res applied) {
 	switch {
 	case e.kind == entryView:
 		c.applied(e)
+	case own && e.kind == entryMessage && res.dropped && op.doubted:
+		c.outcome(op, ResultUnknown)
 	case own && e.kind == entryMessage && res.dropped:
 		c.outcome(op, ResultLost)
 	case own && e.kind == entryLeaveSystem:

@@ -127,10 +127,7 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 	if c.started && c.seeded() && now.Sub(c.lastStep) > c.cfg.Lease {
 		c.standDown("paused", fmt.Sprintf("nothing done for %s, longer than the lease", now.Sub(c.lastStep)), false)
 	}
-	if !c.started {
-		c.started = true
-		c.reserve(c.seen)
-	}
+	c.started = true
 	c.lastStep = now
 	if !c.finished {
 		c.handle(ev)
@@ -138,6 +135,7 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 		c.evaluate()
 		c.pump()
 		c.standing()
+		c.keepReserve()
 		c.announce()
 	}
 	out, c.out = c.out, nil
@@ -339,15 +337,24 @@ func (c *Core) Hash() uint64 {
 	return h.Sum64()
 }
 
-// reserve makes sure that counters well beyond n are on disk (R18), so that
-// no write lies on the way of a view change. It reports whether n itself is.
-func (c *Core) reserve(n uint64) bool {
-	if c.reserved < n+counterReserve/2 && c.persistTo == 0 && c.persistAt == vclock.Never {
+// keepReserve keeps counters well beyond every counter in sight on disk (R18),
+// so that no write lies on the way of a view change.
+func (c *Core) keepReserve() {
+	if c.finished || c.persistTo != 0 || c.now < c.persistAt && c.persistAt != vclock.Never {
+		return
+	}
+	c.persistAt = vclock.Never
+	n := max(c.seen, c.change.wants)
+	for i := range c.peers {
+		if st := c.peers[i].status; st != nil {
+			n = max(n, st.seen)
+		}
+	}
+	if c.reserved < n+counterReserve/2 {
 		c.persistID++
 		c.persistTo = n + counterReserve
 		c.emit(PersistCounter{ID: c.persistID, Counter: c.persistTo})
 	}
-	return c.reserved >= n
 }
 
 func (c *Core) counterPersisted(e CounterPersisted) {
@@ -359,7 +366,7 @@ func (c *Core) counterPersisted(e CounterPersisted) {
 		c.note("counter-not-persisted", "counter cannot be written; joining and view changes wait for it")
 		return
 	}
-	c.reserved, c.persistTo = c.persistTo, 0
+	c.reserved, c.persistTo = max(c.reserved, c.persistTo), 0
 	c.resumeProposal()
 }
 

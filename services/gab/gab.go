@@ -167,7 +167,9 @@ type Config struct {
 	WindowMessages int // Sends accepted and not yet delivered, 256
 	WindowBytes    int // their payload bytes, 4 MiB
 
-	mutation mutation // set by the harness of this repository only
+	// For the harness of this package only.
+	mutation mutation
+	observe  func(pos uint64, e *entry) // called when a place was applied
 }
 
 // Defaults of Config.

@@ -332,10 +332,6 @@ func (c *Core) standing() {
 		return
 	}
 	c.checkFencing()
-	if c.persistAt != vclock.Never && c.now >= c.persistAt {
-		c.persistAt = vclock.Never
-		c.reserve(max(c.seen, c.change.wants))
-	}
 	if !contains(c.rep.members(), c.self()) {
 		return
 	}

@@ -27,6 +27,11 @@ type system struct {
 	clean   bool
 	leaving bool   // it ordered its own leave
 	reports uint64 // nodes that it sees over one link only
+	joined  uint64 // position of the view that admitted it; 0 if it seeded
+	// unknown: whoever left with the losses that the gate waits for may not
+	// know that this system was ever admitted, so no fencing over there can
+	// have reached it, and it cannot answer for them.
+	unknown bool
 }
 
 // portState is one port.
@@ -222,6 +227,9 @@ func (r *replica) applyView(e *entry, res *applied) {
 		s := r.system(m.Node)
 		if s == nil || s.Incarnation != m.Incarnation {
 			s = &system{Member: Member{Node: m.Node, Incarnation: m.Incarnation}, clean: true}
+			if !r.view.IsZero() {
+				s.joined = r.pos
+			}
 		}
 		n := *s
 		n.reports &= mask
@@ -237,9 +245,12 @@ func (r *replica) applyView(e *entry, res *applied) {
 			r.gate.waiting = append(r.gate.waiting, d)
 		}
 	}
+	closed := slices.ContainsFunc(departed, func(d Departed) bool { return d.Evidence == EvidenceNone })
 	r.view, r.systems = e.view, next
 	for i := range r.systems {
-		r.systems[i].reports &^= gone
+		s := &r.systems[i]
+		s.reports &^= gone
+		s.unknown = s.unknown || (closed && s.joined > e.stable) || (r.gate.held && s.joined == r.pos)
 	}
 	for i := range r.ports {
 		p := &r.ports[i]
@@ -278,15 +289,16 @@ func (r *replica) recordLoss(l loss) {
 
 // applyAnswer takes the evidence of port b (R10). While the gate is held only
 // an answer for its id, or for a later view without a new loss, that has
-// evidence for every departed incarnation counts. Later answers can only make
-// the evidence of known departures stronger.
+// evidence for every departed incarnation counts, from a system that those who
+// departed knew, or by an operator's word. Later answers can only make the
+// evidence of known departures stronger.
 func (r *replica) applyAnswer(s *system, e *entry, res *applied) {
 	if r.port(PortB).members&nodeBit(s.Node) == 0 || e.view.Lineage != r.view.Lineage {
 		res.dropped = true
 		return
 	}
 	if r.gate.held {
-		r.openGate(e, res)
+		r.openGate(s, e, res)
 		return
 	}
 	for _, d := range e.departed {
@@ -295,7 +307,7 @@ func (r *replica) applyAnswer(s *system, e *entry, res *applied) {
 	res.dropped = len(res.outputs) == 0
 }
 
-func (r *replica) openGate(e *entry, res *applied) {
+func (r *replica) openGate(s *system, e *entry, res *applied) {
 	if e.view.Counter < r.gate.id.Counter || (e.view.Counter == r.gate.id.Counter && e.view != r.gate.id) ||
 		e.view.Counter > r.view.Counter {
 		res.dropped = true
@@ -305,7 +317,7 @@ func (r *replica) openGate(e *entry, res *applied) {
 	for _, w := range r.gate.waiting {
 		i := slices.IndexFunc(e.departed, func(d Departed) bool {
 			return d.Member.Node == w.Member.Node && d.Member.Incarnation == w.Member.Incarnation &&
-				d.Evidence != EvidenceNone && d.Evidence != EvidenceAssumed
+				d.Evidence != EvidenceNone && d.Evidence != EvidenceAssumed && (!s.unknown || d.Evidence == EvidenceVouched)
 		})
 		if i < 0 {
 			res.dropped = true
@@ -323,6 +335,14 @@ func (r *replica) openGate(e *entry, res *applied) {
 		}
 	}
 	r.gate = gateState{id: r.gate.id}
+	for i := range r.systems {
+		r.systems[i].unknown = false
+	}
+}
+
+// orphaned: nobody is left who could answer for those that the gate waits for.
+func (r *replica) orphaned() bool {
+	return r.gate.held && !slices.ContainsFunc(r.systems, func(s system) bool { return !s.unknown })
 }
 
 func (r *replica) strengthen(view ViewID, d Departed, res *applied) {
@@ -368,6 +388,8 @@ func (r *replica) snapshot() []byte {
 		w.bool(s.clean)
 		w.bool(s.leaving)
 		w.fixed(s.reports)
+		w.num(s.joined)
+		w.bool(s.unknown)
 	}
 	for _, p := range r.ports {
 		w.num(p.generation)
@@ -391,8 +413,9 @@ func (r *replica) snapshot() []byte {
 func restore(b []byte, unfenced bool) (replica, error) {
 	rd := reader{b, true}
 	r := replica{unfenced: unfenced, pos: rd.num(), view: rd.viewID()}
-	for range rd.count(19) {
-		s := system{Member: rd.member(), clean: rd.bool(), leaving: rd.bool(), reports: rd.fixed()}
+	for range rd.count(22) {
+		s := system{Member: rd.member(), clean: rd.bool(), leaving: rd.bool(), reports: rd.fixed(), joined: rd.num(),
+			unknown: rd.bool()}
 		if len(r.systems) > 0 && r.systems[len(r.systems)-1].Node >= s.Node {
 			rd.fail()
 		}

@@ -1,0 +1,5 @@
+//go:build race
+
+package gab
+
+const raceEnabled = true
