@@ -40,7 +40,7 @@ func New() agent.Agent {
 	return &diskGroup{
 		storageConf: filepath.Join(root, "etc/evenkeel/storage.conf"),
 		runDir:      evidence.RunDir(),
-		devices:     "/dev/vx/dsk",
+		devices:     filepath.Join(root, "dev/vx/dsk"),
 	}
 }
 
