@@ -113,7 +113,6 @@ type Core struct {
 	gated    []Departed // systems without released evidence, by node id
 	released []releasedSystem
 	race     *race
-	latest   ViewID
 }
 
 // releasedSystem is a departed system whose evidence gab has been told.
@@ -256,8 +255,8 @@ func contains(systems []System, node NodeID) bool {
 // Hash is a hash of the whole state.
 func (c *Core) Hash() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%v %v %q %d %v %v %v %d %d %v %v %v %v %v", c.cfg, c.phase, c.reason, c.cluster, c.self,
-		c.systems, c.members, c.lastID, c.attempt, c.ops, c.start, c.gated, c.released, c.latest)
+	fmt.Fprintf(h, "%v %v %q %d %v %v %v %d %d %v %v %v %v", c.cfg, c.phase, c.reason, c.cluster, c.self,
+		c.systems, c.members, c.lastID, c.attempt, c.ops, c.start, c.gated, c.released)
 	if c.race != nil {
 		fmt.Fprintf(h, "%v", *c.race)
 	}

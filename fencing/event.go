@@ -24,8 +24,9 @@ type View struct {
 	ID      ViewID
 	Members []System // port b, by node id
 	Systems []System // port a, by node id
-	// Departed are the systems that left port a; those that gab knows to be
-	// CLEAN carry that evidence, the others none (R10).
+	// Departed are the systems that left port a: those for whom gab's gate
+	// waits, all of them in every view (R10), without evidence; and those that
+	// have just left with evidence that gab knows by itself, such as CLEAN.
 	Departed []Departed
 }
 

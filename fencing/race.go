@@ -93,15 +93,9 @@ func (c *Core) onView(now vclock.Time, e View, out []Effect) []Effect {
 	default:
 		return out
 	}
-	c.latest, c.systems, c.members = e.ID, e.Systems, e.Members
+	c.systems, c.members = e.Systems, e.Members
 	c.forgetReturned()
-	lost := false
-	if c.cfg.broken == mutOnlyNewLosses {
-		c.gated = nil
-	}
-	for _, d := range e.Departed {
-		lost = c.depart(e.ID, d) || lost
-	}
+	lost := c.depart(e)
 	if c.cfg.Points == 0 {
 		// Mode disabled: gab assumes them gone by itself; a later vouch makes
 		// the evidence stronger.
@@ -125,21 +119,31 @@ func (c *Core) forgetReturned() {
 	})
 }
 
-// depart adds a departed system to those that need evidence; the set is
-// cumulative (R10). It reports whether the system is new there.
-func (c *Core) depart(view ViewID, d Departed) bool {
-	if d.Evidence != NoEvidence {
-		c.release(view, d)
-		return false
-	}
-	for _, g := range c.gated {
-		if g.System.same(d.System) {
-			return false
+// depart takes over whom gab waits for: while its gate is held, every view of
+// port b lists them all (R10), and whoever is listed no more has been answered
+// for. It reports whether somebody is new there.
+func (c *Core) depart(e View) bool {
+	before := c.gated
+	c.gated = nil
+	lost := false
+	for _, d := range e.Departed {
+		if d.Evidence != NoEvidence {
+			c.release(e.ID, d)
+			continue
 		}
+		i := slices.IndexFunc(before, func(g Departed) bool { return g.System.same(d.System) })
+		if i < 0 {
+			lost = true
+		} else {
+			d = before[i] // with the evidence that is known already
+			if c.cfg.broken == mutOnlyNewLosses {
+				continue
+			}
+		}
+		c.gated = append(c.gated, d)
 	}
-	c.gated = append(c.gated, d)
 	sort.SliceStable(c.gated, func(i, j int) bool { return c.gated[i].System.Node < c.gated[j].System.Node })
-	return true
+	return lost
 }
 
 func (c *Core) release(view ViewID, d Departed) {
@@ -169,6 +173,10 @@ func (c *Core) begin(now vclock.Time, e View, out []Effect) []Effect {
 func (c *Core) shrink(now vclock.Time, out []Effect) []Effect {
 	r := c.race
 	if r == nil || r.stage == answered {
+		return out
+	}
+	if len(c.gated) == 0 { // another member has answered for all
+		r.stage = answered
 		return out
 	}
 	r.order = slices.DeleteFunc(r.order, func(n NodeID) bool { return !contains(c.members, n) })
@@ -512,10 +520,6 @@ func (c *Core) maybeAnswer(now vclock.Time, out []Effect) []Effect {
 	}
 	r.told, r.proven = true, now
 	out = append(out, Answer{View: r.view, Departed: slices.Clone(c.gated)})
-	if c.latest != r.view {
-		// A system joined meanwhile; gab discards the answer that does not fit.
-		out = append(out, Answer{View: c.latest, Departed: slices.Clone(c.gated)})
-	}
 	return append(out, Broadcast{RaceResult{View: r.view, Verdict: Answered, Detail: joinDeparted(c.gated)}})
 }
 

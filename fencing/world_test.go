@@ -15,16 +15,15 @@ import (
 // Every choice (who acts next, when an operation takes effect, whether its
 // answer is lost, who crashes) is drawn.
 type world struct {
-	fatal  func(string, ...any)
-	draw   func(n int, what string) int
-	points [][]Key
-	down   []bool // a point that answers nobody
-	nodes  []*node
-	views  uint64
-	won    map[int]bool // sides that won
-	// answered are the sides whose gate is open again.
-	answered map[int]bool
-	trace    []string
+	fatal   func(string, ...any)
+	draw    func(n int, what string) int
+	points  [][]Key
+	down    []bool // a point that answers nobody
+	nodes   []*node
+	views   uint64
+	won     map[int]bool       // sides that won
+	waiting map[int][]Departed // gab's gate by side: for whom it waits
+	trace   []string
 }
 
 // node is one system.
@@ -59,7 +58,7 @@ func sysOf(id int) System {
 }
 
 func newWorld(n, points int, cfg Config, draw func(int, string) int, fatal func(string, ...any)) *world {
-	w := &world{fatal: fatal, draw: draw, points: make([][]Key, points), down: make([]bool, points), won: map[int]bool{}, answered: map[int]bool{}}
+	w := &world{fatal: fatal, draw: draw, points: make([][]Key, points), down: make([]bool, points), won: map[int]bool{}, waiting: map[int][]Departed{}}
 	cfg.Points = points
 	for i := range n {
 		core, err := New(cfg)
@@ -97,6 +96,8 @@ func (w *world) systems(side int) []System {
 // view orders a view on a side.
 func (w *world) view(side int, departed []Departed) {
 	w.views++
+	w.waiting[side] = append(w.waiting[side], departed...)
+	departed = slices.Clone(w.waiting[side])
 	v := View{ID: ViewID{Lineage: 1, Counter: w.views, Coordinator: NodeID(side)}, Systems: w.systems(side), Departed: departed}
 	for _, x := range w.nodes {
 		if x.on && x.side == side && (x.core.phase == Running || x.core.phase == Joining) {
@@ -114,16 +115,7 @@ func (w *world) view(side int, departed []Departed) {
 // its side; it hears of everybody for whom the gate waits.
 func (w *world) join(x *node) {
 	w.view(x.side, nil)
-	last := len(x.queue) - 1
-	v := x.queue[last].(View)
-	if !w.answered[x.side] {
-		for _, y := range w.nodes {
-			if y.side != x.side || !y.on {
-				v.Departed = append(v.Departed, Departed{System: sysOf(y.id)})
-			}
-		}
-	}
-	x.queue = append(x.queue[:0], v) // what came before was for the old client
+	x.queue = x.queue[len(x.queue)-1:] // what came before was for the old client
 }
 
 // crash takes a system out; its side gets a view without it.
@@ -140,7 +132,6 @@ func (w *world) crash(x *node, why string) {
 		}
 	}
 	x.work = nil
-	w.answered[x.side] = false
 	w.view(x.side, []Departed{{System: sysOf(x.id)}})
 }
 
@@ -155,6 +146,7 @@ func (x *node) step(ev Event) {
 			x.broadcast(e.Message)
 		case Answer:
 			x.answer(e)
+			x.gate(e)
 		case SelfStop:
 			defer x.w.crash(x, "self-stop")
 		case Attach:
@@ -186,7 +178,6 @@ func (w *world) winner(side int) {
 // answer checks R1 and R10: each departed system has evidence, and it is true.
 func (x *node) answer(a Answer) {
 	x.answers++
-	x.w.answered[x.side] = true
 	if len(a.Departed) == 0 {
 		x.w.fatal("empty answer")
 	}
@@ -205,6 +196,16 @@ func (x *node) answer(a Answer) {
 			x.w.fatal("answered while %c of another side runs", 'A'+y.id)
 		}
 	}
+}
+
+// gate: gab opens it if there is evidence for everybody.
+func (x *node) gate(a Answer) {
+	for _, d := range x.w.waiting[x.side] {
+		if !slices.ContainsFunc(a.Departed, func(e Departed) bool { return e.System.same(d.System) && e.Evidence != NoEvidence }) {
+			return
+		}
+	}
+	x.w.waiting[x.side] = nil
 }
 
 // takeEffect carries the operation out on the model.
