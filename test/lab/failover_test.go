@@ -104,7 +104,7 @@ func TestOneLinkDown(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := c.CutLink(c.ctx, "0", "Server2"); err != nil {
+	if err := c.CutLink(c.ctx, "priv1", "Server2"); err != nil {
 		t.Fatal(err)
 	}
 	shows("DOWN")

@@ -119,7 +119,7 @@ func (l *Lab) Thaw(ctx context.Context, system string) error {
 	return err
 }
 
-// CutLink cuts a private link (0, 1, ...) of systems.
+// CutLink cuts a private link (priv1, priv2) of systems.
 func (l *Lab) CutLink(ctx context.Context, link string, systems ...string) error {
 	_, err := l.halab(ctx, "cut", append([]string{"--link", link}, systems...)...)
 	return err

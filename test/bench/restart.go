@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/test/lab"
+)
+
+// restart kills a monitored program and measures until its successor runs.
+// One shell on the system kills and looks, so that no start of a program of
+// ours is in the figure.
+func restart(ctx context.Context, runs int) error {
+	conf := filepath.Join(lab.Repository(), "test/lab/testdata/process")
+	return withLab(ctx, "bench-restart", conf, func(l *lab.Lab) error {
+		f := &figures{name: "kill of the process to its restart"}
+		for range max(runs, 7) {
+			if err := l.WaitGroup(within(ctx, 20*time.Second), "Server1", "app", "Server1", "|ONLINE|"); err != nil {
+				return err
+			}
+			out, err := l.Must(within(ctx, 20*time.Second), "Server1", "bash", "-c", `
+				old=$(pgrep -f '^/usr/bin/sleep 1000000'); began=$(date +%s%N); kill -KILL $old
+				for i in $(seq 5000); do
+					for now in $(pgrep -f '^/usr/bin/sleep 1000000'); do
+						[ "$now" != "$old" ] && { echo $(( $(date +%s%N) - began )); exit 0; }
+					done
+				done; exit 1`)
+			if err != nil {
+				return err
+			}
+			took, err := strconv.ParseInt(strings.TrimSpace(out), 10, 64)
+			if err != nil {
+				return fmt.Errorf("the system printed %q", out)
+			}
+			f.add(time.Duration(took))
+		}
+		f.print()
+		return nil
+	})
+}
+
+// idle reads resident memory and processor time of the daemons and one agent.
+func idle(ctx context.Context, _ int) error {
+	conf := filepath.Join(lab.Repository(), "test/lab/testdata/ten")
+	return withLab(ctx, "bench-idle", conf, func(l *lab.Lab) error {
+		const seconds = 20
+		fmt.Printf("  %-12s %12s %16s\n", "process", "resident MiB", "CPU of one core")
+		for _, name := range []string{"gab", "fencing", "hashadow", "had", "FileOnOff"} {
+			out, err := l.Must(within(ctx, time.Minute), "Server1", "bash", "-c", fmt.Sprintf(`
+				p=$(pgrep -x %s | head -n 1); read -r -a a < /proc/$p/stat; sleep %d; read -r -a b < /proc/$p/stat
+				echo $(awk '/VmRSS/{print $2}' /proc/$p/status) $(( b[13] + b[14] - a[13] - a[14] ))`, name, seconds/4))
+			if err != nil {
+				return err
+			}
+			var kib, ticks int
+			if _, err := fmt.Sscan(out, &kib, &ticks); err != nil {
+				return fmt.Errorf("%s: the system printed %q", name, out)
+			}
+			fmt.Printf("  %-12s %12.1f %14.2f %%\n", name, float64(kib)/1024, float64(ticks)/(seconds/4))
+		}
+		return nil
+	})
+}
