@@ -687,9 +687,7 @@ func (c *Core) onInstall(from NodeID, m *message) {
 		c.rep = rep
 		c.log = orderLog{base: rep.pos, entries: ch.staged.entries}
 	}
-	if c.cfg.mutation != mutNone && m.first <= c.log.length() && m.first > c.rep.pos {
-		c.log.cut(m.first - 1)
-	}
+	c.mutateInstall(m)
 	if m.first != c.log.length()+1 {
 		c.abandonFollow("installation does not fit")
 		return
@@ -811,19 +809,23 @@ func (c *Core) checkFollow() {
 	}
 }
 
+// mutateInstall lets mutants install what does not fit.
+func (c *Core) mutateInstall(m *message) {
+	switch {
+	case c.cfg.mutation == mutNone:
+	case m.first <= c.log.length() && m.first > c.rep.pos:
+		c.log.cut(m.first - 1)
+	case m.first > c.log.length()+1 && c.seeded() && c.cfg.mutation == mutForgetFlush:
+		c.log, c.rep.pos = orderLog{base: m.first - 1}, m.first-1
+	}
+}
+
 // mutateFlush holds the deliberate faults of the flush.
 func (c *Core) mutateFlush(a *attempt, base *message) {
-	switch c.cfg.mutation {
-	case mutForgetFlush:
-		for _, m := range a.members {
-			if s := a.states[m.Node]; !s.fresh && s.view == base.view {
-				a.final = min(a.final, s.length)
-			}
-		}
-		a.final = max(a.final, a.stable)
-	case mutDropTail:
-		if st := a.states[base.view.Coordinator]; !base.fresh && (st == nil || st.fresh) {
-			a.final = a.stable
-		}
+	if c.cfg.mutation != mutDropTail || base.fresh {
+		return
+	}
+	if st := a.states[base.view.Coordinator]; st == nil || st.fresh {
+		a.final = a.stable
 	}
 }

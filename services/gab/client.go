@@ -231,11 +231,11 @@ func (c *Core) advance(to uint64) {
 		}
 	}
 	recovered := func(p uint64) bool {
-		return slices.ContainsFunc(views, func(f flushed) bool { return f.stable < p && p <= f.view })
+		return c.cfg.mutation != mutFlushBeforeFence && slices.ContainsFunc(views, func(f flushed) bool { return f.stable < p && p <= f.view })
 	}
 	for c.rep.pos < to && !c.finished {
 		p := c.rep.pos + 1
-		c.hold = recovered(p) && c.cfg.mutation != mutFlushBeforeFence
+		c.hold = recovered(p)
 		e := *c.log.at(p)
 		res := c.rep.apply(&e)
 		if c.cfg.observe != nil {
