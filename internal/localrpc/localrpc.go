@@ -43,7 +43,9 @@ type Caller struct {
 func (Caller) AuthType() string { return "peercred" }
 
 // peerCredentials takes the caller from the unix socket.
-type peerCredentials struct{ credentials.TransportCredentials }
+type peerCredentials struct {
+	credentials.TransportCredentials
+}
 
 // ServerHandshake reads SO_PEERCRED.
 func (peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
