@@ -96,6 +96,10 @@ func probe(args []string) error {
 	return nil
 }
 
+// quickEnd spares a program with the race detector its second of sleep at its
+// end.
+const quickEnd = "GORACE=atexit_sleep_ms=0"
+
 // bench is a directory of labs for one test.
 type bench struct {
 	t    *testing.T
@@ -122,7 +126,7 @@ func newBench(t *testing.T, root bool) *bench {
 
 func (b *bench) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(b.self, append([]string{"halab"}, args...)...)
-	cmd.Env = append(os.Environ(), "HALAB_HOME="+b.home)
+	cmd.Env = append(os.Environ(), "HALAB_HOME="+b.home, quickEnd)
 	return cmd
 }
 
@@ -290,7 +294,7 @@ func TestCrashLosesWhatWasNotSynced(t *testing.T) {
 	if got := b.must("exec", "Server1", "--", "cat", "/etc/evenkeel/sysname"); got != "Server1\n" {
 		t.Errorf("the installation did not survive: %q", got)
 	}
-	b.must("exec", "Server1", "--", b.self, "probe", "send", "priv1", "plugged in again")
+	b.must("exec", "Server1", "--", "env", quickEnd, b.self, "probe", "send", "priv1", "plugged in again")
 }
 
 // R4: shared disks too; those of another system stay.
@@ -331,16 +335,16 @@ func write(t *testing.T, dir, name, text string) {
 func TestSystemsUseTheSwitch(t *testing.T) {
 	b := newBench(t, true)
 	b.up("lab", "--nodes", "3")
-	if got := b.must("exec", "Server1", "--", b.self, "probe", "off", "Server2"); got != "Server2 is off\n" {
+	if got := b.must("exec", "Server1", "--", "env", quickEnd, b.self, "probe", "off", "Server2"); got != "Server2 is off\n" {
 		t.Errorf("Server1 powers Server2 off: %q", got)
 	}
 	if got := b.state("Server2"); got != "off" {
 		t.Errorf("Server2 is %s", got)
 	}
-	if out, err := b.run("exec", "Server1", "--", b.self, "probe", "off", "nobody"); err == nil || !strings.Contains(out, "Server3") {
+	if out, err := b.run("exec", "Server1", "--", "env", quickEnd, b.self, "probe", "off", "nobody"); err == nil || !strings.Contains(out, "Server3") {
 		t.Errorf("an unknown system: %v %q; want an error with the known names", err, out)
 	}
-	if _, err := b.run("exec", "Server3", "--", b.self, "probe", "off", "Server3"); err == nil {
+	if _, err := b.run("exec", "Server3", "--", "env", quickEnd, b.self, "probe", "off", "Server3"); err == nil {
 		t.Error("a system survived its own power-off")
 	}
 	if got := b.state("Server3"); got != "off" {
@@ -460,7 +464,7 @@ func TestTwoLabsSideBySide(t *testing.T) {
 // it.
 func (b *bench) frame(name, from, to, network string) (bool, string) {
 	b.t.Helper()
-	listener := b.command("exec", "--name", name, to, "--", b.self, "probe", "listen", network)
+	listener := b.command("exec", "--name", name, to, "--", "env", quickEnd, b.self, "probe", "listen", network)
 	out, err := listener.StdoutPipe()
 	if err != nil {
 		b.t.Fatal(err)
@@ -472,7 +476,7 @@ func (b *bench) frame(name, from, to, network string) (bool, string) {
 	if _, err := out.Read(line); err != nil {
 		b.t.Fatalf("listener on %s: %v", to, err)
 	}
-	b.must("exec", "--name", name, from, "--", b.self, "probe", "send", network, from)
+	b.must("exec", "--name", name, from, "--", "env", quickEnd, b.self, "probe", "send", network, from)
 	var rest [100]byte
 	n, _ := out.Read(rest[:])
 	err = listener.Wait()
@@ -530,7 +534,7 @@ func TestFreezeAndThaw(t *testing.T) {
 				flags = append(flags, "--unprivileged")
 			}
 			b.up("lab", flags...)
-			spinner := b.command("exec", "Server1", "--", b.self, "probe", "spin")
+			spinner := b.command("exec", "Server1", "--", "env", quickEnd, b.self, "probe", "spin")
 			if err := spinner.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -583,7 +587,7 @@ func TestUnprivilegedLab(t *testing.T) {
 	b.must("exec", "Server1", "--", "sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 </dev/null &")
 	b.must("exec", "Server2", "--", "sh", "-c", "echo kept >$EVENKEEL_ROOT/var/lib/evenkeel/f")
 	other := len(b.status("lab").Systems[1].Processes)
-	b.must("exec", "Server2", "--", b.self, "probe", "off", "Server1")
+	b.must("exec", "Server2", "--", "env", quickEnd, b.self, "probe", "off", "Server1")
 	status := b.status("lab")
 	if status.Systems[0].State != "off" || len(status.Systems[0].Processes) != 0 {
 		t.Errorf("Server1 after its power-off: %+v", status.Systems[0])
