@@ -115,7 +115,7 @@ type logWriter struct {
 func (w *logWriter) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.t != nil && !strings.Contains(string(b), `"@module"`) {
+	if w.t != nil && !strings.Contains(string(b), `"@timestamp"`) {
 		w.t.Log(strings.TrimSpace(string(b)))
 	}
 	return len(b), nil
