@@ -443,10 +443,6 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 		}
 		waiting = append(waiting, r.name)
 		i.Want, i.Halted, i.Alone, i.RetryAt, i.Flushed = wantNothing, false, false, 0, i.Pending.ID != 0
-		if c.Force {
-			i.Pending.ID, i.Flushed = 0, false
-			i.Pending.Kind = 0
-		}
 	}
 	on.Starting, on.Stopping = false, ""
 	gr.Move, gr.Due, gr.Stuck = nil, nil, ""

@@ -153,17 +153,17 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 		return refuse(10369, "Cluster not writable: a persistent freeze is part of the configuration")
 	case s.State == SystemRemoteBuild:
 		return refuse(50129, "Operation refused: system %s is in REMOTE_BUILD; wait until it is RUNNING", n)
-	case on && s.TFrozen:
+	case on && (s.TFrozen || s.Draining):
 		return refuse(40207, "System %s is frozen temporarily already", n)
 	case on && e.mod.frozenSystem(n):
 		return refuse(40206, "System %s is frozen persistently already", n)
-	case !on && !s.TFrozen:
+	case !on && !s.TFrozen && !s.Draining:
 		return refuse(40204, "System %s is not frozen temporarily", n)
 	}
-	if on && c.Evacuate {
-		e.evacuate(n, true)
+	s.TFrozen, s.Draining = on && !c.Evacuate, on && c.Evacuate
+	if s.Draining {
+		e.evacuate(n)
 	}
-	s.TFrozen = on
 	e.explain(Explanation{Subject: c.words(), Decision: pick(on, "frozen: no group comes online there", "no longer frozen"), WayOut: pick(on, "hasys -unfreeze "+n, "")})
 	for _, g := range e.groupsOn(n) {
 		e.st.Groups[g.name].Stuck = ""
@@ -173,28 +173,20 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 }
 
 // evacuate switches the groups of a system to others, where one will have
-// them; freezing says that the system itself is no choice. It returns the
-// groups that had to stay.
-func (e *Engine) evacuate(n SystemID, freezing bool) []*groupModel {
-	var stay []*groupModel
+// them.
+func (e *Engine) evacuate(n SystemID) {
 	for _, g := range e.groupsOn(n) {
-		if !e.active(g, n) {
-			continue
-		}
-		if !g.failover() || !g.evacuate || e.frozen(g, n) || e.inTransit(g, n) {
-			stay = append(stay, g)
+		if !e.active(g, n) || !g.failover() || !g.evacuate || e.frozen(g, n) || e.inTransit(g, n) {
 			continue
 		}
 		target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
 		if target == "" || e.clearPath(g, n, target) != nil {
 			e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "no system is able to take it", Candidates: verdictsOf(verdicts)})
-			stay = append(stay, g)
 			continue
 		}
 		e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "moved to " + target, Candidates: verdictsOf(verdicts)})
 		e.move(g, n, target, "evacuation of group "+g.name+" from "+n+" to "+target)
 	}
-	return stay
 }
 
 // stopSystems is hastop.
@@ -223,7 +215,7 @@ func (e *Engine) stopSystems(c Command) *refusal {
 		}
 		e.setState(n, SystemLeaving)
 		if c.Evacuate {
-			e.evacuate(n, false)
+			e.evacuate(n)
 		}
 		e.offlineAll(n)
 	}

@@ -332,12 +332,18 @@ func (e *Engine) touchAll() {
 // tells what changed. Each step sends a command, ends an operation or records
 // a decision, so it ends.
 func (e *Engine) settle() {
+	e.settleGroups()
+	if e.drain() {
+		e.settleGroups()
+	}
+	e.leave()
+}
+
+func (e *Engine) settleGroups() {
 	var touched []*groupModel
-	if e.mod != nil {
-		for _, g := range e.mod.groups {
-			if e.dirty[g.name] {
-				touched = append(touched, g)
-			}
+	for _, g := range e.allGroups() {
+		if e.dirty[g.name] {
+			touched = append(touched, g)
 		}
 	}
 	for _, g := range touched {
@@ -348,7 +354,6 @@ func (e *Engine) settle() {
 		e.show(g)
 	}
 	clear(e.dirty)
-	e.leave()
 }
 
 // wish tells when a Clock is next of use, if that changed.

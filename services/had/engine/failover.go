@@ -205,7 +205,7 @@ func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidat
 		s := e.st.Systems[n]
 		why, _ := e.autoDisabled(g, n)
 		c := policy.Candidate{
-			System: n, Order: order, State: string(s.State), Frozen: e.frozenSystem(n),
+			System: n, Order: order, State: string(s.State), Frozen: e.closed(n),
 			Disabled: g.disabled[n], AutoDisabled: why, Active: e.active(g, n),
 			Unprobed: e.unprobed(g, n), Faulted: e.faults(g, n), Lacking: e.lacking(g, n),
 		}

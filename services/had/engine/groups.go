@@ -126,6 +126,7 @@ func (e *Engine) step(g *groupModel) bool {
 	for _, p := range g.list {
 		moved = e.probedNow(g, p.System) || moved
 		moved = e.monitorOnly(g, p.System) || moved
+		moved = e.yield(g, p.System) || moved
 		moved = e.advance(g, p.System) || moved
 		moved = e.finish(g, p.System) || moved
 	}
@@ -442,7 +443,7 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 		return false, refuse(10200, "System %s is not available: it is %s; hastart it, or choose another system", n, s.State)
 	case e.frozenGroup(g):
 		return false, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
-	case e.frozenSystem(n):
+	case e.closed(n):
 		return false, refuse(40207, "System %s is frozen; hasys -unfreeze %s first", n, n)
 	case g.disabled[n]:
 		return false, refuse(10164, "Group %s is disabled on system %s; hagrp -enable %s -sys %s first", g.name, n, g.name, n)

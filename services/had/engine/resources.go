@@ -57,7 +57,7 @@ func (e *Engine) advanceOnline(g *groupModel, r *resourceModel, i *instance, n S
 		i.Want, i.RetryAt = wantNothing, 0
 		return true
 	}
-	if !i.Probed || i.RetryAt > e.st.Now || e.frozen(g, n) || len(e.missing(g, r, n)) > 0 {
+	if !i.Probed || i.RetryAt > e.st.Now || i.Flags&resource.FlagAdminWait != 0 || e.frozen(g, n) || len(e.missing(g, r, n)) > 0 {
 		return false
 	}
 	if g.failover() && r.onOff() && len(e.activeElsewhere(g, n)) > 0 {
@@ -97,7 +97,9 @@ func (e *Engine) holding(g *groupModel, r *resourceModel, n SystemID) []string {
 	going := e.leaning(g, r, n)
 	return slices.DeleteFunc(g.graph.Ancestors(r.name), func(a string) bool {
 		i := e.instance(a, n)
-		if !g.resource(a).onOff() || (!i.up() && !i.raising()) {
+		if m := g.resource(a); m.onOff() && m.enabled && !i.Probed {
+			return false // It may be up; after a restart of had nobody has looked yet.
+		} else if !m.onOff() || (!i.up() && !i.raising()) {
 			return true
 		}
 		return !slices.Contains(going, a) && i.Want != wantOffline && i.Pending.Kind != resource.CommandOffline
@@ -309,7 +311,26 @@ func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
 		e.explain(x)
 	}
 	on.Violation = true
+	e.yield(g, n)
+	if on.Stopping == stopViolation {
+		e.stop(g, n, stopViolation) // What came up since goes as well.
+	}
+}
+
+// yield takes a group offline where it came second, as soon as no freeze
+// forbids it; it ends when the group is alone after all.
+func (e *Engine) yield(g *groupModel, n SystemID) bool {
+	on := e.st.Groups[g.name].On[n]
+	if !on.Violation || e.frozen(g, n) || !e.usable(n) || on.Stopping == stopViolation {
+		return false
+	}
+	if len(e.activeElsewhere(g, n)) == 0 {
+		on.Violation = false
+		e.explain(Explanation{Group: g.name, Subject: "concurrency violation on " + n, Decision: "over: the group is active nowhere else"})
+		return true
+	}
 	e.stop(g, n, stopViolation)
+	return true
 }
 
 // faulted decides what the fault of a resource means for its group

@@ -55,6 +55,8 @@ type system struct {
 	Clean   bool `json:"clean,omitempty"`
 	TFrozen bool `json:"tfrozen,omitempty"`
 	Yielded bool `json:"yielded,omitempty"`
+	// Draining: it will be frozen when its groups have moved away.
+	Draining bool `json:"draining,omitempty"`
 	// Lost is set while it is gone from port a.
 	Lost *loss `json:"lost,omitempty"`
 }

@@ -125,7 +125,7 @@ func (e *Engine) SystemStatus(n SystemID) SystemStatus {
 		return SystemStatus{Name: n, Node: -1, State: SystemUnknown}
 	}
 	out := SystemStatus{
-		Name: n, Node: s.Node, State: s.State, TFrozen: s.TFrozen, InView: s.InH,
+		Name: n, Node: s.Node, State: s.State, TFrozen: s.TFrozen || s.Draining, InView: s.InH,
 		DaemonDown: s.InA && !s.InH && !s.Clean, Jeopardy: s.Jeopardy,
 		Incarnation: s.Incarnation, Since: s.Since, WaitingFor: e.waitsFor(n, s),
 	}

@@ -156,6 +156,9 @@ func (e *Engine) evidence(ev EvidenceStronger) {
 	if s == nil || s.Lost == nil {
 		return
 	}
+	if !policy.AtLeast(ev.Evidence, s.Lost.Evidence) {
+		return
+	}
 	s.Lost.Evidence, s.Lost.Detail = ev.Evidence, ev.Detail
 	if ev.StopBound > 0 {
 		s.Lost.StopBound = ev.StopBound
@@ -365,6 +368,29 @@ func (e *Engine) usable(n SystemID) bool {
 
 func (e *Engine) frozenSystem(n SystemID) bool {
 	return e.st.Systems[n].TFrozen || e.mod.frozenSystem(n)
+}
+
+// closed says whether no group may come to a system: it is frozen, or will be
+// once its groups have left it.
+func (e *Engine) closed(n SystemID) bool { return e.st.Systems[n].Draining || e.frozenSystem(n) }
+
+// drain freezes the systems that a freeze with evacuation has emptied; it says
+// whether any was.
+func (e *Engine) drain() bool {
+	drained := false
+	for _, n := range e.systemNames() {
+		s := e.st.Systems[n]
+		if !s.Draining || slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool {
+			m := e.st.Groups[g.name].Move
+			return m != nil && m.From == n
+		}) {
+			continue
+		}
+		s.Draining, s.TFrozen, drained = false, true, true
+		e.explain(Explanation{Subject: "evacuation of " + n, Decision: "done: the system is frozen now", WayOut: "hasys -unfreeze " + n})
+		e.touchAll()
+	}
+	return drained
 }
 
 func (e *Engine) groupsOn(n SystemID) []*groupModel {

@@ -52,6 +52,22 @@ func Suffices(l Loss, acceptOverlap time.Duration) (bool, string) {
 	}
 }
 
+// AtLeast says whether evidence a proves as much as b does.
+func AtLeast(a, b Evidence) bool { return a.rank() >= b.rank() }
+
+func (e Evidence) rank() int {
+	switch e {
+	case EvidenceClean, EvidencePoweredOff, EvidenceExpired, EvidenceVouched:
+		return 3
+	case EvidenceCut:
+		return 2
+	case EvidenceAssumed:
+		return 1
+	default:
+		return 0
+	}
+}
+
 func assumed(l Loss) (bool, string) {
 	switch {
 	case !l.FencingDisabled:
