@@ -425,7 +425,7 @@ func (c *Core) stop(e Stop) {
 		if !e.Forced {
 			c.state = Exiting
 		}
-		c.emit(Leave{e.Forced})
+		c.emit(Leave(e))
 	}
 }
 

@@ -71,17 +71,17 @@ func (c *Core) Deadline() (vclock.Time, bool) {
 	return next, next != vclock.Never
 }
 
-// Protected is the number of resources of failover groups that are not known
-// to be offline here, or that are about to be raised (R2).
-func (c *Core) Protected() int {
-	n := 0
+// Protected returns the resources of failover groups that are not known to be
+// offline here, or that are about to be raised, by name (R2).
+func (c *Core) Protected() []string {
+	var names []string
 	for _, name := range c.names {
 		m := c.resources[name]
-		if m.spec.Protected && m.spec.Operations != None && !m.restsOffline() {
-			n++
+		if m.spec.Protected && m.spec.Operations == OnOff && !m.restsOffline() {
+			names = append(names, name)
 		}
 	}
-	return n
+	return names
 }
 
 // Raising reports whether a protected resource waits for or runs Online.

@@ -164,7 +164,7 @@ func (s *story) play(t testing.TB, b *strings.Builder, words []string) {
 	s.now = seconds(t, words[0])
 	if words[1] == "show" {
 		next, ok := s.core.Deadline()
-		fmt.Fprintf(b, "  %s: %s; protected %d; next %v %t\n", words[2], s.core.Phase(words[2]), s.core.Protected(), next, ok)
+		fmt.Fprintf(b, "  %s: %s; protected %d; next %v %t\n", words[2], s.core.Phase(words[2]), len(s.core.Protected()), next, ok)
 		return
 	}
 	ev := s.event(t, words[1:])

@@ -1,0 +1,242 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/etc"
+	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/join"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
+)
+
+const mainFile = "main.cf"
+
+// onDisk is what this system's disk holds.
+type onDisk struct {
+	state  join.Disk
+	config *maincf.Config // nil unless the files are valid
+	files  []engine.File
+	// problems are the mistakes, one line each, as FILE:LINE:COL: ...
+	problems []string
+	warnings []string
+}
+
+// readDisk reads and checks the configuration. Nothing is half-loaded: files
+// and config are set only if all of it is good.
+func readDisk(root paths.Root, self string) onDisk {
+	d := onDisk{state: join.DiskValid}
+	var files []engine.File
+	open := func(name string) ([]byte, error) {
+		text, err := readConfigFile(root, name)
+		if err == nil {
+			files = append(files, engine.File{Name: name, Text: string(text)})
+		}
+		return text, err
+	}
+	if _, err := os.Stat(root.Config(mainFile)); errors.Is(err, fs.ErrNotExist) {
+		d.state = join.DiskMissing
+		d.problems = []string{fmt.Sprintf("%s does not exist; write it, or start a system that has one", root.Config(mainFile))}
+		return d
+	}
+	config, warnings, err := maincf.Load(mainFile, open)
+	for _, w := range warnings {
+		d.warnings = append(d.warnings, w.Error())
+	}
+	if err != nil {
+		d.state = join.DiskInvalid
+		d.problems = strings.Split(err.Error(), "\n")
+		return d
+	}
+	if problem := notAMember(config, self); problem != "" {
+		d.state, d.problems = join.DiskInvalid, []string{problem}
+		return d
+	}
+	d.config, d.files = config, files
+	if _, err := os.Stat(root.Config(".stale")); err == nil {
+		d.state = join.DiskStale
+		d.problems = []string{fmt.Sprintf("%s exists: the configuration was being changed when had went; check main.cf, then hasys -force %s", root.Config(".stale"), self)}
+	}
+	return d
+}
+
+func notAMember(config *maincf.Config, self string) string {
+	if config.System(self) != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s: there is no `system %s`; add it, or correct this system's name in the file sysname", mainFile, self)
+}
+
+// readConfigFile reads a file of the configuration; a missing types.cf is the
+// built-in one.
+func readConfigFile(root paths.Root, name string) ([]byte, error) {
+	file := name
+	if !filepath.IsAbs(name) {
+		file = root.Config(name)
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && name == "types.cf" {
+		return []byte(etc.TypesCF), nil
+	}
+	return text, err
+}
+
+// contradiction says what is wrong if UseFence was set and does not agree with
+// the fencing mode; unset, it follows the mode.
+func contradiction(config *maincf.Config, mode string) string {
+	if config.Cluster == nil || mode == "" {
+		return ""
+	}
+	at, set := config.Cluster.Attrs.Global("UseFence")
+	if !set {
+		return ""
+	}
+	fenced := mode != "disabled"
+	switch {
+	case at.Value.Text == "SCSI3" && !fenced:
+		return fmt.Sprintf("%s: UseFence = SCSI3, but gab runs with fencing mode disabled: set vxfen_mode in fencing.conf on all systems and restart, or remove UseFence", at.Pos)
+	case at.Value.Text == "NONE" && fenced:
+		return fmt.Sprintf("%s: UseFence = NONE, but gab runs with fencing mode %s: remove UseFence, or disable fencing in fencing.conf on all systems and restart", at.Pos, mode)
+	}
+	return ""
+}
+
+// writeDisk makes the disk's copy equal to the running configuration: durably,
+// file by file, marked .stale until all is there (I6). Earlier texts are kept
+// as NAME.previous.
+func writeDisk(root paths.Root, files []engine.File) error {
+	changed := false
+	for _, f := range files {
+		if !filepath.IsLocal(f.Name) {
+			continue // an absolute include belongs to each system itself
+		}
+		text, err := os.ReadFile(root.Config(f.Name))
+		changed = changed || err != nil || string(text) != f.Text
+	}
+	if !changed {
+		return removeStale(root)
+	}
+	if err := os.MkdirAll(root.ConfigDir(), 0o755); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	if err := replaceFile(root.Config(".stale"), nil); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	for i := len(files) - 1; i >= 0; i-- { // main.cf last
+		f := files[i]
+		if !filepath.IsLocal(f.Name) {
+			continue
+		}
+		if err := keepPrevious(root.Config(f.Name), f.Text); err != nil {
+			return fmt.Errorf("write configuration: %w", err)
+		}
+		if err := replaceFile(root.Config(f.Name), []byte(f.Text)); err != nil {
+			return fmt.Errorf("write configuration: %w", err)
+		}
+	}
+	return removeStale(root)
+}
+
+func removeStale(root paths.Root) error {
+	if err := os.Remove(root.Config(".stale")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return syncDir(root.ConfigDir())
+}
+
+func keepPrevious(path, next string) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && string(text) == next) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return replaceFile(path+".previous", text)
+}
+
+// replaceFile replaces a file so that after a power failure there is the old
+// or the new one.
+func replaceFile(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(text); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Chmod(0o644); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	return nil
+}
+
+// readSettings reads had.conf: lines NAME=VALUE, # begins a comment. Unknown
+// names are mistakes.
+func readSettings(root paths.Root) (map[string]string, error) {
+	path := root.Config("had.conf")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]string{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read had.conf: %w", err)
+	}
+	out := map[string]string{}
+	for n, line := range strings.Split(string(text), "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		name = strings.TrimSpace(name)
+		if !ok || name != "agents" {
+			return nil, fmt.Errorf("%s:%d:1: %q is not known; had.conf has lines such as agents=/usr/lib/evenkeel/agents", path, n+1, strings.TrimSpace(line))
+		}
+		out[name] = strings.TrimSpace(value)
+	}
+	return out, nil
+}
+
+// hashFiles is the same on all systems that run the same configuration.
+func hashFiles(files []engine.File) uint64 {
+	h := fnv.New64a()
+	for _, f := range files {
+		fmt.Fprintf(h, "%d %s %d %s", len(f.Name), f.Name, len(f.Text), f.Text)
+	}
+	return h.Sum64()
+}

@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/services/had/schedule"
+)
+
+const (
+	declareTimeout = 2 * time.Second
+	declareRetry   = time.Second
+)
+
+// protection is what this system declared about what it protects (R2, R14).
+type protection struct {
+	former   uint32 // declared by a former had of this boot
+	toldGab  uint32
+	declared uint32 // last declared to fencing with success
+	asking   bool
+	armed    bool
+	retry    vclock.Time
+	problem  string
+}
+
+func (p *protection) retryAt(now vclock.Time) vclock.Time {
+	if p.problem == "" || p.asking {
+		return vclock.Never
+	}
+	return max(now, p.retry)
+}
+
+// protect keeps gab and fencing informed. Nothing is protected before the
+// first view; what a former had of this boot declared holds until this one is
+// RUNNING and has looked (R2). The scheduler raises a protected resource only
+// after fencing has answered that the system is armed.
+func (l *loop) protect(now vclock.Time) {
+	if !l.running {
+		return
+	}
+	p := &l.protection
+	names := l.sched.Protected()
+	n := uint32(len(names))
+	if n != p.toldGab {
+		p.toldGab = n
+		l.check(l.port.Protect(n))
+	}
+	if n == 0 && p.armed {
+		p.armed = false
+		l.stepSchedule(schedule.Armed{OK: false})
+	}
+	if p.asking || now < p.retry || (n == p.declared && p.problem == "" && (p.armed || n == 0) && p.former == 0) {
+		return
+	}
+	if l.cfg.Declare == nil { // -onenode: nobody else can start anything
+		p.declared, p.former = n, 0
+		l.arm(n)
+		return
+	}
+	p.asking = true
+	groups := l.groupsOf(names)
+	l.workers.Go(func() {
+		ctx, cancel := context.WithTimeout(l.ctx, declareTimeout)
+		defer cancel()
+		err := l.cfg.Declare(ctx, n, groups)
+		l.post(func() { l.declared(n, err) })
+	})
+}
+
+// declared takes fencing's answer.
+func (l *loop) declared(n uint32, err error) {
+	p := &l.protection
+	p.asking = false
+	if err != nil {
+		p.retry = boottime().Add(declareRetry)
+		if p.problem != err.Error() {
+			p.problem = err.Error()
+			l.engineLine("ERROR", "V-16-1-10630", "No resource of a failover group is brought online here: fencing says: "+p.problem)
+		}
+		if p.armed {
+			p.armed = false
+			l.stepSchedule(schedule.Armed{OK: false})
+		}
+		return
+	}
+	p.problem, p.retry, p.former = "", 0, 0
+	p.declared = n
+	l.arm(n)
+}
+
+func (l *loop) arm(n uint32) {
+	if n > 0 && !l.protection.armed {
+		l.protection.armed = true
+		l.stepSchedule(schedule.Armed{OK: true})
+	}
+}

@@ -1,0 +1,501 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/internal/localrpc"
+	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+)
+
+type (
+	clusterAPI struct {
+		hadv1.UnimplementedClusterServiceServer
+		*api
+	}
+	typeAPI struct {
+		hadv1.UnimplementedTypeServiceServer
+		*api
+	}
+	agentAPI struct {
+		hadv1.UnimplementedAgentServiceServer
+		*api
+	}
+	configAPI struct {
+		hadv1.UnimplementedConfigServiceServer
+		*api
+	}
+	eventAPI struct {
+		hadv1.UnimplementedEventServiceServer
+		*api
+	}
+)
+
+func memberNamed(name string) func(*gabv1.Member) bool {
+	return func(m *gabv1.Member) bool { return m.GetName() == name }
+}
+
+// page cuts one page out of a sorted list; the token is the last name of the
+// page before.
+func page[T interface{ GetName() string }](all []T, size int32, token string) ([]T, string) {
+	if size <= 0 || size > 1000 {
+		size = 1000
+	}
+	from := 0
+	for from < len(all) && token != "" && all[from].GetName() <= token {
+		from++
+	}
+	to := min(len(all), from+int(size))
+	next := ""
+	if to < len(all) {
+		next = all[to-1].GetName()
+	}
+	return all[from:to], next
+}
+
+func names[T interface{ GetName() string }](all []T) []string {
+	out := make([]string, len(all))
+	for i, o := range all {
+		out[i] = o.GetName()
+	}
+	return out
+}
+
+func find[T interface{ GetName() string }](all []T, kind, id, name string) (T, error) {
+	for _, o := range all {
+		if o.GetName() == name {
+			return o, nil
+		}
+	}
+	var none T
+	return none, notFound(kind, id, name, names(all))
+}
+
+// withAttributes is an object that conditionals look at.
+type withAttributes interface {
+	GetName() string
+	GetAttributes() []*hadv1.Attribute
+}
+
+// filter keeps what fulfils VCS's conditionals.
+func filter[T withAttributes](all []T, conditions []string) ([]T, error) {
+	for _, condition := range conditions {
+		name, op, value, err := parseCondition(condition)
+		if err != nil {
+			return nil, err
+		}
+		all = slices.DeleteFunc(all, func(o T) bool { return !fulfils(o, name, op, value) })
+	}
+	return all, nil
+}
+
+func parseCondition(text string) (name, op, value string, err error) {
+	i := strings.Index(text, "=")
+	if i <= 0 {
+		return "", "", "", refusal(codes.InvalidArgument, "BAD_CONDITION", "V-16-1-10000", "ERROR",
+			"condition "+text+": write Attribute=value, Attribute!=value or Attribute=~value")
+	}
+	name, value, op = text[:i], text[i+1:], "="
+	switch {
+	case strings.HasSuffix(name, "!"):
+		name, op = name[:len(name)-1], "!="
+	case strings.HasPrefix(value, "~"):
+		value, op = value[1:], "=~"
+	}
+	return name, op, value, nil
+}
+
+func fulfils(o withAttributes, name, op, value string) bool {
+	found := false
+	for _, at := range o.GetAttributes() {
+		if at.GetName() != name {
+			continue
+		}
+		switch op {
+		case "=~":
+			found = found || strings.HasPrefix(at.GetValue(), value) || slices.Contains(strings.Split(at.GetValue(), "\t"), value)
+		default:
+			found = found || at.GetValue() == value || strings.Trim(at.GetValue(), "|") == value
+		}
+	}
+	return found != (op == "!=")
+}
+
+func (a systemAPI) GetSystem(ctx context.Context, r *hadv1.GetSystemRequest) (*hadv1.GetSystemResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := find(look.systems(false), "System", "V-16-1-10357", r.GetName())
+	return &hadv1.GetSystemResponse{System: s}, err
+}
+
+func (a systemAPI) ListSystems(ctx context.Context, r *hadv1.ListSystemsRequest) (*hadv1.ListSystemsResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := filter(look.systems(false), r.GetConditions())
+	if err != nil {
+		return nil, err
+	}
+	out, next := page(all, r.GetPageSize(), r.GetPageToken())
+	return &hadv1.ListSystemsResponse{Systems: out, NextPageToken: next}, nil
+}
+
+func (a groupAPI) GetGroup(ctx context.Context, r *hadv1.GetGroupRequest) (*hadv1.GetGroupResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := find(look.groups(false), "Group", "V-16-1-40131", r.GetName())
+	return &hadv1.GetGroupResponse{Group: g}, err
+}
+
+func (a groupAPI) ListGroups(ctx context.Context, r *hadv1.ListGroupsRequest) (*hadv1.ListGroupsResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := filter(look.groups(false), r.GetConditions())
+	if err != nil {
+		return nil, err
+	}
+	out, next := page(all, r.GetPageSize(), r.GetPageToken())
+	return &hadv1.ListGroupsResponse{Groups: out, NextPageToken: next}, nil
+}
+
+func (a groupAPI) ListGroupDependencies(ctx context.Context, r *hadv1.ListGroupDependenciesRequest) (*hadv1.ListGroupDependenciesResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range r.GetGroups() {
+		if _, err := find(look.groups(true), "Group", "V-16-1-40131", name); err != nil {
+			return nil, err
+		}
+	}
+	out := &hadv1.ListGroupDependenciesResponse{}
+	if look.cfg == nil {
+		return out, nil
+	}
+	for _, g := range look.cfg.Groups {
+		for _, d := range g.Requires {
+			if len(r.GetGroups()) > 0 && !slices.Contains(r.GetGroups(), g.Name) && !slices.Contains(r.GetGroups(), d.Child) {
+				continue
+			}
+			relation := strings.TrimSpace(strings.Join([]string{d.Category, d.Location, d.Rigidity}, " "))
+			out.Dependencies = append(out.Dependencies, &hadv1.GroupDependency{Parent: g.Name, Child: d.Child, Relationship: relation})
+		}
+	}
+	slices.SortFunc(out.Dependencies, func(x, y *hadv1.GroupDependency) int {
+		return strings.Compare(x.GetParent()+"\x00"+x.GetChild(), y.GetParent()+"\x00"+y.GetChild())
+	})
+	return out, nil
+}
+
+func (a groupAPI) ExplainGroup(ctx context.Context, r *hadv1.ExplainGroupRequest) (*hadv1.ExplainGroupResponse, error) {
+	var look *replica
+	var why []engine.Explanation
+	if err := a.do(ctx, func() { look, why = a.loop.replica(), a.loop.engine.Explanations(r.GetName()) }); err != nil {
+		return nil, err
+	}
+	g, err := find(look.groups(false), "Group", "V-16-1-40131", r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	limit := int(r.GetLimit())
+	if limit <= 0 {
+		limit = 20
+	}
+	out := &hadv1.ExplainGroupResponse{Group: g}
+	for _, st := range look.st.Groups {
+		if st.Name == r.GetName() {
+			out.Hindrances = st.Hindrances
+		}
+	}
+	if look.gate != nil {
+		out.Hindrances = append(out.Hindrances, "the membership is held: "+*look.gate)
+	}
+	for i := len(why) - 1; i >= 0 && len(out.Decisions) < limit; i-- {
+		out.Decisions = append(out.Decisions, decisionProto(why[i]))
+	}
+	return out, nil
+}
+
+func (a resourceAPI) GetResource(ctx context.Context, r *hadv1.GetResourceRequest) (*hadv1.GetResourceResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res, err := find(look.resources(false), "Resource", "V-16-1-40130", r.GetName())
+	return &hadv1.GetResourceResponse{Resource: res}, err
+}
+
+func (a resourceAPI) ListResources(ctx context.Context, r *hadv1.ListResourcesRequest) (*hadv1.ListResourcesResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := look.resources(false)
+	if g := r.GetGroup(); g != "" {
+		if _, err := find(look.groups(true), "Group", "V-16-1-40131", g); err != nil {
+			return nil, err
+		}
+		all = slices.DeleteFunc(all, func(res *hadv1.Resource) bool { return res.GetGroup() != g })
+	}
+	if all, err = filter(all, r.GetConditions()); err != nil {
+		return nil, err
+	}
+	out, next := page(all, r.GetPageSize(), r.GetPageToken())
+	return &hadv1.ListResourcesResponse{Resources: out, NextPageToken: next}, nil
+}
+
+func (a resourceAPI) ListResourceDependencies(ctx context.Context, r *hadv1.ListResourceDependenciesRequest) (*hadv1.ListResourceDependenciesResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range r.GetResources() {
+		if _, err := find(look.resources(true), "Resource", "V-16-1-40130", name); err != nil {
+			return nil, err
+		}
+	}
+	out := &hadv1.ListResourceDependenciesResponse{}
+	if look.cfg == nil {
+		return out, nil
+	}
+	for _, g := range look.cfg.Groups {
+		if r.GetGroup() != "" && g.Name != r.GetGroup() {
+			continue
+		}
+		for _, d := range g.Dependencies {
+			for _, child := range d.Children {
+				if len(r.GetResources()) > 0 && !slices.Contains(r.GetResources(), d.Parent) && !slices.Contains(r.GetResources(), child) {
+					continue
+				}
+				out.Dependencies = append(out.Dependencies, &hadv1.ResourceDependency{Group: g.Name, Parent: d.Parent, Child: child})
+			}
+		}
+	}
+	slices.SortFunc(out.Dependencies, func(x, y *hadv1.ResourceDependency) int {
+		return strings.Compare(x.GetGroup()+"\x00"+x.GetParent()+"\x00"+x.GetChild(), y.GetGroup()+"\x00"+y.GetParent()+"\x00"+y.GetChild())
+	})
+	return out, nil
+}
+
+func (a typeAPI) GetType(ctx context.Context, r *hadv1.GetTypeRequest) (*hadv1.GetTypeResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := find(look.types(), "Type", "V-16-1-10260", r.GetName())
+	return &hadv1.GetTypeResponse{Type: t}, err
+}
+
+func (a typeAPI) ListTypes(ctx context.Context, r *hadv1.ListTypesRequest) (*hadv1.ListTypesResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := filter(look.types(), r.GetConditions())
+	if err != nil {
+		return nil, err
+	}
+	out, next := page(all, r.GetPageSize(), r.GetPageToken())
+	return &hadv1.ListTypesResponse{Types: out, NextPageToken: next}, nil
+}
+
+func (a clusterAPI) GetCluster(ctx context.Context, _ *hadv1.GetClusterRequest) (*hadv1.GetClusterResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &hadv1.GetClusterResponse{Cluster: look.cluster()}, nil
+}
+
+func (a clusterAPI) ListClusters(ctx context.Context, _ *hadv1.ListClustersRequest) (*hadv1.ListClustersResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &hadv1.ListClustersResponse{Clusters: []*hadv1.Cluster{look.cluster()}}, nil
+}
+
+func (a clusterAPI) GetStatus(ctx context.Context, r *hadv1.GetStatusRequest) (*hadv1.GetStatusResponse, error) {
+	look, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &hadv1.GetStatusResponse{
+		LocalSystem: look.self, LocalState: look.state, WaitingFor: look.waiting, Cluster: look.cluster(),
+		Systems: look.systems(r.GetBrief()), Groups: look.groups(r.GetBrief()), Resources: look.resources(r.GetBrief()),
+		Position: positionProto(look.st.Pos), Gate: look.gate, EngineVersion: Version, ConfigErrors: look.problems,
+	}, nil
+}
+
+// agentView makes an agent listable by its type.
+type agentView struct{ *hadv1.Agent }
+
+// GetName is the agent's type.
+func (a agentView) GetName() string { return a.GetType() }
+
+func (a agentAPI) agents(ctx context.Context) ([]agentView, error) {
+	var out []agentView
+	err := a.do(ctx, func() {
+		for _, name := range sortedKeys(a.loop.types) {
+			t := a.loop.types[name]
+			out = append(out, agentView{&hadv1.Agent{Type: name, State: t.state(), Pid: int32(a.loop.agents.PID(name)),
+				Restarts: t.restarts, Reason: t.reason}})
+		}
+	})
+	return out, err
+}
+
+func (a agentAPI) GetAgent(ctx context.Context, r *hadv1.GetAgentRequest) (*hadv1.GetAgentResponse, error) {
+	all, err := a.agents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	agent, err := find(all, "Agent", "V-16-1-10554", r.GetType())
+	return &hadv1.GetAgentResponse{Agent: agent.Agent}, err
+}
+
+func (a agentAPI) ListAgents(ctx context.Context, r *hadv1.ListAgentsRequest) (*hadv1.ListAgentsResponse, error) {
+	all, err := a.agents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	part, next := page(all, r.GetPageSize(), r.GetPageToken())
+	out := &hadv1.ListAgentsResponse{NextPageToken: next}
+	for _, agent := range part {
+		out.Agents = append(out.Agents, agent.Agent)
+	}
+	return out, nil
+}
+
+func (a configAPI) GetConfig(ctx context.Context, _ *hadv1.GetConfigRequest) (*hadv1.GetConfigResponse, error) {
+	var files []engine.File
+	if err := a.do(ctx, func() { _, files = a.loop.engine.ConfigFiles() }); err != nil {
+		return nil, err
+	}
+	out := &hadv1.GetConfigResponse{Hash: hashFiles(files)}
+	for _, f := range files {
+		out.Files = append(out.Files, &hadv1.ConfigFile{Name: f.Name, Text: f.Text})
+	}
+	if _, err := os.Stat(a.root.Config(".stale")); err == nil || !errors.Is(err, os.ErrNotExist) {
+		out.StaleOnDisk = true
+	}
+	return out, nil
+}
+
+func (a configAPI) ListConfigFiles(ctx context.Context, r *hadv1.ListConfigFilesRequest) (*hadv1.ListConfigFilesResponse, error) {
+	var files []engine.File
+	if err := a.do(ctx, func() { _, files = a.loop.engine.ConfigFiles() }); err != nil {
+		return nil, err
+	}
+	var all []*hadv1.ConfigFile
+	for _, f := range files {
+		all = append(all, &hadv1.ConfigFile{Name: f.Name})
+	}
+	slices.SortFunc(all, func(x, y *hadv1.ConfigFile) int { return strings.Compare(x.GetName(), y.GetName()) })
+	out, next := page(all, r.GetPageSize(), r.GetPageToken())
+	return &hadv1.ListConfigFilesResponse{Files: out, NextPageToken: next}, nil
+}
+
+// DumpConfig answers when this system's disk has the configuration; the others
+// write theirs at the same place in the order.
+func (a configAPI) DumpConfig(ctx context.Context, r *hadv1.DumpConfigRequest) (*hadv1.DumpConfigResponse, error) {
+	if err := localrpc.MayChange(ctx); err != nil {
+		return nil, err
+	}
+	if r.GetPlan() {
+		return &hadv1.DumpConfigResponse{Operation: &hadv1.Operation{PlannedSteps: []*hadv1.PlannedStep{{Action: "dump",
+			Text: "every RUNNING system writes the running configuration to its disk"}}}}, nil
+	}
+	id := r.GetRequestId()
+	if id == "" {
+		id = uuid.NewString()
+	}
+	ctx, cancel := context.WithTimeout(ctx, operationTime)
+	defer cancel()
+	w := &waiter{reply: make(chan answer, 1)}
+	if err := a.do(ctx, func() {
+		if err := a.loop.mayOperate("dump"); err != nil {
+			w.reply <- answer{err: err}
+			return
+		}
+		a.loop.waiters[dumpID(id)] = append(a.loop.waiters[dumpID(id)], w)
+		a.loop.bySend[a.loop.broadcast(nil, encodeJSON(kindDump, dump{id}))] = dumpID(id)
+	}); err != nil {
+		return nil, err
+	}
+	select {
+	case got := <-w.reply:
+		got.result.RequestID = id
+		op, err := operationProto(got)
+		return &hadv1.DumpConfigResponse{Operation: op}, err
+	case <-ctx.Done():
+		return nil, outcomeUnknown(id, "no answer in time")
+	}
+}
+
+func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventService_WatchEventsServer) error {
+	w := &watcher{events: make(chan *hadv1.Event, watchBound), groups: map[string]bool{}}
+	for _, g := range r.GetGroups() {
+		w.groups[g] = true
+	}
+	if err := a.do(stream.Context(), func() {
+		a.loop.watchers[w] = true
+		if r.GetSnapshot() {
+			a.loop.offerSnapshot(w)
+		}
+	}); err != nil {
+		return err
+	}
+	defer a.loop.post(func() { a.loop.dropWatcher(w, nil) })
+	for {
+		select {
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		case e, ok := <-w.events:
+			if !ok {
+				if w.err != nil {
+					return w.err
+				}
+				return refusal(codes.Unavailable, "STOPPING", "V-16-1-11030", "NOTICE", "had stops")
+			}
+			if err := stream.Send(&hadv1.WatchEventsResponse{Event: e}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// offerSnapshot tells a new watcher the present state of everything.
+func (l *loop) offerSnapshot(w *watcher) {
+	look := l.replica()
+	at := positionProto(look.st.Pos)
+	for _, s := range look.systems(true) {
+		l.offer(w, &hadv1.Event{Position: at, Kind: "system", System: s.GetName(), State: s.GetState()})
+	}
+	for _, g := range look.groups(true) {
+		for _, on := range g.GetSystems() {
+			l.offer(w, &hadv1.Event{Position: at, Kind: "group", Group: g.GetName(), System: on.GetSystem(), State: on.GetState()})
+		}
+	}
+	for _, res := range look.resources(true) {
+		for _, on := range res.GetSystems() {
+			l.offer(w, &hadv1.Event{Position: at, Kind: "resource", Group: res.GetGroup(), Resource: res.GetName(),
+				System: on.GetSystem(), State: on.GetState()})
+		}
+	}
+	l.offer(w, &hadv1.Event{Position: at, Kind: "ready"})
+}
