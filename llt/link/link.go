@@ -32,13 +32,15 @@ const (
 	dataQueue   = 1024 // out, per link; full: frames are dropped and counted, LLT sends again
 	urgentQueue = 256  // out, per link, heartbeats; full: dropped and counted
 	socketBytes = 4 << 20
-	lookAgain   = time.Second // how often an interface is looked at without news from the kernel
+	lastWords   = 100 * time.Millisecond // for the farewell, when the link ends
+	lookAgain   = time.Second            // how often an interface is looked at without news from the kernel
 )
 
 // Set is all links of a system.
 type Set struct {
 	links  []*oneLink
 	events chan llt.Event
+	mayGo  func() bool
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 	late   atomic.Uint64 // frames dropped because events was full
@@ -107,13 +109,15 @@ func Configs(specs []conf.Link) []llt.LinkConfig {
 
 // Open starts the links. They are down until Events says otherwise. The
 // kernel's filter of raw links passes frames of this cluster and hellos of
-// others. Close ends everything.
-func Open(specs []conf.Link, cluster uint16, log *slog.Logger) (*Set, error) {
+// others. mayGo is asked before each frame leaves: a process that stood still
+// for too long must not send what it had queued before (R19). Close ends
+// everything.
+func Open(specs []conf.Link, cluster uint16, mayGo func() bool, log *slog.Logger) (*Set, error) {
 	if len(specs) == 0 || len(specs) > llt.MaxLinks {
 		return nil, fmt.Errorf("open links: %d configured; 1 to %d are possible", len(specs), llt.MaxLinks)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Set{events: make(chan llt.Event, eventQueue), cancel: cancel}
+	s := &Set{events: make(chan llt.Event, eventQueue), mayGo: mayGo, cancel: cancel}
 	for i, spec := range specs {
 		s.links = append(s.links, &oneLink{
 			set: s, id: llt.LinkID(i), spec: spec, cluster: cluster,
@@ -253,9 +257,14 @@ func (l *oneLink) serve(ctx context.Context, p port, again <-chan time.Time) {
 	broken := make(chan error, 2) // one from the reader, one from the writer
 	var both sync.WaitGroup
 	both.Go(func() { broken <- l.receive(inner, p) })
-	both.Go(func() { broken <- l.transmit(inner, p) })
+	written := make(chan struct{})
+	both.Go(func() { defer close(written); broken <- l.transmit(inner, p) })
 	err := l.guard(ctx, broken, again)
 	cancel()
+	select {
+	case <-written: // what was urgent is on the wire
+	case <-time.After(lastWords):
+	}
 	p.close()
 	both.Wait()
 	l.up.Store(false)
@@ -322,16 +331,35 @@ func (l *oneLink) transmit(ctx context.Context, p port) error {
 		default:
 			select {
 			case <-ctx.Done():
+				l.lastWords(p)
 				return ctx.Err()
 			case f = <-l.urgent:
 			case f = <-l.data:
 			}
+		}
+		if !l.set.mayGo() {
+			l.txErrors.Add(1)
+			continue
 		}
 		if err := p.write(f.Data, f.Dst); err != nil {
 			l.txErrors.Add(1)
 			if errors.Is(err, net.ErrClosed) || errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
 				return err
 			}
+		}
+	}
+}
+
+// lastWords sends what is urgent, such as a farewell, when the link ends.
+func (l *oneLink) lastWords(p port) {
+	for l.set.mayGo() {
+		select {
+		case f := <-l.urgent:
+			if p.write(f.Data, f.Dst) != nil {
+				return
+			}
+		default:
+			return
 		}
 	}
 }
@@ -411,6 +439,15 @@ func interfaceOf(a netip.Addr) (*net.Interface, error) {
 		}
 	}
 	return nil, fmt.Errorf("no interface has the address %s", a)
+}
+
+// OwnMAC is this system's address on an ether link, "" if there is none now.
+func OwnMAC(s *conf.Link) string {
+	ifi, err := findInterface(s)
+	if err != nil {
+		return ""
+	}
+	return strings.ToUpper(ifi.HardwareAddr.String())
 }
 
 // AddrText prints a peer's address as people write it.

@@ -58,7 +58,7 @@ func startDriver(llttab string, node llt.NodeID, out io.Writer) (*driver, error)
 	if err != nil {
 		return nil, err
 	}
-	set, err := Open(tab.Links, tab.Cluster, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	set, err := Open(tab.Links, tab.Cluster, func() bool { return true }, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		return nil, err
 	}

@@ -1023,7 +1023,10 @@ type Registered struct {
 	FencingMode string `protobuf:"bytes,2,opt,name=fencing_mode,json=fencingMode,proto3" json:"fencing_mode,omitempty"`
 	// Heartbeats are due at this interval, in milliseconds; a client silent
 	// for five of them is killed.
-	HeartbeatMs   uint32 `protobuf:"varint,3,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`
+	HeartbeatMs uint32 `protobuf:"varint,3,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`
+	// True if this system yielded after a split without fencing and rejoins: had
+	// first takes offline what is active on the side that stayed (R17).
+	Yielded       bool `protobuf:"varint,4,opt,name=yielded,proto3" json:"yielded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1077,6 +1080,13 @@ func (x *Registered) GetHeartbeatMs() uint32 {
 		return x.HeartbeatMs
 	}
 	return 0
+}
+
+func (x *Registered) GetYielded() bool {
+	if x != nil {
+		return x.Yielded
+	}
+	return false
 }
 
 // View is a membership of the port. Every member of the view gets it at the
@@ -3058,12 +3068,13 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x06credit\x18\x06 \x01(\v2\x17.evenkeel.gab.v1.CreditH\x00R\x06credit\x12J\n" +
 	"\x0fevidence_update\x18\a \x01(\v2\x1f.evenkeel.gab.v1.EvidenceUpdateH\x00R\x0eevidenceUpdate\x12+\n" +
 	"\x04gate\x18\b \x01(\v2\x15.evenkeel.gab.v1.GateH\x00R\x04gateB\x06\n" +
-	"\x04body\"\x7f\n" +
+	"\x04body\"\x99\x01\n" +
 	"\n" +
 	"Registered\x12+\n" +
 	"\x04self\x18\x01 \x01(\v2\x17.evenkeel.gab.v1.MemberR\x04self\x12!\n" +
 	"\ffencing_mode\x18\x02 \x01(\tR\vfencingMode\x12!\n" +
-	"\fheartbeat_ms\x18\x03 \x01(\rR\vheartbeatMs\"\xce\x02\n" +
+	"\fheartbeat_ms\x18\x03 \x01(\rR\vheartbeatMs\x12\x18\n" +
+	"\ayielded\x18\x04 \x01(\bR\ayielded\"\xce\x02\n" +
 	"\x04View\x12'\n" +
 	"\x02id\x18\x01 \x01(\v2\x17.evenkeel.gab.v1.ViewIdR\x02id\x12'\n" +
 	"\x0fport_generation\x18\x02 \x01(\x04R\x0eportGeneration\x121\n" +

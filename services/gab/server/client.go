@@ -1,0 +1,409 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/evenkeel/evenkeel/internal/localrpc"
+	"github.com/evenkeel/evenkeel/internal/standing"
+	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/llt"
+	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+	"github.com/evenkeel/evenkeel/services/gab"
+)
+
+const (
+	heartbeatMs = 1000 // of clients; one that is silent for missedBeats of them is killed
+	missedBeats = 5
+	sendCredits = 128 // Sends that a client may have under way
+)
+
+// client is a process on a port. What is not safe for concurrent use by its
+// own word belongs to the loop.
+type client struct {
+	port   gab.Port
+	name   string
+	pid    int
+	pidfd  int // -1 if unknown
+	box    *outbox
+	gone   chan struct{} // closed by close
+	once   sync.Once
+	reason string // set before gone is closed
+
+	lastID  uint64
+	lastMsg vclock.Time
+	queue   []gab.Send // at most sendCredits
+	blocked bool
+	slow    bool
+	killed  bool
+}
+
+// close ends the client's stream. It may be called by anybody.
+func (c *client) close(reason string) {
+	c.once.Do(func() {
+		c.reason = reason
+		close(c.gone)
+		c.box.close()
+	})
+}
+
+func (l *loop) client(p gab.Port) *client {
+	if !p.Valid() {
+		return nil
+	}
+	return l.clients[p-'a']
+}
+
+// Attach is one client on one port.
+func (s *Server) Attach(stream gabv1.GabService_AttachServer) error {
+	ctx := stream.Context()
+	if err := localrpc.MayChange(ctx); err != nil {
+		return err
+	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	reg := first.GetRegister()
+	if reg == nil {
+		return status.Error(codes.FailedPrecondition, "the first request must be Register")
+	}
+	if len(reg.GetPort()) != 1 || !gab.Port(reg.GetPort()[0]).Valid() {
+		return status.Errorf(codes.InvalidArgument, "port %q: clients may have the ports \"b\" to \"z\"; fencing is b, had is h", reg.GetPort())
+	}
+	l, err := s.running()
+	if err != nil {
+		return err
+	}
+	c := &client{port: gab.Port(reg.GetPort()[0]), name: reg.GetClient(), pidfd: -1, box: newOutbox(), gone: make(chan struct{})}
+	if caller, ok := localrpc.CallerOf(ctx); ok && caller.PID > 0 && int(caller.PID) != os.Getpid() {
+		c.pid = int(caller.PID)
+		if c.pidfd, err = unix.PidfdOpen(c.pid, 0); err != nil {
+			c.pidfd = -1
+		} else {
+			defer unix.Close(c.pidfd)
+		}
+	}
+	if derr := l.do(ctx, func() { err = l.register(c) }); derr != nil {
+		return s.unavailable(derr)
+	}
+	if err != nil {
+		return err
+	}
+	sender := make(chan struct{})
+	go func() { defer close(sender); l.feed(c, stream) }() // ends with c.close or the stream
+	received := make(chan error, 1)
+	go func() { received <- l.listen(c, stream) }() // ends with the stream, that is when this method returns
+	select {
+	case err = <-received:
+	case <-c.gone:
+		err = status.Error(codes.Unavailable, c.reason)
+	}
+	c.close("the stream ended")
+	select {
+	case <-sender:
+	case <-time.After(time.Second): // the client does not read; the stream's end releases the sender
+	}
+	// However it went, the client has left the port now.
+	_ = l.do(s.ctx, func() { l.unregister(c) })
+	return err
+}
+
+func (l *loop) register(c *client) error {
+	if other := l.client(c.port); other != nil {
+		return status.Errorf(codes.AlreadyExists, "port %s has a client on this system already: %s, pid %d", c.port, other.name, other.pid)
+	}
+	if l.gab.Status().Leaving {
+		return status.Error(codes.Unavailable, "gab is leaving the cluster")
+	}
+	l.clients[c.port-'a'] = c
+	l.toldYield = l.toldYield || c.port == gab.PortH
+	c.lastMsg = l.last
+	l.log.Info("client registers", "port", c.port.String(), "client", c.name, "pid", c.pid)
+	self := &gabv1.Member{NodeId: uint32(l.s.cfg.Node), Name: l.name(gab.NodeID(l.s.cfg.Node)), Incarnation: l.inc}
+	c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Registered{Registered: &gabv1.Registered{
+		Self: self, FencingMode: l.s.cfg.FencingMode, HeartbeatMs: heartbeatMs, Yielded: l.s.yielded.Load(),
+	}}})
+	c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Credit{Credit: &gabv1.Credit{Messages: sendCredits}}})
+	l.leaseMu.Lock()
+	lease := l.leaseNow.GetLease()
+	l.leaseMu.Unlock()
+	if lease != nil {
+		c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Lease{Lease: lease}})
+	}
+	if g := l.gab.Status().Gate; g.Held && c.port == gab.PortH {
+		c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Gate{Gate: l.gateTo(g)}})
+	}
+	l.gabQueue = append(l.gabQueue, gab.Register{Port: c.port, Client: c.name})
+	l.watchHeartbeat(c)
+	return nil
+}
+
+func (l *loop) unregister(c *client) {
+	if l.client(c.port) != c {
+		return
+	}
+	l.clients[c.port-'a'] = nil
+	l.log.Info("client is gone", "port", c.port.String(), "client", c.name, "pid", c.pid, "reason", c.reason)
+	l.gabQueue = append(l.gabQueue, gab.Unregister{Port: c.port})
+	if c.slow {
+		l.setSlow(c, false)
+	}
+}
+
+// feed sends the client what waits for it, until the client is closed.
+func (l *loop) feed(c *client, stream gabv1.GabService_AttachServer) {
+	var batch []*gabv1.AttachResponse
+	for {
+		var caughtUp, closed bool
+		batch, caughtUp, closed = c.box.take(64, batch[:0])
+		for _, r := range batch {
+			if !l.mayGo() { // R19: this process stood still
+				c.close("gab stood still for longer than the lease")
+				return
+			}
+			if stream.Send(r) != nil {
+				c.close("the stream is broken")
+				return
+			}
+		}
+		if caughtUp && len(batch) > 0 {
+			l.caughtUp(c)
+		}
+		if len(batch) > 0 {
+			continue
+		}
+		if closed {
+			return
+		}
+		<-c.box.ready
+	}
+}
+
+// caughtUp lets the senders go on if they wait for this client.
+func (l *loop) caughtUp(c *client) {
+	if c.box.slow.Load() {
+		_ = l.do(l.s.ctx, func() {
+			if c.slow {
+				l.setSlow(c, false)
+			}
+		})
+	}
+}
+
+// listen takes what the client says.
+func (l *loop) listen(c *client, stream gabv1.GabService_AttachServer) error {
+	for {
+		r, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var wrong error
+		if derr := l.do(stream.Context(), func() { wrong = l.request(c, r) }); derr != nil {
+			return l.s.unavailable(derr)
+		}
+		if wrong != nil {
+			return wrong
+		}
+	}
+}
+
+// request takes one message of a client.
+func (l *loop) request(c *client, r *gabv1.AttachRequest) error {
+	c.lastMsg = l.last
+	if l.client(c.port) != c {
+		return nil // closed meanwhile; the stream ends
+	}
+	switch b := r.GetBody().(type) {
+	case *gabv1.AttachRequest_Register:
+		return status.Error(codes.FailedPrecondition, "this stream is registered already")
+	case *gabv1.AttachRequest_Send:
+		return l.send(c, b.Send)
+	case *gabv1.AttachRequest_Credit:
+		c.box.addCredit(b.Credit.GetMessages())
+	case *gabv1.AttachRequest_Heartbeat:
+	case *gabv1.AttachRequest_FenceAnswer:
+		if c.port != gab.PortB {
+			return status.Error(codes.FailedPrecondition, "fence answers are for port b only")
+		}
+		a, err := answerOf(b.FenceAnswer)
+		if err != nil {
+			return status.Error(codes.InvalidArgument, err.Error())
+		}
+		l.gabQueue = append(l.gabQueue, a)
+	case *gabv1.AttachRequest_Protection:
+		if c.port != gab.PortH {
+			return status.Error(codes.FailedPrecondition, "protection is declared on port h only")
+		}
+		l.gabQueue = append(l.gabQueue, gab.Protection{Resources: b.Protection.GetResources()})
+	default:
+		return status.Error(codes.InvalidArgument, "the request is empty")
+	}
+	return nil
+}
+
+func (l *loop) send(c *client, m *gabv1.Send) error {
+	bytes := 0
+	for _, p := range m.GetPayloads() {
+		bytes += len(p)
+	}
+	switch {
+	case len(m.GetPayloads()) == 0 || len(m.GetPayloads()) > gab.MaxPayloads || bytes > gab.MaxSendBytes:
+		return status.Errorf(codes.InvalidArgument, "a Send of %d payloads and %d bytes; 1 to %d payloads of %d bytes in all are possible", len(m.GetPayloads()), bytes, gab.MaxPayloads, gab.MaxSendBytes)
+	case m.GetMessageId() <= c.lastID:
+		return status.Errorf(codes.InvalidArgument, "message_id %d does not grow; the last one was %d", m.GetMessageId(), c.lastID)
+	case m.ToNodeId != nil && m.GetToNodeId() >= gab.MaxNodes:
+		return status.Errorf(codes.InvalidArgument, "to_node_id %d is not in 0 to %d", m.GetToNodeId(), gab.MaxNodes-1)
+	case len(c.queue) >= sendCredits:
+		return status.Error(codes.ResourceExhausted, "a Send without credit; wait for Credit")
+	}
+	c.lastID = m.GetMessageId()
+	c.queue = append(c.queue, gab.Send{
+		Port: c.port, ID: m.GetMessageId(), ToNode: gab.NodeID(m.GetToNodeId()), Directed: m.ToNodeId != nil, Payloads: m.GetPayloads(),
+	})
+	return nil
+}
+
+// pumpClients gives the core what clients sent, one Send at a time, unless
+// somebody must catch up first: the core, LLT, or a slow client on another
+// system. It reports whether it did anything.
+func (l *loop) pumpClients(now vclock.Time) bool {
+	any := false
+	for _, c := range l.clients {
+		for c != nil && l.over == nil && len(c.queue) > 0 && !c.blocked && !l.clog(c.port) {
+			next := c.queue[0]
+			c.queue = c.queue[1:]
+			l.stepGab(now, next)
+			any = true
+		}
+	}
+	return any
+}
+
+func (l *loop) clog(p gab.Port) bool {
+	bit := uint32(1) << (p - 'a')
+	for n := range l.slow {
+		if l.clogged[n] || l.slow[n]&bit != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// outcome gives the client its credit back.
+func (l *loop) outcome(e gab.Outcome) {
+	c := l.client(e.Port)
+	if c == nil {
+		return
+	}
+	c.box.put(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Outcome{Outcome: &gabv1.Outcome{MessageId: e.ID, Result: gabv1.SendResult(e.Result)}}})
+	c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Credit{Credit: &gabv1.Credit{Messages: 1}}})
+}
+
+// deliver hands the client what has its place in the order. A client that
+// takes too little makes all senders of its port wait.
+func (l *loop) deliver(p gab.Port, r *gabv1.AttachResponse) {
+	c := l.client(p)
+	if c == nil {
+		return
+	}
+	slow, over := c.box.put(r)
+	switch {
+	case over:
+		l.log.Error("the client does not take its messages", "port", p.String(), "client", c.name)
+		c.close("the client did not take its messages")
+	case slow && !c.slow:
+		l.setSlow(c, true)
+	}
+}
+
+func (l *loop) setSlow(c *client, on bool) {
+	c.slow = on
+	c.box.slow.Store(on)
+	l.log.Info("client is slow", "port", c.port.String(), "client", c.name, "slow", on)
+	own := &l.slow[l.s.cfg.Node]
+	bit := uint32(1) << (c.port - 'a')
+	*own &^= bit
+	if on {
+		*own |= bit
+	}
+	for n := range l.conns {
+		if l.conns[n] != 0 {
+			l.transport(llt.NodeID(n), flowMessage(c.port, on))
+		}
+	}
+}
+
+// tellSlow tells a new peer which clients here are slow.
+func (l *loop) tellSlow(n llt.NodeID) {
+	for _, c := range l.clients {
+		if c != nil && c.slow {
+			l.transport(n, flowMessage(c.port, true))
+		}
+	}
+}
+
+func flowMessage(p gab.Port, on bool) []byte {
+	b := byte(0)
+	if on {
+		b = 1
+	}
+	return []byte{byte(p), b, tagFlow}
+}
+
+// watchHeartbeat kills a client that says nothing for too long. If it cannot
+// be killed, this system isolates itself (design 3.9).
+func (l *loop) watchHeartbeat(c *client) {
+	limit := missedBeats * heartbeatMs * time.Millisecond
+	var look func()
+	look = func() {
+		if l.client(c.port) != c {
+			return
+		}
+		silent := standing.Boottime().Sub(c.lastMsg)
+		switch {
+		case silent < limit:
+		case !c.killed:
+			c.killed = true
+			l.log.Error("client is silent and will be killed", "port", c.port.String(), "client", c.name, "pid", c.pid, "id", "V-15-1-20041")
+			if c.pidfd >= 0 {
+				if err := unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0); err != nil {
+					l.log.Error("kill client", "error", err)
+				}
+			}
+			if c.pid == 0 { // unknown or this very process: its stream ends
+				c.close(fmt.Sprintf("the client was silent for %s", limit))
+			}
+		case silent > limit+2*time.Second:
+			if standing.Resources(l.s.cfg.Root) > 0 {
+				l.out.Store(true)
+				l.over = &ending{stop: true, reason: fmt.Sprintf("client %s of port %s hangs and cannot be killed", c.name, c.port)}
+				return
+			}
+			c.close("the client hangs and could not be killed")
+		}
+		l.after(time.Second, look)
+	}
+	l.after(time.Second, look)
+}
+
+// after runs f in the loop after d, while the loop lives.
+func (l *loop) after(d time.Duration, f func()) {
+	time.AfterFunc(d, func() { // ends at once when the loop is over
+		select {
+		case l.requests <- f:
+		case <-l.done:
+		}
+	})
+}

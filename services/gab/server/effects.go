@@ -1,0 +1,223 @@
+package server
+
+import (
+	"strings"
+
+	"github.com/evenkeel/evenkeel/internal/standing"
+	"github.com/evenkeel/evenkeel/llt"
+	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+	"github.com/evenkeel/evenkeel/services/gab"
+)
+
+// messageIDs are the operator messages of VCS that notes of LLT stand for.
+var messageIDs = map[string]string{
+	"link-trouble": "V-14-1-10205", "link-active": "V-14-1-10024", "link-expired": "V-14-1-10509", "timer-late": "V-14-1-10035",
+}
+
+// lltEffect carries out what LLT's core wants.
+func (l *loop) lltEffect(e llt.Effect) {
+	switch e := e.(type) {
+	case llt.FrameOut:
+		l.links.Send(e)
+	case llt.Deliver:
+		l.transportIn(e)
+	case llt.PeerUp:
+		l.conns[e.Node] = e.Conn
+		l.log.Info("peer is up", "system", l.name(gab.NodeID(e.Node)), "conn", e.Conn)
+		l.gabQueue = append(l.gabQueue, gab.PeerUp{Node: gab.NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn})
+		l.tellSlow(e.Node)
+	case llt.PeerDown:
+		l.conns[e.Node], l.clogged[e.Node], l.slow[e.Node] = 0, false, 0
+		l.log.Warn("peer is down", "system", l.name(gab.NodeID(e.Node)), "reason", e.Reason.String(), "jeopardy", e.Jeopardy)
+		l.gabQueue = append(l.gabQueue, gab.PeerDown{Node: gab.NodeID(e.Node), Conn: e.Conn})
+	case llt.PeerLinks:
+		if l.jeopardy[e.Node] != e.Jeopardy {
+			l.jeopardy[e.Node] = e.Jeopardy
+			l.gabQueue = append(l.gabQueue, gab.PeerJeopardy{Node: gab.NodeID(e.Node), On: e.Jeopardy})
+		}
+	case llt.PeerStalled:
+		l.log.Warn("gab of the peer makes no steps", "system", l.name(gab.NodeID(e.Node)), "stalled", e.Stalled)
+	case llt.SendBlocked:
+		l.clogged[e.Node] = true
+	case llt.SendReady:
+		l.clogged[e.Node] = false
+	case llt.DuplicateNode:
+		l.duplicate()
+	case llt.SendDone: // the gab core has acknowledgements of its own
+	case llt.Note:
+		level := l.log.Info
+		if strings.HasPrefix(e.Code, "frame-") || e.Code == "link-trouble" || e.Code == "link-expired" || strings.HasPrefix(e.Code, "duplicate") || e.Code == "foreign-cluster" {
+			level = l.log.Warn
+		}
+		attrs := noteAttrs(e.Attrs)
+		if id := messageIDs[e.Code]; id != "" {
+			attrs = append(attrs, "id", id)
+		}
+		level("llt "+e.Code, attrs...)
+	}
+}
+
+// duplicate ends the daemon if it has just come: the other one was first.
+func (l *loop) duplicate() {
+	l.log.Error("another system of this cluster has this node id; correct set-node in llttab on one of them", "node", l.s.cfg.Node)
+	if l.last.Sub(l.started) < startGrace && !l.standing.Load() {
+		l.over = &ending{err: errDuplicate}
+	}
+}
+
+// transportIn takes a message of a peer.
+func (l *loop) transportIn(e llt.Deliver) {
+	n := len(e.Msg)
+	if n == 0 {
+		return
+	}
+	switch body := e.Msg[:n-1]; e.Msg[n-1] {
+	case tagCore:
+		l.gabQueue = append(l.gabQueue, gab.MsgIn{From: gab.NodeID(e.From), Conn: e.Conn, Msg: body})
+	case tagFlow:
+		if len(body) != 2 || body[0] < 'a' || body[0] > 'z' {
+			return
+		}
+		if bit := uint32(1) << (body[0] - 'a'); body[1] == 1 {
+			l.slow[e.From] |= bit
+		} else {
+			l.slow[e.From] &^= bit
+		}
+	}
+}
+
+func (l *loop) transport(to llt.NodeID, msg []byte) {
+	l.sends++
+	l.lltQueue = append(l.lltQueue, llt.Send{ID: l.sends, To: to, Msg: msg})
+}
+
+// gabEffect carries out what GAB's core wants.
+func (l *loop) gabEffect(e gab.Effect) {
+	switch e.(type) {
+	case gab.TransportSend, gab.DeliverMessage, gab.Outcome:
+	default:
+		l.dirty = true
+	}
+	switch e := e.(type) {
+	case gab.TransportSend:
+		if l.conns[e.To] == e.Conn {
+			l.transport(llt.NodeID(e.To), append(e.Msg, tagCore))
+		}
+	case gab.DeliverMessage:
+		m := &gabv1.Message{View: viewIDTo(e.View), Seq: e.Seq, FromNodeId: uint32(e.From), Payload: e.Payload}
+		if e.Own {
+			m.MessageId = &e.ID
+		}
+		l.deliver(e.Port, &gabv1.AttachResponse{Body: &gabv1.AttachResponse_Message{Message: m}})
+	case gab.DeliverView:
+		l.view(e)
+	case gab.DeliverEvidence:
+		u := &gabv1.EvidenceUpdate{View: viewIDTo(e.View), Seq: e.Seq, Departed: l.departedTo([]gab.Departed{e.Departed})[0]}
+		l.deliver(gab.PortH, &gabv1.AttachResponse{Body: &gabv1.AttachResponse_EvidenceUpdate{EvidenceUpdate: u}})
+	case gab.Outcome:
+		l.outcome(e)
+	case gab.Blocked:
+		if c := l.client(e.Port); c != nil {
+			c.blocked = true
+		}
+	case gab.Ready:
+		if c := l.client(e.Port); c != nil {
+			c.blocked = false
+		}
+	case gab.Gate:
+		l.gate(e)
+	case gab.Lease:
+		l.standing.Store(true)
+		l.setLease(&gabv1.WatchLeaseResponse{Lease: &gabv1.Lease{ExpiresBoottimeNs: int64(e.Until)}})
+	case gab.PersistCounter:
+		l.persist <- e // one at a time, so there is room
+	case gab.ClosePort:
+		l.closePort(e)
+	case gab.StandDown:
+		l.standDown(e)
+	case gab.Left:
+		l.left(e)
+	case gab.LeaveRefused:
+		for _, w := range l.leave {
+			w <- leaveRefused(e.Reason)
+		}
+		l.leave = nil
+	case gab.Note:
+		l.log.Info("gab "+e.Code, noteAttrs(strings.Fields(e.Attrs))...)
+	}
+}
+
+func (l *loop) view(e gab.DeliverView) {
+	l.log.Info("view", "port", e.Port.String(), "view", e.ID.String(), "members", len(e.Members), "systems", len(e.Systems), "departed", len(e.Departed), "seq", e.Seq)
+	if e.Port != gab.PortA {
+		l.deliver(e.Port, &gabv1.AttachResponse{Body: &gabv1.AttachResponse_View{View: l.viewTo(e)}})
+	}
+}
+
+func (l *loop) gate(e gab.Gate) {
+	if e.Held {
+		l.log.Warn("the fence gate is held", "view", e.View.String(), "reason", e.Reason)
+	} else {
+		l.log.Info("the fence gate is open")
+	}
+	if c := l.client(gab.PortH); c != nil {
+		c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Gate{Gate: l.gateTo(e)}})
+	}
+}
+
+// setLease tells clients and watchers how long this system is in good
+// standing.
+func (l *loop) setLease(r *gabv1.WatchLeaseResponse) {
+	l.leaseMu.Lock()
+	l.leaseNow = r
+	close(l.leaseNew)
+	l.leaseNew = make(chan struct{})
+	l.leaseMu.Unlock()
+	if r.Lease == nil {
+		return
+	}
+	for _, c := range l.clients {
+		if c != nil {
+			c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Lease{Lease: r.Lease}})
+		}
+	}
+}
+
+func (l *loop) closePort(e gab.ClosePort) {
+	l.log.Error("the client is out of its port", "port", e.Port.String(), "reason", e.Reason, "protected", e.Protected)
+	if c := l.client(e.Port); c != nil {
+		l.clients[c.port-'a'] = nil // the core has closed the port already
+		c.close(e.Reason)
+	}
+	if e.Protected {
+		l.out.Store(true)
+		l.over = &ending{stop: true, reason: e.Reason}
+	}
+}
+
+// standDown ends this incarnation. With something protected here the system
+// must stop (R2, R19), unless it is the side that yields after a split without
+// fencing, which rejoins flagged (R17).
+func (l *loop) standDown(e gab.StandDown) {
+	l.out.Store(true)
+	l.log.Error("this incarnation of gab stands down", "code", e.Code, "reason", e.Reason, "protected", e.Protected, "flagged", e.Flagged)
+	protected := e.Protected || standing.Resources(l.s.cfg.Root) > 0
+	l.over = &ending{reason: e.Reason, yielded: e.Flagged, stop: protected && !e.Flagged}
+	if l.over.stop {
+		l.setLease(&gabv1.WatchLeaseResponse{Lost: true, Reason: e.Reason})
+	}
+}
+
+func (l *loop) left(e gab.Left) {
+	l.log.Info("this system has left the cluster", "clean", e.Clean)
+	for _, w := range l.leave {
+		w <- nil
+	}
+	l.leave = nil
+	for _, f := range l.llt.Step(l.last, llt.Stop{}, nil) {
+		if f, ok := f.(llt.FrameOut); ok {
+			l.links.Send(f)
+		}
+	}
+	l.over = &ending{left: true, reason: "this system has left the cluster"}
+}

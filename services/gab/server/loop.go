@@ -1,0 +1,410 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/standing"
+	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/llt"
+	"github.com/evenkeel/evenkeel/llt/link"
+	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+	"github.com/evenkeel/evenkeel/services/gab"
+)
+
+const (
+	requestQueue = 1024 // of calls and clients; full: the caller waits, so a client that floods blocks itself
+	startGrace   = 5 * time.Second
+)
+
+// What the last byte of a transport message says.
+const (
+	tagCore byte = 'G' // a message of the gab core
+	tagFlow byte = 'F' // port letter, 1 or 0: a client there is slow
+)
+
+// errGone ends calls of an incarnation that is over.
+var errGone = errors.New("this incarnation of gab is over")
+
+// loop is one incarnation of gab: one goroutine on a locked thread that owns
+// both cores. All fields without another word belong to that goroutine.
+type loop struct {
+	s     *Server
+	log   *slog.Logger
+	inc   uint64
+	llt   *llt.Core
+	gab   *gab.Core
+	links *link.Set
+	lease vclock.Duration
+	beat  vclock.Duration // LLT's heartbeat
+
+	requests chan func() // bound requestQueue
+	done     chan struct{}
+	workers  sync.WaitGroup
+	persist  chan gab.PersistCounter // bound 1: the core asks for one at a time
+
+	last     vclock.Time // of the last turn
+	gabAt    vclock.Time // of the last step of the gab core
+	started  vclock.Time
+	sends    uint64
+	lltQueue []llt.Event
+	gabQueue []gab.Event
+	lltOut   []llt.Effect
+	gabOut   []gab.Effect
+
+	conns    [llt.MaxNodes]uint64
+	jeopardy [llt.MaxNodes]bool
+	clogged  [llt.MaxNodes]bool // LLT asked to send no more to it
+	slow     [llt.MaxNodes]uint32
+	clients  [26]*client
+	leave    []chan error // calls that wait for Left or LeaveRefused
+	over     *ending
+	dirty    bool // what readers see has changed
+
+	toldYield bool // a client of port h has heard of yielded
+
+	turn     atomic.Int64 // BOOTTIME of the last turn, for the senders (R19)
+	out      atomic.Bool  // stood still: nothing may be sent any more
+	standing atomic.Bool  // in a view
+	current  atomic.Pointer[snapshot]
+	leaseMu  sync.Mutex
+	leaseNow *gabv1.WatchLeaseResponse
+	leaseNew chan struct{} // closed when leaseNow changes
+}
+
+// ending is why an incarnation is over.
+type ending struct {
+	left    bool // leave completed: the daemon ends
+	err     error
+	reason  string
+	yielded bool // R17 after the rejoin
+	stop    bool // this system must stop itself
+}
+
+// snapshot is what readers see; it is replaced, never changed.
+type snapshot struct {
+	status gab.Status
+	ports  []gab.PortStatus
+}
+
+func newLoop(s *Server, yielded bool) (*loop, error) {
+	cfg := s.cfg
+	l := &loop{
+		s: s, inc: random64(), requests: make(chan func(), requestQueue), done: make(chan struct{}),
+		persist: make(chan gab.PersistCounter, 1), leaseNew: make(chan struct{}), leaseNow: &gabv1.WatchLeaseResponse{},
+		beat: cfg.Tab.Timers.Heartbeat, lease: cfg.Tab.Timers.PeerInact / 2,
+	}
+	l.log = cfg.Log.With("incarnation", fmt.Sprintf("%x", l.inc))
+	tc := llt.Config{
+		Cluster: cfg.Tab.Cluster, Node: cfg.Node, Incarnation: l.inc, Links: link.Configs(cfg.Tab.Links),
+		Peers: cfg.Hosts.IDs(), Exclude: cfg.Tab.Exclude, Timers: cfg.Tab.Timers, Key: cfg.Key,
+	}
+	if cfg.Tab.Include != nil {
+		tc.Peers = cfg.Tab.Include
+	}
+	rand.Read(tc.BootID[:])
+	rand.Read(tc.Seed[:])
+	var err error
+	if l.llt, err = llt.New(tc); err != nil {
+		return nil, err
+	}
+	counter, err := readCounter(cfg.Root)
+	if err != nil {
+		l.log.Warn("the generation counter is lost; going on, the lineage will differ", "error", err)
+	}
+	l.gab, err = gab.New(gab.Config{
+		Node: gab.NodeID(cfg.Node), Incarnation: l.inc, Lineage: random64(), SeedCount: cfg.Gabtab.SeedCount,
+		FencingDisabled: cfg.FencingMode == "disabled", PersistedCounter: counter,
+		Stable: cfg.Tab.Timers.Stable, PeerInact: cfg.Tab.Timers.PeerInact,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.current.Store(&snapshot{status: l.gab.Status()})
+	s.yielded.Store(yielded)
+	return l, nil
+}
+
+// do runs f in the loop's goroutine and waits for it.
+func (l *loop) do(ctx context.Context, f func()) error {
+	ran := make(chan struct{})
+	select {
+	case l.requests <- func() { f(); close(ran) }:
+	case <-l.done:
+		return errGone
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-l.done:
+		return errGone
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mayGo says whether anything may be sent or delivered now (R19): not after
+// this process stood still for longer than the lease, until the core has
+// decided what that means.
+func (l *loop) mayGo() bool {
+	if l.out.Load() {
+		return false
+	}
+	gap := standing.Boottime().Sub(vclock.Time(l.turn.Load()))
+	return gap <= l.lease || !l.standing.Load()
+}
+
+// run lives one incarnation. It returns when that is over or ctx is done.
+func (l *loop) run(ctx context.Context) ending {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer l.saveOnPanic()
+	links, err := link.Open(l.s.cfg.Tab.Links, l.s.cfg.Tab.Cluster, l.mayGo, l.log)
+	if err != nil {
+		return ending{err: err}
+	}
+	l.links = links
+	inner, cancel := context.WithCancel(context.Background())
+	l.workers.Go(func() { l.persister(inner) })
+	l.log.Info("gab begins", "node", l.s.cfg.Node, "cluster", l.s.cfg.Tab.Cluster, "fencing", l.s.cfg.FencingMode)
+	l.s.journal.Start(fmt.Sprintf("node %d incarnation %x cluster %d", l.s.cfg.Node, l.inc, l.s.cfg.Tab.Cluster))
+	l.last = standing.Boottime()
+	l.turn.Store(int64(l.last))
+	l.started = l.last
+	l.gabQueue = append(l.gabQueue, gab.Wake{})
+	if l.s.cfg.Gabtab.SeedNow {
+		l.gabQueue = append(l.gabQueue, gab.Seed{})
+	}
+	l.settle(l.last)
+	end := l.turns(ctx)
+	l.finish(end)
+	cancel()
+	l.workers.Wait()
+	links.Close()
+	return end
+}
+
+// turns is the loop itself.
+func (l *loop) turns(ctx context.Context) ending {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(l.wait())
+		var ev llt.Event
+		var request func()
+		select {
+		case <-ctx.Done():
+			return ending{reason: "stopped"}
+		case ev = <-l.links.Events():
+		case request = <-l.requests:
+		case <-timer.C:
+		}
+		now := standing.Boottime()
+		l.begin(now)
+		l.take(now, ev, request)
+		l.settle(now)
+		if l.over != nil {
+			return *l.over
+		}
+		l.turn.Store(int64(now))
+	}
+}
+
+// take handles one event and whatever else is there already, up to a bound:
+// under load, work is done in batches.
+func (l *loop) take(now vclock.Time, ev llt.Event, request func()) {
+	for range 64 {
+		if ev != nil {
+			l.lltQueue = append(l.lltQueue, ev)
+		}
+		if request != nil {
+			request()
+		}
+		ev, request = nil, nil
+		select {
+		case ev = <-l.links.Events():
+		case request = <-l.requests:
+		default:
+			return
+		}
+	}
+	if ev != nil {
+		l.lltQueue = append(l.lltQueue, ev)
+	}
+	if request != nil {
+		request()
+	}
+}
+
+// wait is how long the loop may sleep: until a core wants to be called, and at
+// most half a heartbeat, so that the age that heartbeats carry is true (R19).
+func (l *loop) wait() time.Duration {
+	at := l.last.Add(l.beat / 2)
+	if t, ok := l.llt.Deadline(); ok {
+		at = vclock.Earlier(at, t)
+	}
+	if t, ok := l.gab.Deadline(); ok {
+		at = vclock.Earlier(at, t)
+	}
+	return max(at.Sub(standing.Boottime()), 0)
+}
+
+// begin looks at the gap since the last turn (R19).
+func (l *loop) begin(now vclock.Time) {
+	gap := now.Sub(l.last)
+	l.last = now
+	if gap <= l.lease {
+		return
+	}
+	l.log.Warn("gab stood still", "ms", gap.Milliseconds(), "id", "V-14-1-10035")
+	if l.standing.Load() {
+		l.out.Store(true)
+	}
+	l.gabQueue = append(l.gabQueue, gab.Paused{Gap: gap})
+}
+
+// settle steps both cores until neither has anything to say to the other and
+// no client has anything that may go.
+func (l *loop) settle(now vclock.Time) {
+	l.drain(now)
+	if at, ok := l.gab.Deadline(); (ok && at <= now) || now.Sub(l.gabAt) >= l.beat/2 {
+		l.stepGab(now, gab.Wake{})
+	}
+	l.stepLLT(now, llt.CoreAlive{})
+	for l.over == nil {
+		l.drain(now)
+		if !l.pumpClients(now) {
+			return
+		}
+	}
+}
+
+func (l *loop) drain(now vclock.Time) {
+	for l.over == nil && (len(l.lltQueue) > 0 || len(l.gabQueue) > 0) {
+		for _, ev := range l.takeGab() {
+			l.stepGab(now, ev)
+		}
+		for _, ev := range l.takeLLT() {
+			l.stepLLT(now, ev)
+		}
+	}
+}
+
+func (l *loop) takeGab() []gab.Event {
+	q := l.gabQueue
+	l.gabQueue = nil
+	return q
+}
+
+func (l *loop) takeLLT() []llt.Event {
+	q := l.lltQueue
+	l.lltQueue = nil
+	return q
+}
+
+func (l *loop) stepLLT(now vclock.Time, ev llt.Event) {
+	if l.over != nil {
+		return
+	}
+	l.s.journalLLT(now, ev)
+	out := l.llt.Step(now, ev, l.lltOut[:0])
+	for _, e := range out {
+		l.lltEffect(e)
+	}
+	clear(out)
+	l.lltOut = out
+}
+
+func (l *loop) stepGab(now vclock.Time, ev gab.Event) {
+	if l.over != nil {
+		return
+	}
+	l.gabAt = now
+	l.s.journal.Add(now, "gab", ev, 128)
+	out := l.gab.Step(now, ev, l.gabOut[:0])
+	for _, e := range out {
+		l.gabEffect(e)
+	}
+	clear(out)
+	l.gabOut = out
+	switch ev.(type) {
+	case gab.MsgIn, gab.Send:
+		if !l.dirty { // nothing that readers see has changed
+			return
+		}
+	}
+	l.dirty = false
+	l.current.Store(&snapshot{status: l.gab.Status(), ports: l.gab.Ports()})
+}
+
+// finish tells everybody that the incarnation is over.
+func (l *loop) finish(end ending) {
+	reason := end.reason
+	if end.err != nil {
+		reason = end.err.Error()
+	}
+	for _, c := range l.clients {
+		if c != nil {
+			c.close(reason)
+		}
+	}
+	if !end.stop {
+		l.setLease(&gabv1.WatchLeaseResponse{})
+	}
+	for _, w := range l.leave {
+		w <- errGone
+	}
+	close(l.done)
+}
+
+// persister writes counters; it ends with ctx.
+func (l *loop) persister(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-l.persist:
+			err := writeCounter(l.s.cfg.Root, p.Counter)
+			if err != nil {
+				l.log.Error("the generation counter cannot be written", "error", err)
+			}
+			if l.do(ctx, func() { l.gabQueue = append(l.gabQueue, gab.CounterPersisted{ID: p.ID, OK: err == nil}) }) != nil {
+				return
+			}
+		}
+	}
+}
+
+// saveOnPanic keeps the journal of a core that broke an invariant. The daemon
+// dies of it at once: the survivors among the daemons stop the system (R2).
+func (l *loop) saveOnPanic() {
+	if p := recover(); p != nil {
+		l.log.Error("a core broke an invariant", "panic", fmt.Sprint(p))
+		if err := l.s.journal.Save(l.s.cfg.Root.State("gab.crash.journal")); err != nil {
+			l.log.Error("the journal is lost", "error", err)
+		}
+		panic(p)
+	}
+}
+
+func (l *loop) name(n gab.NodeID) string { return l.s.cfg.Hosts.NameOf(llt.NodeID(n)) }
+
+// noteAttrs turns "name=value" words into log attributes.
+func noteAttrs(words []string) []any {
+	var out []any
+	for _, w := range words {
+		name, value, _ := strings.Cut(w, "=")
+		out = append(out, slog.String(name, value))
+	}
+	return out
+}
