@@ -283,6 +283,14 @@ func TestCrashLosesWhatWasNotSynced(t *testing.T) {
 		t.Error("a command ran on a system without power")
 	}
 	b.must("crash", "Server1") // again: off is off
+	old, _, err := loopdev.Attach(b.place("lab").Image("Server1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := b.run("boot", "Server1"); err == nil || !strings.Contains(out, "earlier life") {
+		t.Errorf("boot beside an old loop device: %q", out)
+	}
+	old.Close()
 	b.must("boot", "Server1")
 	if _, err := b.run("boot", "Server1"); err == nil {
 		t.Error("a running system was booted")

@@ -103,9 +103,21 @@ func (h *host) watch(process *machine.Process) {
 	if !mine {
 		return
 	}
-	if err := h.s.power.Off(context.Background(), h.name); err != nil {
+	if err := h.off(); err != nil {
 		h.s.log.Error("a system whose init had ended is not off", "system", h.name, "error", err)
 	}
+}
+
+// off powers a system off. The client has no switch, but is as mortal.
+func (h *host) off() error {
+	if !h.isClient() {
+		return h.s.power.Off(context.Background(), h.name)
+	}
+	if err := h.Kill(); err != nil {
+		return err
+	}
+	h.PoweredOff()
+	return nil
 }
 
 func (h *host) plug(pid int) error {

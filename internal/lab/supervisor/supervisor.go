@@ -297,17 +297,7 @@ func (s *Supervisor) down() error {
 	defer s.building.Unlock()
 	var group errgroup.Group
 	for _, name := range s.spec.Hosts() {
-		h := s.hosts[name]
-		group.Go(func() error {
-			if h.isClient() { // no switch, but as mortal
-				if err := h.Kill(); err != nil {
-					return err
-				}
-				h.PoweredOff()
-				return nil
-			}
-			return s.power.Off(context.Background(), name)
-		})
+		group.Go(s.hosts[name].off)
 	}
 	if err := group.Wait(); err != nil {
 		return err
