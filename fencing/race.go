@@ -88,6 +88,12 @@ func (c *Core) onView(now vclock.Time, e View, out []Effect) []Effect {
 			reason := "a system left while this one was joining: " + splitBrain(found)
 			return c.refuse(now, reason, append(out, Detach{Reason: reason}))
 		}
+		// The others still have operations out against this system's earlier
+		// incarnation, or may send some: it is not admitted before (R7).
+		if slices.ContainsFunc(e.Departed, func(d Departed) bool { return d.System.Node == c.self.Node && d.Evidence == NoEvidence }) {
+			reason := "the cluster still waits for evidence that this system's earlier incarnation is gone"
+			return c.refuse(now, reason, append(out, Detach{Reason: reason}))
+		}
 		c.phase, c.reason = Running, ""
 	case Running:
 	default:
@@ -450,10 +456,12 @@ func (c *Core) prove(now vclock.Time, out []Effect) []Effect {
 		d := &c.gated[i]
 		switch {
 		case d.Evidence.suffices():
-		case c.cfg.PowerSwitch && contains(c.systems, d.System.Node):
-			// A later incarnation is up: it must not be powered off for an
-			// earlier one's sake.
-			d.Detail = "a later incarnation is a member; vouch for the earlier one"
+		case c.cfg.PowerSwitch && contains(c.members, d.System.Node):
+			// A later incarnation was admitted to port b (R7): it must not be
+			// powered off for an earlier one's sake. One that is merely visible
+			// is: nothing else proves that the earlier one is gone (R4).
+			d.Detail = "a later incarnation is on port b; vouch for the earlier one"
+			r.power = now.Add(powerRetry)
 		case c.cfg.PowerSwitch:
 			out = c.powerOff(d.System, out)
 		case c.cfg.DataDisksFenced:

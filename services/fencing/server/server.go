@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/fencing"
+	"github.com/evenkeel/evenkeel/internal/journal"
 	"github.com/evenkeel/evenkeel/internal/lab"
 	"github.com/evenkeel/evenkeel/internal/localrpc"
 	"github.com/evenkeel/evenkeel/internal/paths"
@@ -70,6 +71,7 @@ type Daemon struct {
 	snapshot atomic.Pointer[stamped]
 	workers  sync.WaitGroup
 	vouched  vouches
+	journal  *journal.Ring
 	stopping chan struct{} // closed by OrderedStop
 	stopOnce sync.Once
 }
@@ -110,12 +112,14 @@ func New(cfg Config) (*Daemon, error) {
 	d := &Daemon{
 		cfg: cfg, log: cfg.Log, core: core, points: points, conn: conn,
 		gab: gabv1.NewGabServiceClient(conn), llt: gabv1.NewLltServiceClient(conn),
-		arming: newArming(cfg.Root, cfg.Fencing, cfg.Log),
-		events: make(chan input, 64), stopping: make(chan struct{}),
+		arming:  newArming(cfg.Root, cfg.Fencing, cfg.Log),
+		journal: journal.New(8192, 4<<20),
+		events:  make(chan input, 64), stopping: make(chan struct{}),
 	}
 	if cfg.Fencing.PowerSwitch != "" {
 		d.power = labSwitch{root: cfg.Root}
 	}
+	d.journal.Start(fmt.Sprintf("fencing core: %d points, delay %v, timeout %v, power switch %q", len(points), cfg.Fencing.RaceDelay, cfg.Fencing.RaceTimeout, cfg.Fencing.PowerSwitch))
 	d.snapshot.Store(&stamped{at: standing.Boottime()})
 	return d, nil
 }
@@ -168,6 +172,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	d.workers.Go(func() { d.pollMembership(ctx) })
 	d.loop(ctx)
+	d.saveJournal()
 	if d.session != nil {
 		d.session.close()
 	}
@@ -184,6 +189,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return cause
 	}
 	return nil
+}
+
+// saveJournal writes what the core was told, for hasim replay and for people.
+func (d *Daemon) saveJournal() {
+	if err := d.journal.Save(d.cfg.Root.Log("fencing.journal")); err != nil {
+		d.log.Warn("journal not saved", "error", err)
+	}
 }
 
 // withdraw takes the own key off all points: a clean stop (R13).
@@ -281,8 +293,10 @@ func (d *Daemon) step(ctx context.Context, ev fencing.Event) {
 		}
 	}
 	d.log.Debug("event", "event", ev.String())
-	effects := d.core.Step(standing.Boottime(), ev, nil)
-	d.snapshot.Store(&stamped{Snapshot: d.core.Snapshot(), at: standing.Boottime()})
+	now := standing.Boottime()
+	d.journal.Add(now, "fencing", ev, 256)
+	effects := d.core.Step(now, ev, nil)
+	d.snapshot.Store(&stamped{Snapshot: d.core.Snapshot(), at: now})
 	for _, e := range effects {
 		d.log.Debug("effect", "effect", e.String())
 		d.carryOut(ctx, e)
@@ -309,6 +323,7 @@ func (d *Daemon) carryOut(ctx context.Context, effect fencing.Effect) {
 		}
 		d.log.Info("evidence told to gab", "view", e.View.String(), "answer", e.String())
 	case fencing.SelfStop:
+		d.saveJournal()
 		d.workers.Go(func() { d.lost(ctx, e.Reason) })
 	case fencing.Note:
 		d.log.Info("fencing", "code", e.Code, "text", e.Text)
