@@ -47,6 +47,7 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 			return nil, fmt.Errorf("start %s: Stdin, Stdout and Stderr must be nil or *os.File, else the application dies of its agent's death", cmd.Path)
 		}
 	}
+	closeOnExec()
 	started, err := startIn(cmd, os.Getenv(EnvAppCgroup))
 	if err != nil && os.Getenv(EnvAppCgroup) != "" {
 		started, err = startIn(cmd, "") // the cgroup is a comfort, no condition
@@ -62,6 +63,22 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 		p.err = started.Wait()
 	}()
 	return p, nil
+}
+
+// closeOnExec marks every descriptor but the first three, so that no child gets
+// what this process inherited from whoever started had. Those that Go opens
+// are marked from the start.
+func closeOnExec() {
+	const sysCloseRange, closeRangeCloexec = 436, 4
+	if _, _, errno := syscall.Syscall(sysCloseRange, 3, ^uintptr(0)>>(strconv.IntSize-32), closeRangeCloexec); errno == 0 {
+		return
+	}
+	names, _ := os.ReadDir("/proc/self/fd") // older than Linux 5.11
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
 }
 
 func startIn(cmd *exec.Cmd, cgroup string) (*exec.Cmd, error) {
