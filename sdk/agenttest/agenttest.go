@@ -179,15 +179,15 @@ func Run(t *testing.T, a agent.Agent, attrs map[string]any) {
 			})
 		}
 	}
-	each("describe", true, (*trial).describe)
-	each("required attributes", true, func(tr *trial) { tr.required(a.Describe()) })
-	each("monitor changes nothing", true, (*trial).monitorTwice)
-	each("twice online", ops != agent.None, (*trial).twiceOnline)
-	each("twice offline", ops == agent.OnOff, (*trial).twiceOffline)
-	each("clean from every state", ops != agent.None, (*trial).cleanAnywhere)
-	each("cancel mid-call", ops != agent.None, (*trial).cancelMidCall)
-	each("monitor under load", true, func(tr *trial) { tr.load(ops) })
-	each("kill and restart of the agent", ops != agent.None, (*trial).killAgent)
+	each("A3 describe", true, (*trial).describe)
+	each("A9 required attributes", true, func(tr *trial) { tr.required(a.Describe()) })
+	each("A6 monitor changes nothing", true, (*trial).monitorTwice)
+	each("A5 twice online", ops != agent.None, (*trial).twiceOnline)
+	each("A5 twice offline", ops == agent.OnOff, (*trial).twiceOffline)
+	each("A5 clean from every state", ops != agent.None, (*trial).cleanAnywhere)
+	each("A8 cancel mid-call", ops != agent.None, (*trial).cancelMidCall)
+	each("A7 monitor under load", true, func(tr *trial) { tr.load(ops) })
+	each("A11 kill and restart of the agent", ops != agent.None, (*trial).killAgent)
 }
 
 func (tr *trial) next() uint64 { tr.id++; return tr.id }

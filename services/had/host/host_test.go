@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -339,7 +340,7 @@ func TestEntryPoints(t *testing.T) {
 	}
 }
 
-// Hazard (a): go-plugin's reader of stderr panics in a goroutine of its own on
+// A2, hazard (a): go-plugin's reader of stderr panics in a goroutine of its own on
 // this line and takes the host with it.
 func TestStderrLineDoesNotPanicHost(t *testing.T) {
 	b := newBench(t, nil)
@@ -362,7 +363,7 @@ func TestHostileHandshake(t *testing.T) {
 	}
 }
 
-// Hazard (b): a process that inherited the agent's stdout and stderr keeps the
+// A13, hazard (b): a process that inherited the agent's stdout and stderr keeps the
 // pipes open; the agent's death must be noticed all the same.
 func TestInheritedDescriptorDoesNotHideDeath(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Cgroup = "none" })
@@ -421,7 +422,7 @@ func beHost(dir string) {
 	select {}
 }
 
-// Hazard (c), and R8: a host that was killed leaves no agent behind, the next
+// A4, A12, A14, hazard (c), and R8: a host that was killed leaves no agent behind, the next
 // one ends the helpers of its entry points before it starts anything, and the
 // applications live on.
 func TestKilledHost(t *testing.T) {
@@ -527,7 +528,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// R8 within the life of a host: what hangs is cancelled, then killed with its
+// A8, R8 within the life of a host: what hangs is cancelled, then killed with its
 // helpers, and a call returns only when nothing of it runs any more.
 func TestHungEntryPoint(t *testing.T) {
 	for _, mode := range []string{"none", "cgroup"} {
@@ -567,7 +568,7 @@ func TestHungEntryPoint(t *testing.T) {
 	}
 }
 
-// Kill an agent with -9 again and again: its resources stay, it is back within
+// A11, A13: kill an agent with -9 again and again: its resources stay, it is back within
 // a second each time, and the host never gives up.
 func TestKilledAgentAgainAndAgain(t *testing.T) {
 	b := newBench(t, nil)
@@ -582,7 +583,7 @@ func TestKilledAgentAgainAndAgain(t *testing.T) {
 	if testing.Short() {
 		kills = 5
 	}
-	worst := time.Duration(0)
+	worst, before := time.Duration(0), runtime.NumGoroutine()
 	for i := range kills {
 		b.wantState("app", Online)
 		begin := time.Now()
@@ -604,6 +605,7 @@ func TestKilledAgentAgainAndAgain(t *testing.T) {
 			t.Fatalf("watched: %+v", w)
 		}
 	}
+	waitFor(t, "goroutines of dead agents to end", func() bool { return runtime.NumGoroutine() <= before+10 })
 	t.Logf("%d kills, back within %v at worst", kills, worst)
 	if !alive(app) {
 		t.Error("the application did not survive")
