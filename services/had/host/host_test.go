@@ -769,3 +769,22 @@ func FuzzLogLine(f *testing.F) {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	f.Fuzz(func(_ *testing.T, line []byte) { logLine(line, log) })
 }
+
+// A8: an agent that is stopped answers nothing, not even Describe; it is killed
+// at the end of the first call's time and replaced.
+func TestFrozenAgent(t *testing.T) {
+	b := newBench(t, nil)
+	b.start(program(t, "good"))
+	b.wantState("r", Offline)
+	if err := syscall.Kill(b.PID("Sample"), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := b.Monitor(ctx, "Sample", b.res("r"), false); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	next[AgentDown](b)
+	next[AgentUp](b)
+	b.wantState("r", Offline)
+}
