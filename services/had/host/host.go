@@ -199,6 +199,9 @@ func (h *Host) Close() error {
 	if h.cgroups.base != "" {
 		_ = os.Remove(h.cgroups.apps()) // stays if applications are in it
 	}
+	if dir, err := h.socketDir(); err == nil && dir != h.cfg.Dir {
+		_ = os.Remove(dir)
+	}
 	return h.lock.Close()
 }
 
@@ -219,7 +222,7 @@ func (h *Host) emit(ev Event) {
 // socketDir is where sockets go: below Dir, or, as a socket's path has at most
 // 107 bytes, below the directory for temporary files.
 func (h *Host) socketDir() (string, error) {
-	if len(h.cfg.Dir) <= 60 {
+	if len(h.cfg.Dir) <= 68 { // and 38 for /plugin-dirNNNNNNNNNN/pluginNNNNNNNNNN
 		return h.cfg.Dir, nil
 	}
 	hash := fnv.New32a()
