@@ -32,6 +32,17 @@ func (p Pos) String() string { return fmt.Sprintf("(%d,%d)", p.View, p.Seq) }
 // words are gab's and package policy decides what each is worth.
 type Evidence = policy.Evidence
 
+// The kinds of evidence, in the words of gab's contract.
+const (
+	EvidenceNone       = policy.EvidenceNone
+	EvidenceClean      = policy.EvidenceClean
+	EvidencePoweredOff = policy.EvidencePoweredOff
+	EvidenceCut        = policy.EvidenceCut
+	EvidenceExpired    = policy.EvidenceExpired
+	EvidenceVouched    = policy.EvidenceVouched
+	EvidenceAssumed    = policy.EvidenceAssumed
+)
+
 // SystemState is the state of a system in VCS's words.
 type SystemState string
 

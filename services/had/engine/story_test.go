@@ -84,7 +84,7 @@ func (s *stage) apply(from string, ev Event) {
 
 // onlyOneHome is I1 as far as the engine can see it: nothing of a failover
 // group is being raised on two systems.
-func onlyOneHome(t testing.TB, e *Engine) {
+func onlyOneHome(t interface{ Fatalf(string, ...any) }, e *Engine) {
 	if e.mod == nil {
 		return
 	}

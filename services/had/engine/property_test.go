@@ -1,0 +1,499 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// propertyGroups has each category, a diamond, two failover groups and a
+// parallel one, on three systems.
+const propertyGroups = `
+group web (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B, C }
+	OnlineRetryLimit = 1
+	)
+	Net net (
+		)
+	App disk (
+		)
+	App fs (
+		)
+	App ip (
+		Critical = 0
+		)
+	Daemon nfsd (
+		)
+	App srv (
+		)
+	fs requires disk
+	ip requires net
+	nfsd requires fs
+	srv requires nfsd
+	srv requires ip
+group db (
+	SystemList = { A = 2, B = 0, C = 1 }
+	AutoStartList = { B }
+	FailOverPolicy = RoundRobin
+	)
+	App base (
+		)
+	App data (
+		)
+	base requires data
+group everywhere (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B, C }
+	Parallel = 1
+	)
+	App cache (
+		)
+`
+
+var threeSystems = []string{"A", "B", "C"}
+
+// machine is a modelled system: what really runs there, whatever engines
+// believe, and the orders that its scheduler has not carried out.
+type machine struct {
+	on, had     bool
+	incarnation uint64
+	running     map[string]bool
+	faulted     map[string]bool
+	queue       []resource.Command
+	seen        map[string]resource.EffectID
+	// unproven: it is out of the view without evidence that would do.
+	unproven bool
+}
+
+// world runs one engine (all replicas are equal) against modelled machines.
+type world struct {
+	t        *rapid.T
+	e, twin  *Engine
+	mod      *model
+	machines map[string]*machine
+	pos      Pos
+	gen      uint64
+	trace    []string
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{t: t, e: New(), twin: New(), machines: map[string]*machine{}, pos: Pos{Lineage: 1, View: 1}}
+	for _, n := range threeSystems {
+		w.machines[n] = &machine{on: true, had: true, incarnation: 1, running: map[string]bool{}, faulted: map[string]bool{}, seen: map[string]resource.EffectID{}}
+	}
+	w.view(nil)
+	for _, n := range threeSystems {
+		w.apply(n, SystemJoined{System: n, Node: slices.Index(threeSystems, n), ConfigValid: true, Incarnation: 1})
+	}
+	w.apply("A", ConfigLoaded{System: "A", Main: "main.cf", Files: testConfig(threeSystems, propertyGroups)})
+	w.mod = w.e.mod
+	for _, n := range threeSystems {
+		w.apply(n, StateChanged{System: n, State: SystemRunning})
+		w.probe(n)
+	}
+	return w
+}
+
+func (w *world) apply(from string, ev Event) {
+	w.pos.Seq++
+	w.trace = append(w.trace, ev.String())
+	out := w.e.Apply(w.pos, from, ev, nil)
+	again := w.twin.Apply(w.pos, from, ev, nil)
+	if a, b := lines(out), lines(again); a != b {
+		w.t.Fatalf("I3: effects differ after %s:\n%s\n--\n%s", ev, a, b)
+	}
+	if w.e.Hash() != w.twin.Hash() {
+		w.t.Fatalf("I3: hashes differ after %s", ev)
+	}
+	for _, f := range out {
+		switch f := f.(type) {
+		case ResourceCommand:
+			m := w.machines[f.Command.System]
+			if m.had && m.on {
+				m.queue = append(m.queue, f.Command)
+			}
+		case StopSystem:
+			w.machines[f.System].had = false
+		}
+	}
+	onlyOneHome(w.t, w.e)
+}
+
+func lines(fx []Effect) string {
+	var b strings.Builder
+	for _, f := range fx {
+		fmt.Fprintln(&b, f)
+	}
+	return b.String()
+}
+
+func (w *world) members() (h, a []Member) {
+	for i, n := range threeSystems {
+		m := w.machines[n]
+		if m.on {
+			a = append(a, Member{System: n, Node: i})
+		}
+		if m.on && m.had {
+			h = append(h, Member{System: n, Node: i})
+		}
+	}
+	return h, a
+}
+
+func (w *world) view(gone []Departed) {
+	w.gen++
+	w.pos.View++
+	h, a := w.members()
+	w.apply("", ViewChanged{Generation: w.gen, Members: h, Systems: a, Departed: gone})
+}
+
+func (w *world) report(n, r string, done resource.EffectID, failed bool) {
+	m := w.machines[n]
+	rep := resource.Report{System: n, Resource: r, Incarnation: m.incarnation, Seen: m.seen[r], Probed: true, Done: done, Failed: failed}
+	switch {
+	case m.faulted[r]:
+		rep.State = resource.StateFaulted
+	case m.running[r] || w.mod.byRes[r].persistent():
+		rep.State = resource.StateOnline
+	}
+	w.apply(n, Reported{rep})
+}
+
+func (w *world) probe(n string) {
+	for _, r := range w.e.resourceModels() {
+		w.report(n, r.name, 0, false)
+	}
+}
+
+// serve lets the scheduler of a system carry out its next order.
+func (w *world) serve(n string, works bool) bool {
+	m := w.machines[n]
+	if len(m.queue) == 0 || !m.on || !m.had {
+		return false
+	}
+	c := m.queue[0]
+	m.queue = m.queue[1:]
+	m.seen[c.Resource] = c.ID
+	failed := false
+	switch c.Kind {
+	case resource.CommandOnline:
+		if works {
+			m.running[c.Resource] = true
+		} else {
+			m.faulted[c.Resource], failed = true, true
+		}
+		w.exclusive()
+	case resource.CommandOffline:
+		m.running[c.Resource] = false
+	case resource.CommandClear:
+		m.faulted[c.Resource] = false
+	}
+	w.report(n, c.Resource, c.ID, failed)
+	return true
+}
+
+// exclusive is I1 on the modelled machines: an OnOff resource of a failover
+// group runs on one system that has power, at most.
+func (w *world) exclusive() {
+	for _, r := range w.e.resourceModels() {
+		if !r.onOff() || !w.mod.byGroup[r.group].failover() {
+			continue
+		}
+		var at []string
+		for _, n := range threeSystems {
+			if m := w.machines[n]; m.on && m.running[r.name] {
+				at = append(at, n)
+			}
+		}
+		if len(at) > 1 {
+			w.t.Fatalf("I1: %s runs on %v\n%s", r.name, at, strings.Join(w.trace, "\n"))
+		}
+	}
+}
+
+func (w *world) step() {
+	t := w.t
+	n := rapid.SampledFrom(threeSystems).Draw(t, "system")
+	m := w.machines[n]
+	group := rapid.SampledFrom([]string{"web", "db", "everywhere"}).Draw(t, "group")
+	up := 0
+	for _, o := range threeSystems {
+		if w.machines[o].on && w.machines[o].had {
+			up++
+		}
+	}
+	switch rapid.SampledFrom([]string{"serve", "serve", "serve", "fail", "fault", "command", "command", "hang", "power", "evidence", "return", "clock", "stale"}).Draw(t, "what") {
+	case "serve":
+		w.serve(n, true)
+	case "fail":
+		w.serve(n, false)
+	case "fault":
+		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
+		if m.on && m.had && (m.running[r.name] || r.persistent()) {
+			m.running[r.name] = false
+			m.faulted[r.name] = !m.faulted[r.name]
+			w.report(n, r.name, 0, false)
+		}
+	case "command":
+		w.user(n, group)
+	case "hang": // had dies, the machine lives
+		if up > 1 && m.on && m.had {
+			m.had, m.queue = false, nil
+			w.view(nil)
+		}
+	case "power":
+		if up > 1 && m.on {
+			m.on = false
+			ev := rapid.SampledFrom([]Evidence{EvidencePoweredOff, EvidenceVouched, EvidenceCut}).Draw(t, "evidence")
+			m.had, m.queue, m.running, m.faulted = false, nil, map[string]bool{}, map[string]bool{}
+			m.unproven = ev == EvidenceCut
+			w.view([]Departed{{System: n, Node: slices.Index(threeSystems, n), Evidence: ev}})
+		}
+	case "evidence":
+		if !m.on {
+			m.unproven = false
+			w.apply("", EvidenceStronger{System: n, Evidence: EvidencePoweredOff})
+		}
+	case "return":
+		w.comeBack(n)
+	case "clock":
+		w.apply(w.e.ClockSystem(), Clock{Elapsed: rapid.SampledFrom([]time.Duration{ClockPeriod, 3 * time.Second}).Draw(t, "elapsed")})
+	case "stale":
+		// A report from before: too old, or of an earlier run.
+		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
+		w.apply(n, Reported{resource.Report{System: n, Resource: r.name, Probed: true, Incarnation: m.incarnation - 1, State: resource.StateOnline}})
+	}
+}
+
+func (w *world) comeBack(n string) {
+	m := w.machines[n]
+	if m.on && m.had {
+		return
+	}
+	m.on, m.had, m.unproven = true, true, false
+	m.incarnation++
+	m.queue, m.seen = nil, map[string]resource.EffectID{}
+	w.view(nil)
+	w.apply(n, SystemJoined{System: n, Node: slices.Index(threeSystems, n), ConfigValid: true, Incarnation: m.incarnation})
+	w.apply(n, StateChanged{System: n, State: SystemRunning})
+	w.probe(n)
+}
+
+func (w *world) user(n, group string) {
+	kind := rapid.SampledFrom([]CommandKind{CommandGroupOnline, CommandGroupOffline, CommandGroupSwitch, CommandGroupClear,
+		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandResourceOnline, CommandResourceOffline,
+		CommandResourceProbe, CommandResourceClear, CommandSystemFreeze, CommandSystemUnfreeze, CommandSystemStop}).Draw(w.t, "command")
+	c := Command{Kind: kind, Group: group, System: n, User: "root", RequestID: rapid.SampledFrom([]string{"", "x", "y"}).Draw(w.t, "id")}
+	switch {
+	case strings.HasPrefix(string(kind), "resource-"):
+		c.Group, c.Resource = "", rapid.SampledFrom(w.e.resourceModels()).Draw(w.t, "resource").name
+		c.IgnoreParent = rapid.Bool().Draw(w.t, "ignore")
+	case strings.HasPrefix(string(kind), "system-"):
+		c.Group = ""
+		c.Evacuate = rapid.Bool().Draw(w.t, "evacuate")
+	default:
+		c.Any = rapid.Bool().Draw(w.t, "any")
+	}
+	stopping := w.machines[n].had
+	w.apply(n, c)
+	if stopping && !w.machines[n].had {
+		w.view(nil)
+	}
+}
+
+// TestOneHome: whatever fails and whoever commands, nothing of a failover
+// group is told to run, or runs, on two systems (I1), and equal events give
+// equal engines (I3).
+func TestOneHome(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			w.step()
+			w.exclusive()
+			for _, n := range threeSystems {
+				if m := w.machines[n]; !m.had && m.on && w.e.st.Systems[n].InH {
+					w.view(nil)
+				}
+			}
+		}
+	})
+}
+
+// TestComesHome is I5: when faults stop and everything is repaired, each group
+// that should be online is online or says which command leads out.
+func TestComesHome(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			w.step()
+			for _, n := range threeSystems {
+				if m := w.machines[n]; !m.had && m.on && w.e.st.Systems[n].InH {
+					w.view(nil)
+				}
+			}
+		}
+		for _, n := range threeSystems {
+			if w.machines[n].on && !w.machines[n].had && w.e.st.Systems[n].InH {
+				w.view(nil)
+			}
+			w.comeBack(n)
+			for _, r := range w.e.resourceModels() {
+				if r.persistent() && w.machines[n].faulted[r.name] {
+					w.machines[n].faulted[r.name] = false
+					w.report(n, r.name, 0, false)
+				}
+			}
+		}
+		w.quiet()
+		for _, g := range w.e.Status().Groups {
+			if g.Parallel == 1 || !g.IntentOnline {
+				continue
+			}
+			active := slices.ContainsFunc(g.Systems, func(s GroupOnSystemStatus) bool { return s.ActiveCount > 0 })
+			if !active && len(g.Hindrances) == 0 && len(w.e.st.Groups[g.Name].Stuck) == 0 && !w.takenDown(g.Name) {
+				t.Fatalf("I5: group %s should be online, is nowhere and says nothing\n%s\n%s", g.Name, strings.Join(w.trace, "\n"), w.e.Snapshot())
+			}
+			for _, s := range g.Systems {
+				if strings.Contains(s.State, "STOPPING") && len(g.Hindrances) == 0 {
+					t.Fatalf("I5: group %s is %s on %s for ever\n%s", g.Name, s.State, s.System, strings.Join(w.trace, "\n"))
+				}
+			}
+		}
+	})
+}
+
+// takenDown says whether somebody took the group's resources down one by one,
+// or flushed it or cleared its fault, which takes it in hand.
+func (w *world) takenDown(g string) bool {
+	for _, line := range w.trace {
+		for _, word := range []string{"resource-offline", "group-flush", "group-clear", "resource-clear"} {
+			if strings.Contains(line, word) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// quiet lets all schedulers work until nothing is left to do.
+func (w *world) quiet() {
+	for range 2000 {
+		moved := false
+		for _, n := range threeSystems {
+			moved = w.serve(n, true) || moved
+		}
+		if !moved {
+			return
+		}
+	}
+	w.t.Fatalf("orders without end:\n%s", strings.Join(w.trace[max(0, len(w.trace)-40):], "\n"))
+}
+
+// TestRestore: a replica restored from a snapshot at any point does from there
+// on what the one that was never stopped does (R22, R15).
+func TestRestore(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			w.step()
+			if rapid.IntRange(0, 3).Draw(t, "restore") == 0 {
+				e, err := Restore(w.twin.Snapshot())
+				if err != nil {
+					t.Fatalf("restore: %v", err)
+				}
+				for _, n := range threeSystems {
+					if a, b := lines(e.Outstanding(n)), lines(w.e.Outstanding(n)); a != b {
+						t.Fatalf("outstanding differs:\n%s--\n%s", a, b)
+					}
+				}
+				w.twin = e
+			}
+		}
+	})
+}
+
+func TestRestoreRefusesWhatIsNotWhole(t *testing.T) {
+	s := newStage(t)
+	s.systems, s.files = []string{"A"}, testConfig([]string{"A"}, "group web (\n\tSystemList = { A = 0 }\n\t)\n\tApp app (\n\t\t)\n")
+	s.boot([]string{"A"})
+	good := string(s.e.Snapshot())
+	for _, bad := range []string{
+		"", "{}", good[:len(good)/2],
+		strings.Replace(good, `"logic_version":1`, `"logic_version":2`, 1),
+		strings.Replace(good, `"web":{`, `"wab":{`, 1),
+		strings.Replace(good, `group web`, `grope web`, 1),
+	} {
+		if _, err := Restore([]byte(bad)); err == nil {
+			t.Errorf("restored from %.60q", bad)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, ev := range []Event{
+		ViewChanged{Generation: 3, Members: []Member{{System: "A"}}, Systems: []Member{{System: "A"}}, Departed: []Departed{{System: "B", Node: 1, Evidence: EvidenceCut, StopBound: time.Second}}},
+		EvidenceStronger{System: "B", Evidence: EvidenceVouched},
+		SystemJoined{System: "A", ConfigValid: true, Incarnation: 7},
+		ConfigLoaded{System: "A", Main: "main.cf", Files: []File{{Name: "main.cf", Text: "cluster c (\n\t)\n"}}},
+		StateChanged{System: "A", State: SystemRunning},
+		Reported{resource.Report{System: "A", Resource: "r", Seen: 4, State: resource.StateFaulted, Reason: "so"}},
+		Command{RequestID: "1", Kind: CommandGroupOnline, Group: "g", System: "A"},
+		Clock{Elapsed: time.Second},
+	} {
+		wire, err := Encode(ev)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+	}
+	f.Add([]byte(`{"logic_version":1,"kind":"clock","event":{"elapsed":1}} `))
+	f.Add([]byte(`{"logic_version":9,"kind":"clock","event":{}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ev, err := Decode(data)
+		if err != nil {
+			return
+		}
+		wire, err := Encode(ev)
+		if err != nil {
+			t.Fatalf("decoded, but not encoded: %v", err)
+		}
+		again, err := Decode(wire)
+		if err != nil {
+			t.Fatalf("encoded, but not decoded: %v", err)
+		}
+		if a, _ := Encode(again); string(a) != string(wire) {
+			t.Fatalf("not canonical:\n%s\n%s", wire, a)
+		}
+		// Whatever decodes is applied without a panic, to an empty engine and
+		// to one with a configuration.
+		New().Apply(Pos{}, "A", ev, nil)
+		e := New()
+		e.Apply(Pos{}, "A", ConfigLoaded{System: "A", Main: "main.cf", Files: testConfig(threeSystems, propertyGroups)}, nil)
+		e.Apply(Pos{}, "A", ev, nil)
+		if _, err := Restore(e.Snapshot()); err != nil {
+			t.Fatalf("a state that cannot be restored: %v", err)
+		}
+	})
+}
+
+func FuzzRestore(f *testing.F) {
+	e := New()
+	e.Apply(Pos{}, "A", ConfigLoaded{System: "A", Main: "main.cf", Files: testConfig(threeSystems, propertyGroups)}, nil)
+	f.Add(e.Snapshot())
+	f.Add(New().Snapshot())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := Restore(data)
+		if err != nil {
+			return
+		}
+		e.Status()
+		e.Apply(Pos{}, "A", SystemJoined{System: "A", Incarnation: 5}, nil)
+	})
+}
