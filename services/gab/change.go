@@ -182,7 +182,13 @@ func (c *Core) joiner(n NodeID) bool {
 		}
 		return false
 	}
-	return !c.seeded() || p.status.reserved > c.seen
+	if !c.seeded() {
+		return true
+	}
+	// While the last view has not come about, nobody new: a side that failing
+	// changes eat up must not live on by those who come new.
+	settled := c.log.lastView() <= c.rep.pos || contains(c.members, Member{Node: n, Incarnation: p.status.inc})
+	return settled && p.status.reserved > c.seen
 }
 
 func (c *Core) freshPeers() int {
@@ -763,6 +769,7 @@ func (c *Core) applied(e entry) {
 	}
 	c.note("view", "id=%s members=%s", e.view, list(e.members))
 	if c.rep.orphaned() && c.view == e.view {
+		c.announceStable() // the others of this side shall learn it too
 		c.standDown("orphaned", "no system is left here that those who departed knew; this side cannot prove them gone", false)
 	}
 }

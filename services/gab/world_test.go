@@ -143,7 +143,11 @@ func (w *world) pair(a, b int) *pair { return w.pairs[[2]int{min(a, b), max(a, b
 
 // boot starts a new incarnation of a node.
 func (w *world) boot(n *node) {
-	if n.cur != nil && n.cur.alive || len(w.insts) >= 60 && !w.calm {
+	if n.cur != nil && n.cur.alive || len(w.insts) >= 40 && !w.calm {
+		return
+	}
+	if len(w.insts) >= 64 {
+		w.fail("liveness: incarnations come and go without end")
 		return
 	}
 	in := &inst{idx: len(w.insts), node: n, inc: uint64(0x100*(len(w.insts)+1) + n.id), alive: true,
