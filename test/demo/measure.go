@@ -16,7 +16,9 @@ type row struct {
 // table is what was measured.
 type table struct{ rows []row }
 
-func (t *table) add(name string, took time.Duration) { t.rows = append(t.rows, row{name: name, took: took}) }
+func (t *table) add(name string, took time.Duration) {
+	t.rows = append(t.rows, row{name: name, took: took})
+}
 
 func (t *table) print() {
 	fmt.Println("\n    what                                      ms")
