@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/services/had/engine"
@@ -200,7 +199,9 @@ func hostValue(v maincf.Value) host.Value {
 
 // stepSchedule lets the scheduler take an event and does what it wants.
 func (l *loop) stepSchedule(ev schedule.Event) {
-	out := l.sched.Step(boottime(), ev, nil)
+	now := boottime()
+	l.journal.Add(now, "schedule", ev, 128)
+	out := l.sched.Step(now, ev, nil)
 	l.scheduleEffects(out)
 }
 
@@ -388,5 +389,3 @@ func (l *loop) groupsOf(resources []string) []string {
 	slices.Sort(groups)
 	return slices.Compact(groups)
 }
-
-func joined(names []string) string { return strings.Join(names, ", ") }

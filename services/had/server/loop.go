@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/evenkeel/evenkeel/internal/journal"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -30,6 +31,9 @@ const (
 	spoolBound = 64 << 20
 	// portRetry is how often a port that cannot be opened is tried again.
 	portRetry = 500 * time.Millisecond
+	// journalEvents and journalBytes bound the flight recorder.
+	journalEvents = 20_000
+	journalBytes  = 16 << 20
 )
 
 // loop owns the cores. Only run's goroutine touches its fields.
@@ -49,12 +53,13 @@ type loop struct {
 	stop  context.CancelFunc
 	// workers are the loop's goroutines; all end with ctx.
 	workers sync.WaitGroup
-	fatal error
-	left  bool
+	fatal   error
+	left    bool
 
-	engine *engine.Engine
-	join   *join.Core
-	sched  *schedule.Core
+	journal *journal.Ring
+	engine  *engine.Engine
+	join    *join.Core
+	sched   *schedule.Core
 
 	port        Port
 	heartbeat   time.Duration
@@ -112,7 +117,7 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 	}
 	return &loop{
 		cfg: cfg, root: cfg.Root, log: cfg.Log, self: cfg.Name, disk: disk,
-		posts: make(chan func(), postBound), engine: engine.New(), join: j, sched: schedule.New(),
+		posts: make(chan func(), postBound), journal: journal.New(journalEvents, journalBytes), engine: engine.New(), join: j, sched: schedule.New(),
 		incarnation: uint64(boottime()) | 1, names: map[uint32]string{}, nodes: map[string]uint32{},
 		heard: map[string]vclock.Time{}, snapshots: map[string]snapshot{}, types: map[string]*agentType{},
 		groupOf: map[string]string{}, calls: map[schedule.CallID]*call{}, waiters: map[string][]*waiter{},
@@ -124,6 +129,8 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 func (l *loop) run(ctx context.Context, served <-chan error) error {
 	l.ctx, l.stop = context.WithCancel(ctx)
 	defer l.end()
+	defer l.saveJournal()
+	l.journal.Start(fmt.Sprintf("had %s on %s, incarnation %d", Version, l.self, l.incarnation))
 	for _, w := range l.disk.warnings {
 		l.engineLine("WARNING", "V-16-1-10624", w)
 	}
@@ -226,6 +233,29 @@ func (l *loop) tick() {
 		l.check(l.port.Heartbeat())
 	}
 	l.protect(now)
+}
+
+// ordered is an event of the engine with its place, for the journal.
+type ordered struct {
+	pos  engine.Pos
+	from string
+	ev   engine.Event
+}
+
+func (o ordered) String() string { return o.pos.String() + " " + o.from + " " + o.ev.String() }
+
+// saveJournal keeps the flight recorder when had does not end in order. A
+// panic of a core goes on; the core is not stepped again.
+func (l *loop) saveJournal() {
+	broken := recover()
+	if broken != nil || l.fatal != nil || !l.left {
+		if err := l.journal.Save(l.root.State("had.journal")); err != nil {
+			l.log.Error("journal is not saved", "error", err)
+		}
+	}
+	if broken != nil {
+		panic(broken)
+	}
 }
 
 // check ends had on an error of the port: without it nothing can be reported.
@@ -492,6 +522,7 @@ func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 		l.spool = append(l.spool, spooled{pos, from, ev})
 		return
 	}
+	l.journal.Add(boottime(), "engine", ordered{pos, from, ev}, 256)
 	_, waited := l.engine.Deadline()
 	out := l.engine.Apply(pos, from, ev, nil)
 	if _, waits := l.engine.Deadline(); waits && !waited {
@@ -555,7 +586,9 @@ func (l *loop) noticed(e engine.EventNotice) {
 // stepJoin lets the join machine take an event and does what it wants.
 func (l *loop) stepJoin(ev join.Event) {
 	before := l.join.State()
-	out := l.join.Step(boottime(), ev, nil)
+	now := boottime()
+	l.journal.Add(now, "join", ev, 128)
+	out := l.join.Step(now, ev, nil)
 	if after := l.join.State(); after != before {
 		l.log.Info("join", "from", before, "to", after, "event", ev.String())
 		if before == join.RemoteBuild && l.spooling && after != join.Running {

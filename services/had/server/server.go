@@ -75,7 +75,6 @@ type Server struct {
 	loop  *loop
 	rpc   *localrpc.Server
 	elog  *engineLog
-	hello sync.Once
 	ready chan struct{} // closed when the socket serves and the loop turns
 }
 
