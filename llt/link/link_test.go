@@ -113,7 +113,7 @@ type lines struct {
 	t    *testing.T
 	mu   sync.Mutex
 	text strings.Builder
-	from int // what comes before was waited for
+	from int // waitFor looks from here
 	grew *sync.Cond
 }
 
@@ -136,6 +136,13 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
+// mark makes waitFor look only at what comes from now on.
+func (l *lines) mark() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.from = l.text.Len()
+}
+
 func (l *lines) waitFor(what string) {
 	l.t.Helper()
 	over := time.AfterFunc(15*time.Second, func() {
@@ -148,8 +155,7 @@ func (l *lines) waitFor(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		if i := strings.Index(l.text.String()[l.from:], what); i >= 0 {
-			l.from += i + len(what)
+		if strings.Contains(l.text.String()[l.from:], what) {
 			return
 		}
 		if strings.Contains(l.text.String(), "TIME OVER") {
@@ -339,14 +345,18 @@ func TestRealLinks(t *testing.T) {
 		outs[1].waitFor("deliver " + text + "19\n")
 	}
 	say("both")
+	mark := func() { outs[0].mark(); outs[1].mark() }
+	mark()
 	ip(t, "-n", ns[0], "link", "set", "pl0", "down")
 	outs[0].waitFor("note local-link-down link=0(pl0)")
 	say("one")
 	outs[0].waitFor("peer-links node=1 up=1 jeopardy=true")
+	mark()
 	ip(t, "-n", ns[0], "link", "set", "pl0", "up")
 	outs[0].waitFor("peer-links node=1 up=2 jeopardy=false")
 	ip(t, "-n", ns[0], "link", "del", "pl1")
 	say("vanished")
+	mark()
 	veth("pl1")
 	outs[1].waitFor("note local-link-up link=1(pl1)")
 	say("back")
