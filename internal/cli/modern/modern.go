@@ -1,0 +1,196 @@
+// Package modern is the command ha: a tree of objects and verbs, tables for
+// people and JSON for programs.
+package modern
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/evenkeel/evenkeel/internal/cli/connect"
+	"github.com/evenkeel/evenkeel/internal/cli/node"
+	"github.com/evenkeel/evenkeel/internal/paths"
+)
+
+// Surroundings are what the command finds around it.
+type Surroundings struct {
+	Root     paths.Root
+	Out, Err io.Writer
+	// Programs is the folder of the daemons, for ha node start.
+	Programs string
+}
+
+// app is one call of ha.
+type app struct {
+	Surroundings
+	output string
+	had    *connect.Had
+}
+
+// usageError is wrong usage.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errQuiet is a failure that was told already.
+var errQuiet = errors.New("told already")
+
+const introduction = `ha shows and operates a high-availability cluster.
+
+It talks to the engine (had) of this system, which knows the whole cluster.
+Every command prints a table, or JSON with -o json; every command that changes
+something tells with --plan what would happen, and does nothing.
+
+  ha status                           what runs where, and what needs attention
+  ha group explain app                why a group is where it is, and what leads out
+  ha group switch app --to sysB       move a group by hand
+  ha fencing status                   whether a lost system could be proved gone
+  ha node start                       start the daemons of this system in order
+
+The commands of VCS (hastatus, hagrp, hares, ...) are links to this program.`
+
+// Run runs ha and returns its exit code: 0 done, 1 failed, 2 wrong usage.
+func Run(ctx context.Context, args []string, around Surroundings) int {
+	a := &app{Surroundings: around}
+	had, err := connect.ToHad(around.Root)
+	if err != nil {
+		return a.report(err)
+	}
+	defer had.Close()
+	a.had = had
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(around.Out)
+	root.SetErr(around.Err)
+	return a.report(root.ExecuteContext(ctx))
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: "ha", Short: "Show and operate the cluster", Long: introduction,
+		SilenceErrors: true, SilenceUsage: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "table" && a.output != "json" {
+				return usagef("-o %s: table or json", a.output)
+			}
+			return nil
+		},
+	}
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "table or json")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(a.status(), a.system(), a.group(), a.resource(), a.typ(), a.cluster(), a.config(), a.agent(), a.node(), a.fencing(), a.events(), a.version())
+	return root
+}
+
+// branch is a command that only has verbs below it.
+func branch(name, short string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: name, Short: short, Args: func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usagef("unknown command %q; %s -help lists them", strings.Join(append(strings.Fields(c.CommandPath()), args[0]), " "), c.CommandPath())
+		}
+		return nil
+	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.AddCommand(verbs...)
+	return c
+}
+
+// names wants exactly n names.
+func names(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usagef("%s wants %s; see %s --help", c.CommandPath(), what, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+func noNames(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no name; see %s --help", c.CommandPath(), c.CommandPath())
+	}
+	return nil
+}
+
+// read gives a function the deadline of reading commands.
+func read(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return bounded(connect.ReadTimeout, f)
+}
+
+func bounded(limit time.Duration, f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		ctx, cancel := context.WithTimeout(c.Context(), limit)
+		defer cancel()
+		return f(ctx, args)
+	}
+}
+
+func (a *app) json() bool { return a.output == "json" }
+
+// show prints a message as JSON, or a table by print.
+func (a *app) show(m proto.Message, print func(io.Writer)) error {
+	if a.json() {
+		return writeJSON(a.Out, ofMessage(m))
+	}
+	print(a.Out)
+	return nil
+}
+
+// table prints aligned columns; the first row is the header.
+func table(w io.Writer, rows [][]string) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+	}
+	t.Flush()
+}
+
+// report prints an error and returns the exit code.
+func (a *app) report(err error) int {
+	var usage usageError
+	var missing *node.MissingError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errQuiet):
+		return 1
+	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
+		fmt.Fprintln(a.Err, "ha:", err)
+		return 2
+	case errors.As(err, &missing):
+		fmt.Fprintln(a.Err, "ha:", err)
+		return 1
+	}
+	fault := a.fault(err)
+	if a.json() {
+		_ = writeJSON(a.Err, envelope(field{"error", object{
+			{"code", fault.Code.String()}, {"reason", fault.Reason}, {"message_id", fault.MessageID}, {"message", fault.Text},
+		}}))
+		return 1
+	}
+	text := "ha: " + fault.Text
+	if fault.MessageID != "" {
+		text += " [" + fault.MessageID + "]"
+	}
+	fmt.Fprintln(a.Err, text)
+	return 1
+}
+
+// fault takes an error apart and says what to do where had does not run.
+func (a *app) fault(err error) *connect.Fault {
+	fault := a.had.Fault(err)
+	if fault.Down {
+		down := *fault
+		down.Text = fmt.Sprintf("had does not run on this system (%s); start it with: hastart, or all layers with: ha node start", a.had.Socket())
+		return &down
+	}
+	return fault
+}

@@ -1,0 +1,157 @@
+package modern
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evenkeel/evenkeel/internal/cli/connect"
+	"github.com/evenkeel/evenkeel/internal/cli/operate"
+	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+)
+
+// operations makes the commands of an object from the table.
+func (a *app) operations(object string) []*cobra.Command {
+	var all []*cobra.Command
+	for _, o := range operate.Table() {
+		if o.Object == object {
+			all = append(all, a.operation(o))
+		}
+	}
+	return all
+}
+
+// changeFlags are the flags that every changing command has.
+func changeFlags(c *cobra.Command, r *operate.Request) {
+	c.Flags().BoolVar(&r.Plan, "plan", false, "tell what would happen and do nothing")
+	c.Flags().StringVar(&r.RequestID, "request-id", "", "id of the operation; a repeat under the same id changes nothing more (default: a new one)")
+}
+
+func (a *app) operation(o operate.Operation) *cobra.Command {
+	r := operate.Request{}
+	c := &cobra.Command{
+		Use: o.Verb + " " + strings.ToUpper(o.Object), Short: o.Short, Example: o.Example, Args: names(1, "the name of one "+o.Object),
+		Long: o.Long + "\n\nIt returns when the order is taken on all systems; follow it with ha events, or give --wait where there is one. VCS: " + o.Command + " -" + o.Action + ".",
+	}
+	target := "system"
+	if o.Target != "" {
+		target = o.Target
+	}
+	if o.System != operate.NoSystem {
+		c.Flags().StringVar(&r.System, target, "", "the system")
+	}
+	for _, option := range o.Options {
+		c.Flags().BoolVar(option.Set(&r), option.Flag, false, option.Help)
+	}
+	changeFlags(c, &r)
+	var wait time.Duration
+	_, waits := goals[o.Verb]
+	waits = waits && o.Object == "group"
+	if waits {
+		c.Flags().DurationVar(&wait, "wait", 0, "wait at most so long until it is done; --wait alone means 5m")
+		c.Flags().Lookup("wait").NoOptDefVal = "5m"
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		r.Name = args[0]
+		switch {
+		case o.System == operate.SystemRequired && r.System == "":
+			return usagef("which system? Name it: --%s", target)
+		case o.System == operate.SystemOrAny && (r.System == "") != r.Any:
+			return usagef("which system? Name it: --%s, or --any lets the engine choose", target)
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), connect.ChangeTimeout)
+		defer cancel()
+		answer, err := o.Do(ctx, a.had, r)
+		if err != nil {
+			return err
+		}
+		if err := a.printOperation(answer, r.Plan, fmt.Sprintf("%s %s: %s is ordered", o.Object, r.Name, o.Verb)); err != nil {
+			return err
+		}
+		if r.Plan || wait == 0 {
+			return nil
+		}
+		return a.await(c.Context(), wait, o.Verb, r)
+	}
+	return c
+}
+
+// goal judges the state words of a group on the systems that an operation is
+// about: reached, or failed for good.
+type goal func(states map[string][]string) (reached, failed bool)
+
+func has(words []string, any ...string) bool {
+	return slices.ContainsFunc(any, func(word string) bool { return slices.Contains(words, word) })
+}
+
+var goals = map[string]goal{"online": isOnline, "switch": isOnline, "offline": isOffline}
+
+// isOnline: it is online somewhere of these; faulted and no longer starting
+// anywhere is a failure.
+func isOnline(states map[string][]string) (reached, failed bool) {
+	moving, faulted := false, false
+	for _, words := range states {
+		if slices.Equal(words, []string{"ONLINE"}) {
+			reached = true
+		}
+		moving = moving || has(words, "STARTING", "STOPPING")
+		faulted = faulted || has(words, "FAULTED")
+	}
+	return reached, faulted && !moving
+}
+
+// isOffline: nothing of it is left on any of these.
+func isOffline(states map[string][]string) (reached, failed bool) {
+	for _, words := range states {
+		if has(words, "ONLINE", "PARTIAL", "STARTING", "STOPPING") {
+			return false, false
+		}
+	}
+	return true, false
+}
+
+// await looks at the group until the goal of a verb is reached.
+func (a *app) await(ctx context.Context, limit time.Duration, verb string, r operate.Request) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	var last []string
+	for {
+		g, err := a.had.Groups.GetGroup(ctx, &hadv1.GetGroupRequest{Name: r.Name})
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		states := map[string][]string{}
+		if err == nil {
+			last = last[:0]
+		}
+		for _, on := range g.GetGroup().GetSystems() {
+			last = append(last, on.GetSystem()+" "+on.GetState())
+			if r.System == "" || r.System == on.GetSystem() {
+				states[on.GetSystem()] = strings.Split(on.GetState(), "|")
+			}
+		}
+		if err == nil {
+			reached, failed := goals[verb](states)
+			if reached {
+				if !a.json() {
+					fmt.Fprintf(a.Out, "group %s: %s\n", r.Name, strings.Join(last, ", "))
+				}
+				return nil
+			}
+			if failed {
+				return fmt.Errorf("group %s does not come online: %s; see: ha group explain %s", r.Name, strings.Join(last, ", "), r.Name)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("group %s: %s is not done after %v: %s; see: ha group explain %s", r.Name, verb, limit, strings.Join(last, ", "), r.Name)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package modern
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evenkeel/evenkeel/internal/cli/layout"
+	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+)
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "What runs where, and what needs attention", Args: noNames,
+		Long:    "Shows all systems and groups as this system's engine knows them, resources that need attention, and whatever is waited for, with the command that leads out. What may be out of date says how old it is. Answers in every state of the engine.",
+		Example: "  ha status\n  ha status -o json | jq '.groups[].systems[]'",
+		RunE: read(func(ctx context.Context, _ []string) error {
+			s, err := a.had.Clusters.GetStatus(ctx, &hadv1.GetStatusRequest{Brief: true})
+			if err != nil {
+				return err
+			}
+			return a.show(s, func(w io.Writer) { printStatus(w, s) })
+		}),
+	}
+}
+
+func printStatus(w io.Writer, s *hadv1.GetStatusResponse) {
+	fmt.Fprintf(w, "cluster %s, asked %s, which is %s\n\n", or(s.GetCluster().GetName(), "(not known yet)"), s.GetLocalSystem(), s.GetLocalState())
+	printSystems(w, s.GetSystems())
+	if len(s.GetGroups()) > 0 {
+		fmt.Fprintln(w)
+		printGroups(w, s.GetGroups(), "")
+	}
+	rows := [][]string{{"RESOURCE", "GROUP", "TYPE", "SYSTEM", "STATE", "WHY"}}
+	for _, r := range s.GetResources() {
+		for _, on := range r.GetSystems() {
+			if strings.Contains(on.GetState(), "FAULTED") || strings.Contains(on.GetState(), "UNKNOWN") || on.GetIstateCode() != "" || r.GetEnabled() && !on.GetProbed() {
+				rows = append(rows, []string{r.GetName(), r.GetGroup(), r.GetType(), on.GetSystem(), resourceState(on), or(on.GetReason(), "-")})
+			}
+		}
+	}
+	if len(rows) > 1 {
+		fmt.Fprintln(w, "\nneeds attention or is under way:")
+		table(w, rows)
+	}
+	var notes []string
+	if s.GetWaitingFor() != "" {
+		notes = append(notes, s.GetLocalSystem()+": "+s.GetWaitingFor())
+	}
+	if s.Gate != nil {
+		notes = append(notes, "views are held: "+s.GetGate())
+	}
+	for _, note := range append(notes, s.GetConfigErrors()...) {
+		fmt.Fprintln(w, "\n"+note)
+	}
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+func printSystems(w io.Writer, systems []*hadv1.System) {
+	rows := [][]string{{"SYSTEM", "NODE", "STATE", "NOTES"}}
+	for _, s := range systems {
+		var notes []string
+		for _, n := range []struct {
+			is   bool
+			text string
+		}{
+			{s.GetFrozen(), "frozen"}, {s.GetDaemonDown(), "machine up, had down"}, {s.GetJeopardy(), "jeopardy: one link left"},
+			{s.GetFreshness().GetStale(), "STALE " + layout.Stale(s.GetFreshness())}, {s.GetWaitingFor() != "", s.GetWaitingFor()},
+		} {
+			if n.is {
+				notes = append(notes, n.text)
+			}
+		}
+		rows = append(rows, []string{s.GetName(), nodeID(s), s.GetState(), strings.Join(notes, "; ")})
+	}
+	table(w, rows)
+}
+
+func nodeID(s *hadv1.System) string {
+	if s.GetNodeId() < 0 {
+		return "-"
+	}
+	return strconv.Itoa(int(s.GetNodeId()))
+}
+
+// printGroups prints groups, on one system or, for "", on all.
+func printGroups(w io.Writer, groups []*hadv1.Group, system string) {
+	rows := [][]string{{"GROUP", "KIND", "SYSTEM", "STATE", "NOTES"}}
+	for _, g := range groups {
+		for _, on := range g.GetSystems() {
+			if system != "" && on.GetSystem() != system {
+				continue
+			}
+			var notes []string
+			if g.GetFrozen() {
+				notes = append(notes, "frozen")
+			}
+			if !on.GetProbed() {
+				notes = append(notes, "not probed")
+			}
+			if on.GetAutodisabled() {
+				notes = append(notes, "autodisabled")
+			}
+			if text := layout.Stale(on.GetFreshness()); text != "" {
+				notes = append(notes, "STALE "+text)
+			}
+			rows = append(rows, []string{g.GetName(), g.GetKind(), on.GetSystem(), on.GetState(), strings.Join(notes, "; ")})
+		}
+	}
+	table(w, rows)
+}
+
+func resourceState(on *hadv1.ResourceOnSystem) string {
+	if on.GetIstateCode() != "" {
+		return on.GetState() + " (" + on.GetIstate() + ")"
+	}
+	return on.GetState()
+}
+
+// printResources prints resources, on one system or, for "", on all.
+func printResources(w io.Writer, resources []*hadv1.Resource, system string) {
+	rows := [][]string{{"RESOURCE", "GROUP", "TYPE", "SYSTEM", "STATE", "NOTES"}}
+	for _, r := range resources {
+		for _, on := range r.GetSystems() {
+			if system != "" && on.GetSystem() != system {
+				continue
+			}
+			var notes []string
+			if !r.GetEnabled() {
+				notes = append(notes, "disabled")
+			}
+			if !on.GetProbed() {
+				notes = append(notes, "not probed")
+			}
+			if on.GetReason() != "" {
+				notes = append(notes, on.GetReason())
+			}
+			if text := layout.Stale(on.GetFreshness()); text != "" {
+				notes = append(notes, "STALE "+text)
+			}
+			rows = append(rows, []string{r.GetName(), r.GetGroup(), r.GetType(), on.GetSystem(), resourceState(on), strings.Join(notes, "; ")})
+		}
+	}
+	table(w, rows)
+}
+
+// printAttributes prints attributes; with a system, those of others are left
+// out.
+func printAttributes(w io.Writer, attributes []*hadv1.Attribute, system string) {
+	if len(attributes) == 0 {
+		return
+	}
+	rows := [][]string{{"ATTRIBUTE", "SYSTEM", "VALUE"}}
+	for _, a := range attributes {
+		if system != "" && a.GetSystem() != "" && a.GetSystem() != system {
+			continue
+		}
+		value := layout.Value(a.GetValue())
+		if text := layout.Stale(a.GetFreshness()); text != "" {
+			value += "  (STALE " + text + ")"
+		}
+		rows = append(rows, []string{a.GetName(), or(a.GetSystem(), "all"), value})
+	}
+	fmt.Fprintln(w)
+	table(w, rows)
+}
+
+// printOperation prints what became of a changing call, or its plan.
+func (a *app) printOperation(o *hadv1.Operation, plan bool, done string) error {
+	return a.show(o, func(w io.Writer) {
+		for _, n := range o.GetNotices() {
+			fmt.Fprintf(w, "%s: %s [%s]\n", strings.ToLower(n.GetSeverity()), n.GetText(), n.GetMessageId())
+		}
+		if !plan {
+			if len(o.GetNotices()) == 0 {
+				fmt.Fprintln(w, done)
+			}
+			return
+		}
+		if len(o.GetPlannedSteps()) == 0 {
+			fmt.Fprintln(w, "plan: nothing would be done")
+		}
+		for i, step := range o.GetPlannedSteps() {
+			where := strings.Join(slices.DeleteFunc([]string{step.GetAction(), step.GetResource()}, func(s string) bool { return s == "" }), " ")
+			if step.GetSystem() != "" {
+				where += " on " + step.GetSystem()
+			}
+			fmt.Fprintf(w, "plan %d: %s: %s\n", i+1, where, step.GetText())
+		}
+		for _, d := range o.GetDecisions() {
+			printDecision(w, d)
+		}
+	})
+}
+
+func printDecision(w io.Writer, d *hadv1.Decision) {
+	at := fmt.Sprintf("[%d/%d]", d.GetPosition().GetView(), d.GetPosition().GetSeq())
+	fmt.Fprintf(w, "%s %s: %s\n", at, or(d.GetSubject(), d.GetGroup()), d.GetVerdict())
+	for _, c := range d.GetCandidates() {
+		mark := "no "
+		if c.GetChosen() {
+			mark = "yes"
+		}
+		fmt.Fprintf(w, "    %s %s: %s\n", mark, c.GetSystem(), c.GetReason())
+	}
+	if d.GetEvidence() != "" {
+		fmt.Fprintf(w, "    evidence: %s\n", d.GetEvidence())
+	}
+	if d.GetWayOut() != "" {
+		fmt.Fprintf(w, "    way out: %s\n", d.GetWayOut())
+	}
+}

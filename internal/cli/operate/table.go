@@ -1,0 +1,152 @@
+package operate
+
+import (
+	"context"
+
+	"github.com/evenkeel/evenkeel/internal/cli/connect"
+	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+)
+
+// Table returns all operations on systems, groups and resources.
+func Table() []Operation {
+	table := append(groupOperations(), resourceOperations()...)
+	return append(table, systemOperations()...)
+}
+
+func groupOperations() []Operation {
+	return []Operation{
+		{
+			Object: "group", Verb: "online", Command: "hagrp", Action: "online", System: SystemOrAny, Options: []Option{anySystem, propagate},
+			Short:   "Bring a group online",
+			Long:    "Brings a service group online on a system, its resources in the order of their dependencies. A failover group must be offline everywhere.",
+			Example: "  ha group online app --system sysA\n  ha group online app --any --wait",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.OnlineGroup(ctx, &hadv1.OnlineGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, AnySystem: r.Any, Propagate: r.Propagate})
+			},
+		}, {
+			Object: "group", Verb: "offline", Command: "hagrp", Action: "offline", System: SystemOrAny, Options: []Option{anySystem, propagate},
+			Short:   "Take a group offline",
+			Long:    "Takes a service group offline on a system, or with --any wherever it is online.",
+			Example: "  ha group offline app --system sysA --wait=60s",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.OfflineGroup(ctx, &hadv1.OfflineGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, AnySystem: r.Any, Propagate: r.Propagate})
+			},
+		}, {
+			Object: "group", Verb: "switch", Command: "hagrp", Action: "switch", System: SystemOrAny, Target: "to", Options: []Option{anySystem},
+			Short:   "Move a group to another system",
+			Long:    "Takes a failover group offline where it is and brings it online on another system. See first what would happen: --plan.",
+			Example: "  ha group switch app --to sysB --plan\n  ha group switch app --to sysB --wait",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.SwitchGroup(ctx, &hadv1.SwitchGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, ToSystem: r.System, AnySystem: r.Any})
+			},
+		}, {
+			Object: "group", Verb: "clear", Command: "hagrp", Action: "clear", System: SystemOptional,
+			Short:   "Clear the faults of a group's resources",
+			Long:    "Clears the faults of all resources of a group, on one system or on all, so that the group may come online there again. Repair what failed first: ha group explain tells what it was.",
+			Example: "  ha group clear app --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.ClearGroup(ctx, &hadv1.ClearGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		}, {
+			Object: "group", Verb: "freeze", Command: "hagrp", Action: "freeze", Options: []Option{persistent},
+			Short:   "Forbid every automatic and manual move of a group",
+			Long:    "A frozen group is monitored, but the engine neither starts nor stops nor moves it, whatever happens.",
+			Example: "  ha group freeze app\n  ha group freeze app --persistent",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.FreezeGroup(ctx, &hadv1.FreezeGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, Persistent: r.Persistent})
+			},
+		}, {
+			Object: "group", Verb: "unfreeze", Command: "hagrp", Action: "unfreeze", Options: []Option{persistent},
+			Short:   "End the freeze of a group",
+			Long:    "Ends the temporary freeze of a group, or with --persistent the persistent one.",
+			Example: "  ha group unfreeze app",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.UnfreezeGroup(ctx, &hadv1.UnfreezeGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, Persistent: r.Persistent})
+			},
+		}, {
+			Object: "group", Verb: "flush", Command: "hagrp", Action: "flush", System: SystemRequired, Options: []Option{force},
+			Short:   "Stop waiting for what is under way in a group",
+			Long:    "The engine no longer waits for the resources of the group that go online or offline on a system. Agents' entry points that run are not ended.",
+			Example: "  ha group flush app --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.FlushGroup(ctx, &hadv1.FlushGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, Force: r.Force})
+			},
+		}, {
+			Object: "group", Verb: "autoenable", Command: "hagrp", Action: "autoenable", System: SystemRequired,
+			Short:   "Vouch that an autodisabled group is offline on a system",
+			Long:    "You say that the group is not running on a system that the engine knows nothing about, so that it may start elsewhere. Make sure first: if it runs there, data are lost.",
+			Example: "  ha group autoenable app --system sysB",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.AutoenableGroup(ctx, &hadv1.AutoenableGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		},
+	}
+}
+
+func resourceOperations() []Operation {
+	return []Operation{
+		{
+			Object: "resource", Verb: "online", Command: "hares", Action: "online", System: SystemRequired,
+			Short:   "Bring a resource and what it requires online",
+			Long:    "Brings one resource online on a system, after those that it requires.",
+			Example: "  ha resource online app_ip --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Resources.OnlineResource(ctx, &hadv1.OnlineResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		}, {
+			Object: "resource", Verb: "offline", Command: "hares", Action: "offline", System: SystemRequired, Options: []Option{ignoreParent},
+			Short:   "Take a resource offline",
+			Long:    "Takes one resource offline on a system; those that require it must be offline, or --ignore-parent given.",
+			Example: "  ha resource offline app_ip --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Resources.OfflineResource(ctx, &hadv1.OfflineResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, IgnoreParent: r.IgnoreParent})
+			},
+		}, {
+			Object: "resource", Verb: "probe", Command: "hares", Action: "probe", System: SystemRequired,
+			Short:   "Monitor a resource now",
+			Long:    "Lets the agent monitor a resource on a system at once instead of at the next interval.",
+			Example: "  ha resource probe app_ip --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Resources.ProbeResource(ctx, &hadv1.ProbeResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		}, {
+			Object: "resource", Verb: "clear", Command: "hares", Action: "clear", System: SystemOptional,
+			Short:   "Clear the fault of a resource",
+			Long:    "Clears the fault of a resource on one system or on all. Repair what failed first.",
+			Example: "  ha resource clear app_ip --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Resources.ClearResource(ctx, &hadv1.ClearResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		},
+	}
+}
+
+func systemOperations() []Operation {
+	return []Operation{
+		{
+			Object: "system", Verb: "freeze", Command: "hasys", Action: "freeze", Options: []Option{persistent, evacuate},
+			Short:   "Let no group start on a system",
+			Long:    "No group comes online on a frozen system or leaves it, except by hand.",
+			Example: "  ha system freeze sysA --evacuate",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Systems.FreezeSystem(ctx, &hadv1.FreezeSystemRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, Persistent: r.Persistent, Evacuate: r.Evacuate})
+			},
+		}, {
+			Object: "system", Verb: "unfreeze", Command: "hasys", Action: "unfreeze", Options: []Option{persistent},
+			Short:   "End the freeze of a system",
+			Long:    "Ends the temporary freeze of a system, or with --persistent the persistent one.",
+			Example: "  ha system unfreeze sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Systems.UnfreezeSystem(ctx, &hadv1.UnfreezeSystemRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, Persistent: r.Persistent})
+			},
+		}, {
+			Object: "system", Verb: "force", Command: "hasys", Action: "force",
+			Short:   "Let a system that waits for you build the configuration from its disk",
+			Long:    "The way out of STALE_ADMIN_WAIT and ADMIN_WAIT: the system loads its own main.cf, becomes RUNNING, and all others take the configuration from it. Check the file first: ha config verify.",
+			Example: "  ha config verify /etc/evenkeel && ha system force sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Systems.ForceSystem(ctx, &hadv1.ForceSystemRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan})
+			},
+		},
+	}
+}
