@@ -241,7 +241,7 @@ func (c *Core) proven(p *peer, e FrameIn, m frame.Handshake) {
 		c.links[i].helloAt = c.now // it should see us on every link soon
 	}
 	p.links[e.Link].window.Raise(m.Counters[e.Link] + 1) // the handshake itself
-	c.note("peer-proven", fmt.Sprintf("node=%d", p.id), fmt.Sprintf("incarnation=%x", p.who.incarnation))
+	c.note("peer-proven", fmt.Sprintf("node=%d", p.id), fmt.Sprintf("peer_incarnation=%x", p.who.incarnation))
 	c.heard(p, e.Link, e.Src)
 	c.kick(p)
 }
