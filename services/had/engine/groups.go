@@ -161,6 +161,11 @@ func (e *Engine) adopt(g *groupModel, n SystemID) {
 			gr.Due = nil
 		}
 	}
+	if on.Stopping != "" && e.active(g, n) {
+		// It was being taken offline when had went: that goes on.
+		e.stop(g, n, on.Stopping)
+		return
+	}
 	switch {
 	case !was || on.Stopping != "" || !gr.Intent || on.Violation || len(e.activeElsewhere(g, n)) > 0:
 		return

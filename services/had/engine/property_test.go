@@ -497,3 +497,42 @@ func FuzzRestore(f *testing.F) {
 		e.Apply(Pos{}, "A", SystemJoined{System: "A", Incarnation: 5}, nil)
 	})
 }
+
+// BenchmarkFault is one report of a fault, and the failover that it leads to,
+// in a cluster of 100 groups of 10 resources on 4 systems.
+func BenchmarkFault(b *testing.B) {
+	systems := []string{"A", "B", "C", "D"}
+	var text strings.Builder
+	for g := range 100 {
+		fmt.Fprintf(&text, "group g%d (\n\tSystemList = { A = 0, B = 1, C = 2, D = 3 }\n\tAutoStartList = { A }\n\t)\n", g)
+		for r := range 10 {
+			fmt.Fprintf(&text, "\tApp g%dr%d (\n\t\t)\n", g, r)
+		}
+		for r := range 9 {
+			fmt.Fprintf(&text, "\tg%dr%d requires g%dr%d\n", g, r, g, r+1)
+		}
+	}
+	e, pos := New(), Pos{}
+	var members []Member
+	for i, n := range systems {
+		members = append(members, Member{System: n, Node: i})
+	}
+	e.Apply(pos, "", ViewChanged{Members: members, Systems: members}, nil)
+	for i, n := range systems {
+		e.Apply(pos, n, SystemJoined{System: n, Node: i, Incarnation: 1}, nil)
+	}
+	e.Apply(pos, "A", ConfigLoaded{System: "A", Main: "main.cf", Files: testConfig(systems, text.String())}, nil)
+	for _, n := range systems {
+		e.Apply(pos, n, StateChanged{System: n, State: SystemRunning}, nil)
+		for _, r := range e.resourceModels() {
+			e.Apply(pos, n, Reported{resource.Report{System: n, Resource: r.name, Incarnation: 1, Seen: e.st.LastID, Probed: true}}, nil)
+		}
+	}
+	state := resource.StateOnline
+	for b.Loop() {
+		e.Apply(pos, "A", Reported{resource.Report{System: "A", Resource: "g50r9", Incarnation: 1, Seen: e.st.LastID, Probed: true, State: state}}, nil)
+		if state = resource.StateOnline; e.instance("g50r9", "A").up() {
+			state = resource.StateFaulted
+		}
+	}
+}
