@@ -35,7 +35,6 @@ type oracle struct {
 	lost     map[string]bool
 	counts   map[string]int
 	lostSome map[int]bool
-	nextSend map[int]uint64
 }
 
 type opKey struct {
@@ -89,10 +88,8 @@ func newOracle(w *world) *oracle {
 		lastSeq: map[portKey]uint64{}, hlog: map[seqKey]string{}, directed: map[seqKey]bool{},
 		portSeq: map[portKey]uint64{}, hashes: map[placeKey]uint64{}, known: map[string]bool{},
 		opOf: map[string]opKey{}, byID: map[idKey][]string{}, got: map[gotKey]bool{}, anyGot: map[string]bool{},
-		lost: map[string]bool{}, counts: map[string]int{}, nextSend: map[int]uint64{}, lostSome: map[int]bool{}}
+		lost: map[string]bool{}, counts: map[string]int{}, lostSome: map[int]bool{}}
 }
-
-func (o *oracle) newSession(in *inst, p Port) {}
 
 func (o *oracle) sent(in *inst, e Send) {
 	for _, p := range e.Payloads {
@@ -278,9 +275,6 @@ func (o *oracle) view(in *inst, v DeliverView) {
 	if v.Port != PortH || !w.fenced {
 		return
 	}
-	if !in.core.local(PortB).joined && len(dep) == 0 && in.core.local(PortB).open {
-		_ = dep
-	}
 	for _, d := range dep {
 		gone := w.instOf(d.Member)
 		if d.Evidence == EvidenceNone {
@@ -328,18 +322,16 @@ func (o *oracle) message(in *inst, m DeliverMessage) {
 // only when those who lack it are certainly off (R5).
 func (o *oracle) afterFence(in *inst, m DeliverMessage) {
 	w := o.w
-	u, ok := o.views[m.View]
-	if !ok {
+	if _, ok := o.views[m.View]; !ok {
 		w.fail("message %s in view %s, which nobody applied", m.Payload, m.View)
 		return
 	}
-	_ = u
 	key, ok := o.opOf[string(m.Payload)]
 	if !ok {
 		return // a further payload of the same send
 	}
 	for _, other := range w.insts {
-		if !other.alive || other.off {
+		if !other.alive || other.off || other.core.leaving {
 			continue
 		}
 		member := Member{Node: NodeID(other.node.id), Incarnation: other.inc}

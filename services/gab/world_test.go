@@ -188,7 +188,6 @@ func (w *world) register(in *inst, p Port) {
 	in.reg[p-'a'], in.joined[p-'a'], in.block[p-'a'] = true, false, false
 	in.session[p-'a']++
 	delete(in.first, p)
-	w.oracle.newSession(in, p)
 	w.step(in, Register{Port: p, Client: "model"})
 }
 
