@@ -135,8 +135,11 @@ func (a *process) Online(ctx context.Context, r *agent.Resource) error {
 	return nil
 }
 
-// runAs finds the identity of a user.
+// runAs finds the identity of a user; an empty name is the agent's own.
 func runAs(name string) (*syscall.SysProcAttr, error) {
+	if name == "" {
+		return nil, nil
+	}
 	own, err := user.LookupId(strconv.Itoa(os.Getuid()))
 	if err == nil && own.Username == name {
 		return nil, nil

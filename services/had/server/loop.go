@@ -45,6 +45,7 @@ type loop struct {
 	self   string
 	agents Agents
 	disk   onDisk
+	known  evidenceTable
 
 	// posts are closures of workers and callers; bound postBound, full: they
 	// wait.
@@ -115,8 +116,12 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 	if cfg.Declare == nil && !cfg.OneNode {
 		cfg.Declare = declareToFencing(cfg.Root)
 	}
+	known, err := readEvidence(cfg.Root, cfg.Name)
+	if err != nil {
+		cfg.Log.Warn("evidence of a former had is lost", "error", err)
+	}
 	return &loop{
-		cfg: cfg, root: cfg.Root, log: cfg.Log, self: cfg.Name, disk: disk,
+		cfg: cfg, root: cfg.Root, known: known, log: cfg.Log, self: cfg.Name, disk: disk,
 		posts: make(chan func(), postBound), journal: journal.New(journalEvents, journalBytes), engine: engine.New(), join: j, sched: schedule.New(),
 		incarnation: uint64(boottime()) | 1, names: map[uint32]string{}, nodes: map[string]uint32{},
 		heard: map[string]vclock.Time{}, snapshots: map[string]snapshot{}, types: map[string]*agentType{},
@@ -426,6 +431,8 @@ func (l *loop) viewed(v *gabv1.View) {
 			ev.DaemonDown = append(ev.DaemonDown, name)
 		}
 	}
+	l.known.view(v)
+	l.check(l.known.write(l.root))
 	l.apply(l.position(v.GetId(), v.GetSeq()), "", ev)
 	l.publish(&event{kind: "view", state: fmt.Sprintf("%d members", len(ev.Members)), severity: "NOTICE", text: ev.String()})
 	if first {
@@ -467,6 +474,8 @@ func evidenceOf(k gabv1.EvidenceKind) engine.Evidence {
 
 func (l *loop) evidence(u *gabv1.EvidenceUpdate) {
 	d := u.GetDeparted()
+	l.known.departed(d)
+	l.check(l.known.write(l.root))
 	l.apply(l.position(u.GetView(), u.GetSeq()), "", engine.EvidenceStronger{
 		System: d.GetMember().GetName(), Evidence: evidenceOf(d.GetEvidence()), Detail: d.GetDetail()})
 }
