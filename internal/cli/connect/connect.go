@@ -183,4 +183,16 @@ func (d *Daemon) Fault(err error) *Fault {
 	return f
 }
 
+// RanOut reports whether a look with its own bound of ReadTimeout failed because
+// the time of the whole wait, ctx, ran out, and not because nobody answers.
+// gRPC may tell of the deadline a moment before ctx does.
+func (d *Daemon) RanOut(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	end, bounded := ctx.Deadline()
+	fault := d.Fault(err)
+	return bounded && fault != nil && fault.Late && time.Until(end) < ReadTimeout/2
+}
+
 func (f *Fault) Error() string { return f.Text }

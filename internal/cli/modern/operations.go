@@ -122,8 +122,9 @@ func (a *app) await(ctx context.Context, limit time.Duration, verb string, r ope
 	defer tick.Stop()
 	var last []string
 	for {
-		g, err := a.had.Groups.GetGroup(ctx, &hadv1.GetGroupRequest{Name: r.Name})
-		if err != nil && ctx.Err() == nil {
+		g, err := a.lookAt(ctx, r.Name)
+		ranOut := a.had.RanOut(ctx, err)
+		if err != nil && !ranOut {
 			return err
 		}
 		states := map[string][]string{}
@@ -148,10 +149,19 @@ func (a *app) await(ctx context.Context, limit time.Duration, verb string, r ope
 				return fmt.Errorf("group %s does not come online: %s; see: ha group explain %s", r.Name, strings.Join(last, ", "), r.Name)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("group %s: %s is not done after %v: %s; see: ha group explain %s", r.Name, verb, limit, strings.Join(last, ", "), r.Name)
-		case <-tick.C:
+		if !ranOut {
+			select {
+			case <-ctx.Done():
+			case <-tick.C:
+				continue
+			}
 		}
+		return fmt.Errorf("group %s: %s is not done after %v: %s; see: ha group explain %s", r.Name, verb, limit, strings.Join(last, ", "), r.Name)
 	}
+}
+
+func (a *app) lookAt(ctx context.Context, name string) (*hadv1.GetGroupResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, connect.ReadTimeout)
+	defer cancel()
+	return a.had.Groups.GetGroup(ctx, &hadv1.GetGroupRequest{Name: name})
 }

@@ -34,7 +34,7 @@ func wait(look func(context.Context, *session, line) (string, error)) func(conte
 		for {
 			value, err := lookOnce(ctx, s, l, look)
 			switch {
-			case ctx.Err() != nil:
+			case s.had.RanOut(ctx, err):
 				return warning(10805, "Connection timed out")
 			case err != nil:
 				return err
