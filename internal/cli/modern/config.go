@@ -144,6 +144,11 @@ func (a *app) version() *cobra.Command {
 			client := "unknown"
 			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 				client = info.Main.Version
+				for _, setting := range info.Settings {
+					if setting.Key == "vcs.revision" {
+						client += " " + setting.Value
+					}
+				}
 			}
 			engine := ""
 			s, err := a.had.Clusters.GetStatus(ctx, &hadv1.GetStatusRequest{Brief: true})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -147,8 +148,8 @@ func (a *app) planNode(ctx context.Context, verb string, order []string, whenRun
 	if len(steps) == 0 {
 		fmt.Fprintln(a.Out, "plan: nothing would be done")
 	}
-	for i, name := range steps {
-		fmt.Fprintf(a.Out, "plan %d: %s %s\n", i+1, verb, name)
+	if len(steps) > 0 {
+		fmt.Fprintf(a.Out, "plan: %s %s\n", verb, strings.Join(steps, ", then "))
 	}
 	return nil
 }

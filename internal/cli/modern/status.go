@@ -40,7 +40,7 @@ func printStatus(w io.Writer, s *hadv1.GetStatusResponse) {
 	for _, r := range s.GetResources() {
 		for _, on := range r.GetSystems() {
 			if strings.Contains(on.GetState(), "FAULTED") || strings.Contains(on.GetState(), "UNKNOWN") || on.GetIstateCode() != "" || r.GetEnabled() && !on.GetProbed() {
-				rows = append(rows, []string{r.GetName(), r.GetGroup(), r.GetType(), on.GetSystem(), resourceState(on), or(on.GetReason(), "-")})
+				rows = append(rows, []string{r.GetName(), r.GetGroup(), r.GetType(), on.GetSystem(), resourceState(on), attention(r, on)})
 			}
 		}
 	}
@@ -58,6 +58,14 @@ func printStatus(w io.Writer, s *hadv1.GetStatusResponse) {
 	for _, note := range append(notes, s.GetConfigErrors()...) {
 		fmt.Fprintln(w, "\n"+note)
 	}
+}
+
+// attention says why a resource is listed among those that need it.
+func attention(r *hadv1.Resource, on *hadv1.ResourceOnSystem) string {
+	if r.GetEnabled() && !on.GetProbed() {
+		return or(on.GetReason(), "not probed")
+	}
+	return or(on.GetReason(), "-")
 }
 
 func or(text, otherwise string) string {
@@ -196,7 +204,10 @@ func (a *app) printOperation(o *hadv1.Operation, plan bool, done string) error {
 			if step.GetSystem() != "" {
 				where += " on " + step.GetSystem()
 			}
-			fmt.Fprintf(w, "plan %d: %s: %s\n", i+1, where, step.GetText())
+			if step.GetText() != "" && step.GetText() != where {
+				where += ": " + step.GetText()
+			}
+			fmt.Fprintf(w, "plan %d: %s\n", i+1, where)
 		}
 		for _, d := range o.GetDecisions() {
 			printDecision(w, d)
