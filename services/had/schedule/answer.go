@@ -212,12 +212,14 @@ func (c *Core) monitoredOnline(m *machine, e EntryPointResult) {
 
 // monitoredInterrupted decides what became of an Online whose agent died.
 func (c *Core) monitoredInterrupted(m *machine, e EntryPointResult) {
-	if e.Saw == SawOnline {
+	switch {
+	case !m.interrupted: // it began before the order; Online follows
+	case e.Saw == SawOnline:
 		m.confidence = e.Confidence
 		c.reachedOnline(m)
-		return
+	default:
+		c.startClean(m, OnlineHung)
 	}
-	c.startClean(m, OnlineHung)
 }
 
 func (c *Core) monitoredRising(m *machine, e EntryPointResult) {

@@ -77,9 +77,11 @@ func (c *Core) dispatch() {
 	}
 }
 
-// mayRaise is R6 and R2, checked when the call begins and not before.
+// mayRaise is R6 and R2, checked when the call begins and not before. An
+// order to go down always ends a raise that has not begun, so the intent is
+// ONLINE here; it is checked all the same.
 func (c *Core) mayRaise(m *machine) bool {
-	return c.now.Before(c.lease) && (c.armed || !m.spec.Protected) && !m.monitorOnly
+	return c.now.Before(c.lease) && (c.armed || !m.spec.Protected) && !m.monitorOnly && m.intentOnline
 }
 
 func (c *Core) begin(m *machine) {
@@ -117,6 +119,8 @@ func (c *Core) result(e EntryPointResult) {
 		e.Outcome = Cancelled
 	case m.ended && !m.lateLease && e.Outcome == Cancelled:
 		e.Outcome = TimedOut
+	case !m.ended && e.Outcome == Cancelled: // by nobody's order
+		e.Outcome = Failed
 	}
 	if m.removing || !m.spec.Enabled {
 		c.afterDisable(m, entry)

@@ -27,7 +27,8 @@ type model struct {
 	lastCmd map[string]resource.Command
 	frozen  map[string]bool
 	ordered map[string]resource.CommandKind
-	faulted map[string]bool
+	// badOnline: the last Online that ended did not end well.
+	badOnline map[string]bool
 }
 
 const threads = 2
@@ -69,6 +70,9 @@ func (m *model) begun(e schedule.Call) {
 	}
 	if e.Entry.Raises() && m.ordered[e.Resource] != resource.CommandOnline {
 		m.t.Fatalf("R6: %s raised although the last intent is not ONLINE", e.Resource)
+	}
+	if e.Entry == schedule.Clean && e.Reason == schedule.OnlineHung && !m.badOnline[e.Resource] {
+		m.t.Fatalf("clean of %s for a hung online, yet none hung, was cancelled or lost its agent", e.Resource)
 	}
 	m.calls[e.ID], m.busy[e.Resource] = e, e.ID
 	if len(m.calls) > threads {
@@ -130,6 +134,9 @@ func (m *model) finish() {
 }
 
 func (m *model) end(id schedule.CallID, outcome schedule.Outcome) {
+	if call := m.calls[id]; call.Entry == schedule.Online {
+		m.badOnline[call.Resource] = outcome != schedule.OK
+	}
 	delete(m.busy, m.calls[id].Resource)
 	delete(m.calls, id)
 	m.step(schedule.EntryPointResult{Call: id, Outcome: outcome,
@@ -155,7 +162,7 @@ func TestProperties(t *testing.T) {
 		m := &model{t: t, core: schedule.New(), twin: schedule.New(), calls: map[schedule.CallID]schedule.Call{},
 			busy: map[string]schedule.CallID{}, open: map[resource.EffectID]bool{},
 			lastCmd: map[string]resource.Command{}, frozen: map[string]bool{},
-			ordered: map[string]resource.CommandKind{}, faulted: map[string]bool{}}
+			ordered: map[string]resource.CommandKind{}, badOnline: map[string]bool{}}
 		for _, name := range names {
 			l := schedule.DefaultLimits()
 			l.NumThreads = threads
@@ -200,7 +207,7 @@ func TestEveryCommandEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{t: t, core: schedule.New(), twin: schedule.New(), calls: map[schedule.CallID]schedule.Call{},
 			busy: map[string]schedule.CallID{}, open: map[resource.EffectID]bool{}, lastCmd: map[string]resource.Command{},
-			frozen: map[string]bool{}, ordered: map[string]resource.CommandKind{}, armed: true, lease: vclock.Never, plugin: true}
+			frozen: map[string]bool{}, ordered: map[string]resource.CommandKind{}, armed: true, lease: vclock.Never, plugin: true, badOnline: map[string]bool{}}
 		m.step(schedule.Lease{Until: vclock.Never})
 		m.step(schedule.Armed{OK: true})
 		l := schedule.DefaultLimits()

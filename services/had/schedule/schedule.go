@@ -142,7 +142,7 @@ func (c *Core) Hash() uint64 {
 func (c *Core) set(spec Spec) {
 	m := c.resources[spec.Resource]
 	if m == nil {
-		m = &machine{nextMonitor: vclock.Never}
+		m = &machine{nextMonitor: vclock.Never, intentOnline: spec.IntentOnline}
 		c.resources[spec.Resource] = m
 		i, _ := slices.BinarySearch(c.names, spec.Resource)
 		c.names = slices.Insert(c.names, i, spec.Resource)

@@ -74,7 +74,10 @@ type Spec struct {
 	ManageFaultsNone bool
 	// NoClean: the agent has no clean entry point.
 	NoClean bool
-	Limits  Limits
+	// IntentOnline: the last intent applied before this scheduler began was
+	// ONLINE (R6); read when the resource is new only.
+	IntentOnline bool
+	Limits       Limits
 }
 
 func seconds(n int) vclock.Duration { return time.Duration(n) * time.Second }

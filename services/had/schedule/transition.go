@@ -27,6 +27,11 @@ func (c *Core) command(cmd resource.Command) {
 		c.order(m, cmd)
 	case resource.CommandOffline:
 		m.intentOnline = false
+		if m.pending.Kind == resource.CommandOnline {
+			old := m.pending.ID
+			m.pending = resource.Command{}
+			c.done(m, old, true, "superseded by a later command")
+		}
 		c.order(m, cmd)
 	case resource.CommandProbe:
 		c.probe(m, cmd.ID)
@@ -59,7 +64,7 @@ func (c *Core) clear(m *machine, id resource.EffectID) {
 
 func (c *Core) monitorOnly(m *machine, cmd resource.Command) {
 	m.monitorOnly = cmd.Arg != 0
-	if m.monitorOnly && m.phase == goingOnline && m.call == 0 && !m.interrupted {
+	if m.monitorOnly && m.phase == goingOnline && !m.running(Online) && !m.interrupted {
 		c.settle(m, true, "frozen before online began")
 		c.rest(m, offline, resource.StateOffline, 0)
 	}
@@ -136,7 +141,7 @@ func (c *Core) orderRising(m *machine, cmd resource.Command, up bool) {
 		m.state = resource.StateOnline // nobody has seen it down
 		c.supersede(m)
 		c.goOffline(m, cmd.ID)
-	case m.call == 0 && !m.interrupted:
+	case !m.running(Online) && !m.interrupted: // it has not begun
 		c.supersede(m)
 		m.doing = cmd.ID
 		c.reachedOffline(m)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/services/had/engine"
@@ -42,6 +43,7 @@ func (l *loop) loadResources() {
 		return
 	}
 	l.groupOf = map[string]string{}
+	intended := l.intended()
 	for _, name := range config.TypesOn(l.self) {
 		if l.types[name] == nil {
 			l.types[name] = &agentType{decl: declOf(config, name), path: l.agentPath(config, name)}
@@ -53,10 +55,32 @@ func (l *loop) loadResources() {
 		}
 		for _, r := range g.Resources {
 			l.groupOf[r.Name] = g.Name
-			l.stepSchedule(schedule.SetResource{Spec: specOf(config, g, r, l.self)})
+			spec := specOf(config, g, r, l.self)
+			spec.IntentOnline = intended[r.Name]
+			l.stepSchedule(schedule.SetResource{Spec: spec})
 		}
 	}
 	l.startAgents()
+}
+
+// intended are the resources whose group should be online and that were online
+// on this system when last heard of: after a restart of had the last applied
+// intent still holds (R6).
+func (l *loop) intended() map[string]bool {
+	st := l.engine.Status()
+	groups := map[string]bool{}
+	for _, g := range st.Groups {
+		groups[g.Name] = g.IntentOnline
+	}
+	out := map[string]bool{}
+	for _, r := range st.Resources {
+		for _, on := range r.Systems {
+			if on.System == l.self && groups[r.Group] && strings.HasPrefix(on.State, "ONLINE") {
+				out[r.Name] = true
+			}
+		}
+	}
+	return out
 }
 
 func specOf(c *maincf.Config, g *maincf.Group, r *maincf.Resource, system string) schedule.Spec {
@@ -113,7 +137,7 @@ func (l *loop) agentPath(c *maincf.Config, name string) string {
 	}
 	paths = append(paths, l.root.Agent(name))
 	for _, p := range paths {
-		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
+		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o111 != 0 {
 			return p
 		}
 	}
@@ -312,8 +336,9 @@ func (l *loop) ended(e schedule.Call, result schedule.EntryPointResult, r host.R
 	if t != nil {
 		t.inFlight--
 	}
-	if result.Outcome == schedule.Failed {
-		l.log.Warn("entry point failed", "resource", e.Resource, "entry", e.Entry.String(), "error", result.Detail)
+	if result.Outcome != schedule.OK {
+		l.log.Warn("entry point did not succeed", "resource", e.Resource, "entry", e.Entry.String(),
+			"outcome", result.Outcome.String(), "error", result.Detail)
 	}
 	l.stepSchedule(result)
 	if e.Entry == schedule.Open && result.Outcome != schedule.PluginGone {
