@@ -59,7 +59,6 @@ type Core struct {
 
 	leaseAt       vclock.Time
 	absentSince   vclock.Time // of the local fencing client, Never if present
-	fencingSeen   bool
 	protected     bool
 	leaving       bool
 	seedRequested bool

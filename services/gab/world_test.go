@@ -33,6 +33,8 @@ type world struct {
 	trace  func(format string, args ...any)
 	fatal  string
 	pool   []Effect
+	real   bool // LLT's own core instead of the model
+	onLLT  map[*inst]*transport
 }
 
 // node is one machine: what outlives an incarnation.
@@ -40,8 +42,7 @@ type node struct {
 	id        int
 	persisted uint64
 	cur       *inst
-	cut       bool // partition group
-	group     int
+	group     int // partition
 }
 
 // inst is one incarnation.
@@ -74,13 +75,11 @@ type sendKey struct {
 
 // pair is the connection of two machines.
 type pair struct {
-	a, b     int
-	conn     uint64 // 0: down
-	up       [2]bool
-	blocked  bool
-	last     [2]vclock.Time // arrival of the last message, to b and to a
-	downAt   [2]vclock.Time
-	relinkAt vclock.Time
+	a, b    int
+	conn    uint64 // 0: down
+	up      [2]bool
+	blocked bool
+	last    [2]vclock.Time // arrival of the last message, to b and to a
 }
 
 type simEvent struct {
@@ -162,6 +161,9 @@ func (w *world) boot(n *node) {
 	in.core, in.wake = core, vclock.Never
 	n.cur = in
 	w.insts = append(w.insts, in)
+	if w.real {
+		w.bootTransport(in)
+	}
 	w.step(in, Wake{})
 	if w.fenced {
 		w.after(w.between(0, 100*time.Millisecond), func() { w.register(in, PortB) })
@@ -210,6 +212,9 @@ func (w *world) forget(in *inst, p Port) {
 
 // relink brings a connection up when both ends run and nothing is in between.
 func (w *world) relink(a, b int) {
+	if w.real {
+		return // LLT finds its peers itself
+	}
 	p := w.pair(a, b)
 	if p.conn != 0 || p.up[0] || p.up[1] || p.blocked || w.nodes[a].group != w.nodes[b].group {
 		return
@@ -238,6 +243,10 @@ func (w *world) relink(a, b int) {
 // unlink breaks a connection: what is under way may be lost, and each end
 // learns of it in its own time.
 func (w *world) unlink(a, b int, lo, hi time.Duration) {
+	if w.real {
+		w.after(w.between(lo, hi), func() { w.resetTransport(w.nodes[a].cur, b) })
+		return
+	}
 	p := w.pair(a, b)
 	if p.conn == 0 {
 		return
@@ -266,6 +275,9 @@ func (w *world) kill(in *inst, off bool) {
 		return
 	}
 	in.alive = false
+	if w.real {
+		return // the others find out by silence
+	}
 	if w.trace != nil {
 		w.trace("%s  node %d inc %x killed off=%v", w.now, in.node.id, in.inc, off)
 	}
@@ -381,6 +393,10 @@ func (w *world) effect(in *inst, e Effect, ended bool) {
 
 // carry is LLT: in order, each once, unless the connection breaks.
 func (w *world) carry(in *inst, e TransportSend) {
+	if w.real {
+		w.carryReal(in, e)
+		return
+	}
 	p := w.pair(in.node.id, int(e.To))
 	if p.conn != e.Conn || in.conns[int(e.To)] != e.Conn {
 		return
