@@ -3,6 +3,7 @@ package gab
 import (
 	"flag"
 	"fmt"
+	"hash/fnv"
 	"runtime"
 	"runtime/debug"
 	"sort"
@@ -121,5 +122,21 @@ func TestMutants(t *testing.T) {
 			}
 			t.Errorf("not caught in 3000 schedules")
 		})
+	}
+}
+
+// TestDeterminism: equal input gives equal effects in equal order, to the
+// letter; what a failed schedule shows is what happens again.
+func TestDeterminism(t *testing.T) {
+	for seed := int64(1); seed <= 40; seed++ {
+		var runs [2]uint64
+		for i := range runs {
+			h := fnv.New64a()
+			runSchedule(seed, mutNone, func(s string, a ...any) { fmt.Fprintf(h, s+"\n", a...) })
+			runs[i] = h.Sum64()
+		}
+		if runs[0] != runs[1] {
+			t.Fatalf("seed %d runs differently the second time", seed)
+		}
 	}
 }

@@ -614,8 +614,11 @@ func (w *world) schedule() {
 			}
 		}
 		if w.converged() {
-			w.probe()
-			return
+			w.run(w.now.Add(300 * time.Millisecond)) // what is on its way arrives
+			if w.converged() {
+				w.probe()
+				return
+			}
 		}
 	}
 	if w.fatal == "" {
@@ -657,7 +660,6 @@ func (w *world) probe() {
 	var wants []want
 	for _, n := range w.nodes {
 		for _, p := range []Port{PortH, 'd'} {
-			n.cur.block[p-'a'] = false
 			id := n.cur.nextID
 			n.cur.nextID++
 			in := n.cur
