@@ -347,13 +347,24 @@ func (e *Engine) settleGroups() {
 		}
 	}
 	for _, g := range touched {
-		for e.step(g) {
-		}
+		e.stepToRest(g)
 	}
 	for _, g := range touched {
 		e.show(g)
 	}
 	clear(e.dirty)
+}
+
+// stepToRest steps a group until nothing moves. A group that never rests is a
+// broken invariant: better no engine than one that spins.
+func (e *Engine) stepToRest(g *groupModel) {
+	bound := 100 * (1 + len(g.resources)) * (1 + len(g.list))
+	for range bound {
+		if !e.step(g) {
+			return
+		}
+	}
+	panic("engine: group " + g.name + " never comes to rest")
 }
 
 // wish tells when a Clock is next of use, if that changed.

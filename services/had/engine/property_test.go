@@ -68,8 +68,10 @@ type machine struct {
 	faulted     map[string]bool
 	queue       []resource.Command
 	seen        map[string]resource.EffectID
-	// unproven: it is out of the view without evidence that would do.
-	unproven bool
+	// ghost: the cluster lost and cut it, and it runs on all the same.
+	ghost bool
+	// unprobed are the resources that its new had has not looked at yet.
+	unprobed []string
 }
 
 // world runs one engine (all replicas are equal) against modelled machines.
@@ -175,32 +177,43 @@ func (w *world) probe(n string) {
 // serve lets the scheduler of a system carry out its next order.
 func (w *world) serve(n string, works bool) bool {
 	m := w.machines[n]
-	if len(m.queue) == 0 || !m.on || !m.had {
+	if !m.on || !m.had {
+		return false
+	}
+	if len(m.unprobed) > 0 {
+		r := m.unprobed[0]
+		m.unprobed = m.unprobed[1:]
+		w.report(n, r, 0, false)
+		return true
+	}
+	if len(m.queue) == 0 {
 		return false
 	}
 	c := m.queue[0]
 	m.queue = m.queue[1:]
+	failed := w.carryOut(m, c, works)
+	w.report(n, c.Resource, c.ID, failed)
+	return true
+}
+
+// carryOut is what an agent does; it says whether it failed.
+func (w *world) carryOut(m *machine, c resource.Command, works bool) bool {
 	m.seen[c.Resource] = c.ID
-	failed := false
 	switch c.Kind {
 	case resource.CommandOnline:
-		if works {
-			m.running[c.Resource] = true
-		} else {
-			m.faulted[c.Resource], failed = true, true
-		}
+		m.running[c.Resource], m.faulted[c.Resource] = works, !works
 		w.exclusive()
+		return !works
 	case resource.CommandOffline:
 		m.running[c.Resource] = false
 	case resource.CommandClear:
 		m.faulted[c.Resource] = false
 	}
-	w.report(n, c.Resource, c.ID, failed)
-	return true
+	return false
 }
 
 // exclusive is I1 on the modelled machines: an OnOff resource of a failover
-// group runs on one system that has power, at most.
+// group runs on one system that has power, seen or not, at most.
 func (w *world) exclusive() {
 	for _, r := range w.e.resourceModels() {
 		if !r.onOff() || !w.mod.byGroup[r.group].failover() {
@@ -208,7 +221,7 @@ func (w *world) exclusive() {
 		}
 		var at []string
 		for _, n := range threeSystems {
-			if m := w.machines[n]; m.on && m.running[r.name] {
+			if m := w.machines[n]; (m.on || m.ghost) && m.running[r.name] {
 				at = append(at, n)
 			}
 		}
@@ -236,7 +249,7 @@ func (w *world) step() {
 		w.serve(n, false)
 	case "fault":
 		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
-		if m.on && m.had && (m.running[r.name] || r.persistent()) {
+		if m.on && m.had && (m.running[r.name] || r.persistent()) && !slices.Contains(m.unprobed, r.name) {
 			m.running[r.name] = false
 			m.faulted[r.name] = !m.faulted[r.name]
 			w.report(n, r.name, 0, false)
@@ -245,6 +258,10 @@ func (w *world) step() {
 		w.user(n, group)
 	case "hang": // had dies, the machine lives
 		if up > 1 && m.on && m.had {
+			if len(m.queue) > 0 && rapid.Bool().Draw(t, "in flight") {
+				// The agent finished what had can no longer report.
+				w.carryOut(m, m.queue[0], true)
+			}
 			m.had, m.queue = false, nil
 			w.view(nil)
 		}
@@ -252,13 +269,15 @@ func (w *world) step() {
 		if up > 1 && m.on {
 			m.on = false
 			ev := rapid.SampledFrom([]Evidence{EvidencePoweredOff, EvidenceVouched, EvidenceCut}).Draw(t, "evidence")
-			m.had, m.queue, m.running, m.faulted = false, nil, map[string]bool{}, map[string]bool{}
-			m.unproven = ev == EvidenceCut
+			m.had, m.queue = false, nil
+			if m.ghost = ev == EvidenceCut; !m.ghost {
+				m.running, m.faulted = map[string]bool{}, map[string]bool{}
+			}
 			w.view([]Departed{{System: n, Node: slices.Index(threeSystems, n), Evidence: ev}})
 		}
 	case "evidence":
 		if !m.on {
-			m.unproven = false
+			m.ghost, m.running, m.faulted = false, map[string]bool{}, map[string]bool{}
 			w.apply("", EvidenceStronger{System: n, Evidence: EvidencePoweredOff})
 		}
 	case "return":
@@ -268,7 +287,8 @@ func (w *world) step() {
 	case "stale":
 		// A report from before: too old, or of an earlier run.
 		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
-		w.apply(n, Reported{resource.Report{System: n, Resource: r.name, Probed: true, Incarnation: m.incarnation - 1, State: resource.StateOnline}})
+		w.apply(n, Reported{resource.Report{System: n, Resource: r.name, Seen: w.e.st.LastID, Probed: true, Incarnation: m.incarnation - 1,
+			State: rapid.SampledFrom([]resource.State{resource.StateOffline, resource.StateOnline}).Draw(t, "state")}})
 	}
 }
 
@@ -277,13 +297,15 @@ func (w *world) comeBack(n string) {
 	if m.on && m.had {
 		return
 	}
-	m.on, m.had, m.unproven = true, true, false
+	m.on, m.had, m.ghost = true, true, false
 	m.incarnation++
-	m.queue, m.seen = nil, map[string]resource.EffectID{}
+	m.queue, m.unprobed, m.seen = nil, nil, map[string]resource.EffectID{}
 	w.view(nil)
 	w.apply(n, SystemJoined{System: n, Node: slices.Index(threeSystems, n), ConfigValid: true, Incarnation: m.incarnation})
 	w.apply(n, StateChanged{System: n, State: SystemRunning})
-	w.probe(n)
+	for _, r := range w.e.resourceModels() {
+		m.unprobed = append(m.unprobed, r.name)
+	}
 }
 
 func (w *world) user(n, group string) {
