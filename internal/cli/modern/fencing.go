@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
-	"github.com/evenkeel/evenkeel/internal/cli/layout"
 	fencingv1 "github.com/evenkeel/evenkeel/proto/evenkeel/fencing/v1"
 )
 
@@ -65,7 +64,7 @@ func (a *app) fencing() *cobra.Command {
 }
 
 func printFencing(w io.Writer, s *fencingv1.GetStatusResponse) {
-	fmt.Fprintf(w, "mode %s, %s\n", s.GetMode(), strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(s.GetState().String(), "STATE_"), "_", " ")))
+	fmt.Fprintf(w, "fencing mode %s, %s\n", s.GetMode(), strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(s.GetState().String(), "STATE_"), "_", " ")))
 	if s.GetReason() != "" {
 		fmt.Fprintln(w, s.GetReason())
 	}
@@ -104,9 +103,6 @@ func printFencing(w io.Writer, s *fencingv1.GetStatusResponse) {
 		table(w, rows)
 	}
 	printRace(w, s.GetRace())
-	if s.GetAgeMs() > 5000 {
-		fmt.Fprintf(w, "\nSTALE: the daemon made its last step %s ago\n", layout.Age(s.GetAgeMs()))
-	}
 }
 
 func prefixed(prefix, text string) string {
@@ -128,6 +124,10 @@ func printRace(w io.Writer, r *fencingv1.Race) {
 }
 
 func printPoints(w io.Writer, points []*fencingv1.Point) {
+	if len(points) == 0 {
+		fmt.Fprintln(w, "no coordination points")
+		return
+	}
 	rows := [][]string{{"POINT", "NAME", "KEY", "SYSTEM"}}
 	for _, p := range points {
 		number := strconv.Itoa(int(p.GetNumber()))
