@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/internal/realtime"
 	"github.com/evenkeel/evenkeel/services/fencing/server"
 )
 
@@ -68,6 +69,7 @@ func run(logFile string, level slog.Level) error {
 			}
 		}
 	}()
+	realtime.Take(log)
 	log.Info("started", "mode", cfg.Mode, "points", len(cfg.Points))
 	err = daemon.Run(ctx)
 	if err != nil {

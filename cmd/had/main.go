@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/internal/realtime"
 	"github.com/evenkeel/evenkeel/services/had/server"
 )
 
@@ -35,7 +36,7 @@ func run() error {
 	root := paths.FromEnvironment()
 	cfg := server.Config{
 		Root: root, OneNode: *oneNode, Stale: *stale, Force: *force,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
+		Log: slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}
 	if self, err := os.Executable(); err == nil {
 		dir := filepath.Dir(self)
@@ -44,6 +45,8 @@ func run() error {
 			cfg.Hashadow = shadow
 		}
 	}
+	// hashadow runs with real-time priority; agents and applications must not.
+	realtime.Drop(cfg.Log)
 	had, err := server.New(cfg)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/internal/realtime"
 	"github.com/evenkeel/evenkeel/internal/selfstop"
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/services/hashadow/server"
@@ -66,7 +67,7 @@ func run(had, logFile string, level slog.Level) error {
 	}
 	shadow, err := server.New(server.Config{
 		Root: root, Stopper: stopper, Log: log,
-		Had: standing.Program{Path: had, Args: flag.Args(), Output: root.Log("had.stderr")},
+		Had: standing.Program{Path: had, Args: flag.Args(), Output: root.Log("had_A.log")},
 	})
 	if err != nil {
 		return err
@@ -81,5 +82,6 @@ func run(had, logFile string, level slog.Level) error {
 			shadow.OrderedStop()
 		}
 	}()
+	realtime.Take(log)
 	return shadow.Run(ctx)
 }

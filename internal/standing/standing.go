@@ -91,6 +91,10 @@ func Run(ctx context.Context, cfg Config) error {
 	return nil
 }
 
+// settleTime is short beside the lease (300 ms by default), so that a system
+// still stops itself before any peer takes it for gone.
+const settleTime = 10 * time.Millisecond
+
 // watcher owns the core.
 type watcher struct {
 	cfg  Config
@@ -114,7 +118,36 @@ func (w *watcher) loop(ctx context.Context, events <-chan verdict.Event) {
 		case ev := <-events:
 			w.step(ctx, ev)
 		case <-timer.C:
+			w.settle(ctx, events)
 			w.step(ctx, verdict.Wake{})
+		}
+	}
+}
+
+// settle takes what has come but was not read before a deadline is believed:
+// on a busy machine this process may have slept through the lease that lies in
+// its socket. It waits no longer than the reader needs, more if this process
+// is late itself.
+func (w *watcher) settle(ctx context.Context, events <-chan verdict.Event) {
+	at, due := w.core.Deadline()
+	late := Boottime().Sub(at)
+	if !due || late < 0 {
+		return
+	}
+	wait := settleTime
+	if late > settleTime {
+		wait = 4 * settleTime
+	}
+	done := time.NewTimer(wait)
+	defer done.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ev := <-events:
+			w.step(ctx, ev)
+		case <-done.C:
+			return
 		}
 	}
 }

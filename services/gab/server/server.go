@@ -24,6 +24,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/journal"
 	"github.com/evenkeel/evenkeel/internal/localrpc"
+	"github.com/evenkeel/evenkeel/internal/realtime"
 	"github.com/evenkeel/evenkeel/internal/selfstop"
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -84,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 // system has left the cluster, or the daemon cannot go on.
 func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Realtime {
-		realtime(s.cfg.Log)
+		realtime.Take(s.cfg.Log)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
