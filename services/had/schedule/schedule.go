@@ -107,16 +107,14 @@ func (c *Core) Specs() []Spec {
 	return specs
 }
 
-// Reports returns the present state of every opened resource as a report that
-// completes nothing; for a new start of the engine.
-func (c *Core) Reports() []resource.Report {
-	var all []resource.Report
-	for _, name := range c.names {
-		if m := c.resources[name]; m.probed {
-			all = append(all, m.report())
-		}
+// Report returns the present state of a resource as a report that completes
+// nothing, to be sent again when one was lost; false for an unknown name.
+func (c *Core) Report(name string) (resource.Report, bool) {
+	m := c.resources[name]
+	if m == nil {
+		return resource.Report{}, false
 	}
-	return all
+	return m.report(), true
 }
 
 // Phase names the phase of a resource for people, "" if it is not known.

@@ -253,7 +253,15 @@ func (l *loop) report(r resource.Report) {
 		return
 	}
 	r.System, r.Incarnation = l.self, l.incarnation
-	l.broadcastEvent(engine.Reported{Report: r})
+	id := l.broadcastEvent(engine.Reported{Report: r})
+	l.onLost[id] = func() {
+		// A later report may have come through: what is told again is what holds
+		// now, with the command that the lost report had ended.
+		if now, known := l.sched.Report(r.Resource); known {
+			now.Done, now.Failed, now.Reason = r.Done, r.Failed, r.Reason
+			l.report(now)
+		}
+	}
 }
 
 // begin runs an entry point outside the loop.

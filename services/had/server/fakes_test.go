@@ -24,6 +24,7 @@ type hub struct {
 	ports   map[uint32]*fakePort // on port h
 	systems map[uint32]string    // on port a
 	held    *gabv1.Gate
+	lose    func(payload []byte) bool // nobody gets these
 }
 
 func newHub(mode string) *hub {
@@ -142,6 +143,11 @@ func (p *fakePort) Send(id uint64, to *uint32, payload []byte) error {
 	}
 	if h.held != nil {
 		return nil // nothing is delivered; the fate stays open
+	}
+	if h.lose != nil && h.lose(payload) {
+		p.put(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Outcome{Outcome: &gabv1.Outcome{
+			MessageId: id, Result: gabv1.SendResult_SEND_RESULT_LOST}}})
+		return nil
 	}
 	h.seq++
 	for _, n := range h.nodes() {

@@ -93,6 +93,7 @@ type loop struct {
 	protection  protection
 	waiters     map[string][]*waiter
 	bySend      map[uint64]string
+	onLost      map[uint64]func() // by message; what to do if nobody got it
 	watchers    map[*watcher]bool
 }
 
@@ -126,7 +127,7 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 		incarnation: uint64(boottime()) | 1, names: map[uint32]string{}, nodes: map[string]uint32{},
 		heard: map[string]vclock.Time{}, snapshots: map[string]snapshot{}, types: map[string]*agentType{},
 		groupOf: map[string]string{}, calls: map[schedule.CallID]*call{}, waiters: map[string][]*waiter{},
-		bySend: map[uint64]string{}, watchers: map[*watcher]bool{},
+		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, watchers: map[*watcher]bool{},
 	}, nil
 }
 
@@ -753,7 +754,8 @@ func (l *loop) clockDue() (vclock.Time, bool) {
 
 func (l *loop) sendClock(now vclock.Time) {
 	l.clockSent = true
-	l.broadcastEvent(engine.Clock{Elapsed: now.Sub(l.clockBase)})
+	id := l.broadcastEvent(engine.Clock{Elapsed: now.Sub(l.clockBase)})
+	l.onLost[id] = func() { l.clockSent = false } // the time that passed is lost with it
 	l.clockBase = now
 }
 
@@ -771,6 +773,7 @@ func (l *loop) broadcast(to *uint32, payload []byte) uint64 {
 		return 0
 	}
 	l.lastMessage++
+	l.onLost[l.lastMessage] = func() { l.broadcast(to, payload) }
 	l.check(l.port.Send(l.lastMessage, to, payload))
 	return l.lastMessage
 }

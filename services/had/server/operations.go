@@ -224,12 +224,16 @@ func dumpID(requestID string) string { return "dump " + requestID }
 // outcome is what became of a message of ours (R15).
 func (l *loop) outcome(o *gabv1.Outcome) {
 	id, waited := l.bySend[o.GetMessageId()]
+	again := l.onLost[o.GetMessageId()]
 	delete(l.bySend, o.GetMessageId())
+	delete(l.onLost, o.GetMessageId())
 	switch o.GetResult() {
 	case gabv1.SendResult_SEND_RESULT_LOST:
 		if !waited {
-			l.log.Warn("a message was lost; its content comes again with the next report or clock", "message", o.GetMessageId())
-			l.clockSent = false
+			l.log.Warn("nobody got a message; it is sent again", "message", o.GetMessageId())
+			if again != nil {
+				again()
+			}
 			return
 		}
 		for _, w := range l.waiters[id] {

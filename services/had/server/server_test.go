@@ -533,6 +533,30 @@ func TestForcedStopLeavesApplications(t *testing.T) {
 	}
 }
 
+// R15: what nobody got is told again: reports and clocks until they come
+// through; an operation is refused, so that its caller decides.
+func TestR15LostMessages(t *testing.T) {
+	l := newLab(t, "customized")
+	sent := map[string]int{}
+	l.hub.lose = func(payload []byte) bool { // each payload is lost once
+		sent[string(payload)]++
+		return sent[string(payload)] == 1
+	}
+	a := l.start("A", l.root("A", twoSystems))
+	b := l.start("B", l.root("B", twoSystems))
+	a.awaitGroup("web", "A", "ONLINE")
+	b.awaitLocal("RUNNING")
+	_, err := b.groups().OfflineGroup(background(t), &hadv1.OfflineGroupRequest{Name: "web", System: "A", RequestId: "down"})
+	if code, why, _ := reason(err); code != codes.Unavailable || why != "LOST" {
+		t.Fatalf("lost operation: %v", err)
+	}
+	if _, err := b.groups().OfflineGroup(background(t), &hadv1.OfflineGroupRequest{Name: "web", System: "A", RequestId: "down"}); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitGroup("web", "A", "OFFLINE")
+	l.neverTwice()
+}
+
 // R10, R15: while a gate is held, reads answer and mark what is stale, changes
 // get UNAVAILABLE with the way out.
 func TestR10GateHeld(t *testing.T) {

@@ -7,9 +7,10 @@
 // severity ("ERROR", "WARNING", "NOTICE"); the status message is the text that
 // VCS's commands print after the id, then what to do next.
 // NOT_FOUND names the nearest known names. FAILED_PRECONDITION says which
-// state forbids the operation and what leads out. UNAVAILABLE with reason
-// GATE_HELD means that views are held for want of evidence, NOT_RUNNING that
-// this had is in no state to take it. UNKNOWN with reason OUTCOME_UNKNOWN
+// state forbids the operation and what leads out; its reason is NOT_RUNNING if
+// it is this had's own state. UNAVAILABLE with reason GATE_HELD means that views
+// are held for want of evidence, NOT_RUNNING that this had is not on port h yet,
+// LOST that nobody took the operation. UNKNOWN with reason OUTCOME_UNKNOWN
 // means that this system left the view before the operation came back: it may
 // or may not have been carried out; a retry with the same request_id at any
 // system is the same operation.
