@@ -5,7 +5,7 @@ TOOL       := $(GO) tool -modfile=tools/go.mod
 AGENTS     := FileOnOff Process NIC IP DiskGroup Mount NFS Share
 DAEMONS    := gab fencing had hashadow ha halab
 VCS_NAMES  := hastatus hagrp hares hasys hatype haclus hacf hastart hastop lltstat lltconfig gabconfig
-PACKAGES   := iputils-ping nftables iproute2 e2fsprogs util-linux nfs-ganesha nfs-ganesha-vfs libnfs-utils dbus gcc libc6-dev
+PACKAGES   := iputils-ping nftables iproute2 e2fsprogs util-linux nfs-ganesha nfs-ganesha-vfs libnfs-utils libnfs-dev dbus gcc libc6-dev
 # What buf compares the contracts with: the newest tag, else the first commit that has them whole.
 PROTO_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD)
 # The race detector needs cgo; the binaries do not.
@@ -48,10 +48,14 @@ test-unit: ## all that needs no lab, with the race detector; the long randomised
 	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/lab)
 	$(GO) test -timeout 10m ./services/gab/...
 
-test-lab: build ## real daemons in namespaces (root only; an ordinary user gets the list of what was left out)
+test-lab: build bin/lab-nfswrite ## real daemons in namespaces (root only; an ordinary user gets the list of what was left out)
 	$(GO) test -count=1 -timeout 20m ./test/lab/...
 
-demo: deps build ## the two-system NFS cluster that fails over when a system dies; KEEP=1 leaves it up
+bin/lab-nfswrite: test/lab/nfswrite/nfswrite.c
+	@mkdir -p bin
+	cc -O2 -Wall -Wextra -o $@ $< -lnfs
+
+demo: deps build bin/lab-nfswrite ## the two-system NFS cluster that fails over when a system dies; KEEP=1 leaves it up
 	@$(GO) run ./test/demo $(if $(KEEP),-keep)
 
 bench: deps build ## print the figures of failover, restart, broadcast and memory

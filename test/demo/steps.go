@@ -83,9 +83,9 @@ func (d *demo) up(ctx context.Context) error {
 	return nil
 }
 
-// clientWrites lets the client write a file of random bytes through NFS. nfs-cp
-// closes the file at the end, which commits it to stable storage (RFC 7530,
-// section 16.3).
+// clientWrites lets the client write a file of random bytes through NFS and
+// commit them to stable storage. During the server's grace period opens are
+// refused, so it tries until it may.
 func (d *demo) clientWrites(ctx context.Context) error {
 	seed := [32]byte{}
 	copy(seed[:], d.lab.Name)
@@ -95,7 +95,7 @@ func (d *demo) clientWrites(ctx context.Context) error {
 	d.say("the client writes %d MiB to %s and commits them", d.size, url)
 	began := time.Now()
 	err := lab.Until(within(ctx, 60*time.Second), "the client's write", func(ctx context.Context) (bool, string) {
-		command := d.lab.Command(ctx, "client", "sh", "-c", "cat > /tmp/payload && nfs-cp /tmp/payload '"+url+"'")
+		command := d.lab.Command(ctx, "client", filepath.Join(d.lab.Bin, "lab-nfswrite"), url)
 		command.Stdin = strings.NewReader(string(bytes))
 		out, err := command.CombinedOutput()
 		return err == nil, strings.TrimSpace(string(out))
