@@ -35,7 +35,7 @@ func notFound(kind, id, name string, known []string) error {
 	if len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, ", ") + "?"
 	}
-	return refusal(codes.NotFound, strings.ToUpper(kind)+"_NOT_FOUND", id, "ERROR", text, "nearest", strings.Join(near, ","))
+	return refusal(codes.NotFound, strings.ToUpper(kind)+"_NOT_FOUND", id, "WARNING", text, "nearest", strings.Join(near, ","))
 }
 
 var grpcCodes = map[engine.Code]codes.Code{
