@@ -10,6 +10,9 @@ PACKAGES   := iputils-ping nftables iproute2 e2fsprogs util-linux nfs-ganesha nf
 PROTO_BASE ?= $(shell git describe --tags --abbrev=0 2>/dev/null || echo HEAD)
 # The race detector needs cgo; the binaries do not.
 export CGO_ENABLED ?= 1
+# Property tests begin with this seed, so that one run is like the next; 0 draws a
+# new one. A failure prints its seed.
+export RAPID_SEED ?= 20261122
 
 .PHONY: help build proto lint test test-unit test-lab deps demo bench clean
 

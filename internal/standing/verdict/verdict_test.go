@@ -143,8 +143,9 @@ func TestR2Property(t *testing.T) {
 					step(Lease{Expires: lease})
 				}
 			case 5:
+				// R14: under something protected an ordered stop is a death.
 				if fencingHere {
-					fencingHere, fencingSince = false, 0
+					fencingHere, fencingSince = false, now
 				}
 				step(Missing{Name: Fencing, Ordered: true})
 			case 6:
