@@ -85,7 +85,7 @@ func CallerOf(ctx context.Context) (Caller, bool) {
 func MayChange(ctx context.Context) error {
 	c, ok := CallerOf(ctx)
 	if !ok || (c.UID != 0 && int(c.UID) != os.Geteuid()) {
-		return status.Errorf(codes.PermissionDenied, "uid %d may only read; call as root", c.UID)
+		return refuse(codes.PermissionDenied, "MAY_ONLY_READ", fmt.Sprintf("uid %d may only read; call as root", c.UID))
 	}
 	return nil
 }
@@ -124,8 +124,8 @@ func New(socket string, log *slog.Logger) *Server {
 	s := &Server{
 		GRPC: grpc.NewServer(
 			grpc.Creds(peerCredentials{insecure.NewCredentials()}),
-			grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), logging.UnaryServerInterceptor(logger, levels, ends), recovery.UnaryServerInterceptor(onPanic)),
-			grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), logging.StreamServerInterceptor(logger, levels, ends), recovery.StreamServerInterceptor(onPanic)),
+			grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), logging.UnaryServerInterceptor(logger, levels, ends), recovery.UnaryServerInterceptor(onPanic), checkUnary),
+			grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), logging.StreamServerInterceptor(logger, levels, ends), recovery.StreamServerInterceptor(onPanic), checkStream),
 		),
 		Health: health.NewServer(), Metrics: registry, socket: socket, log: log,
 	}
@@ -163,12 +163,14 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Ends also when somebody else stops the gRPC server first.
 	web := &http.Server{Handler: promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}), ReadHeaderTimeout: 5 * time.Second}
 	if metrics, err := Listen(s.socket + ".metrics"); err != nil {
 		s.log.Warn("no metrics", "error", err)
 	} else {
 		go func() { _ = web.Serve(metrics) }() // ends with web.Close below
 	}
+	defer web.Close()
 	stop := context.AfterFunc(ctx, func() {
 		s.Health.Shutdown()
 		web.Close()

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -11,16 +13,14 @@ import (
 // command carries out an operation of a user, or refuses it; both are
 // recorded under its request id (R15).
 func (e *Engine) command(from SystemID, c Command) {
-	if c.RequestID != "" {
-		if old, known := e.Answer(c.RequestID); known {
-			old.Repeated, old.From = true, from
-			e.emit(old)
-			return
-		}
+	if old, known := e.Repeated(c); known {
+		old.From = from
+		e.emit(old)
+		return
 	}
 	e.log("INFO", 50135, "", c.Group, "User %s fired command: %s from %s", orNobody(c.User), c.words(), from)
 	notices, no := e.carryOut(c)
-	res := CommandResult{RequestID: c.RequestID, From: from, Code: CodeOK, Notices: notices, Pos: e.st.Pos}
+	res := CommandResult{RequestID: c.RequestID, From: from, Code: CodeOK, Notices: notices, Pos: e.st.Pos, Said: c.Fingerprint()}
 	if no != nil {
 		res.Code, res.Nearest = no.code, no.nearest
 		res.Notices = append(res.Notices, Notice{Severity: no.severity, ID: messageID(no.id), Text: no.text})
@@ -37,6 +37,41 @@ func (e *Engine) command(from SystemID, c Command) {
 		}
 	}
 	e.emit(res)
+}
+
+// Repeated says whether the request id of c was applied before, and what to
+// answer: the first answer if c asks for the same, whoever asks and wherever
+// (R15), else a refusal, so that nobody takes the answer to one operation for
+// the answer to another.
+func (e *Engine) Repeated(c Command) (CommandResult, bool) {
+	if c.RequestID == "" {
+		return CommandResult{}, false
+	}
+	old, known := e.Answer(c.RequestID)
+	if !known {
+		return CommandResult{}, false
+	}
+	if said := c.Fingerprint(); old.Said != said {
+		return CommandResult{RequestID: c.RequestID, Code: CodeRequestIDReused, Pos: old.Pos, Said: said, Notices: []Notice{{
+			Severity: "ERROR", ID: messageID(10000),
+			Text: fmt.Sprintf("request_id %s named another operation before, at %s; take a new id for a new operation", c.RequestID, old.Pos),
+		}}}, true
+	}
+	old.Repeated = true
+	return old, true
+}
+
+// Fingerprint is the same for the same operation, whoever asks for it and
+// under whatever request id.
+func (e Command) Fingerprint() uint64 {
+	e.RequestID, e.User = "", ""
+	text, err := json.Marshal(e)
+	if err != nil { // strings and booleans
+		panic("fingerprint command: " + err.Error())
+	}
+	h := fnv.New64a()
+	h.Write(text)
+	return h.Sum64()
 }
 
 func orNobody(user string) string {

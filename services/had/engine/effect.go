@@ -34,6 +34,9 @@ const (
 	CodeFailedPrecondition Code = "FAILED_PRECONDITION"
 	CodeInvalidArgument    Code = "INVALID_ARGUMENT"
 	CodeUnavailable        Code = "UNAVAILABLE"
+	// CodeRequestIDReused is INVALID_ARGUMENT: the request id named another
+	// operation before.
+	CodeRequestIDReused Code = "REQUEST_ID_REUSED"
 )
 
 // Notice is one line for the user of a command.
@@ -59,6 +62,8 @@ type CommandResult struct {
 	Repeated bool `json:"repeated,omitempty"`
 	// Pos is the position of the (first) Command.
 	Pos Pos `json:"pos"`
+	// Said is the Fingerprint of the Command.
+	Said uint64 `json:"said,omitempty"`
 }
 
 // LogLine is a line for the engine log of every system.

@@ -225,7 +225,8 @@ func readSettings(root paths.Root) (map[string]string, error) {
 		name, value, ok := strings.Cut(line, "=")
 		name = strings.TrimSpace(name)
 		if !ok || name != "agents" {
-			return nil, fmt.Errorf("%s:%d:1: %q is not known; had.conf has lines such as agents=/usr/lib/evenkeel/agents", path, n+1, strings.TrimSpace(line))
+			column := len(line) - len(strings.TrimLeft(line, " \t")) + 1
+			return nil, fmt.Errorf("had.conf:%d:%d: %q is not known; had.conf has lines such as agents=/usr/lib/evenkeel/agents", n+1, column, strings.TrimSpace(line))
 		}
 		out[name] = strings.TrimSpace(value)
 	}

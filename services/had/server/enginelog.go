@@ -3,9 +3,11 @@ package server
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 )
 
 // logBound is how many lines wait for the disk; more are dropped and counted,
@@ -63,10 +65,20 @@ func (l *engineLog) write(file *os.File, prefix string) {
 // Line writes one line with the time of day, which is for people only.
 func (l *engineLog) Line(text string) {
 	select {
-	case l.lines <- time.Now().Format("2006/01/02 15:04:05") + " " + text + "\n":
+	case l.lines <- time.Now().Format("2006/01/02 15:04:05") + " " + oneLine(text) + "\n":
 	default:
 		l.dropped.Add(1)
 	}
+}
+
+// oneLine keeps names that somebody made up from forging lines of their own.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\t' {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // Close writes what waits and ends the writer.

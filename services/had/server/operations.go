@@ -6,6 +6,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/localrpc"
@@ -30,6 +31,7 @@ const (
 type waiter struct {
 	reply chan answer // bound 1, written once
 	from  engine.SystemID
+	said  uint64 // fingerprint of the command
 }
 
 type answer struct {
@@ -43,13 +45,21 @@ type api struct {
 	root paths.Root
 }
 
-// do runs f in the loop.
+// do runs f in the loop. After an error f has not run and never will: who is
+// told to try again has ordered nothing.
 func (a *api) do(ctx context.Context, f func()) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	done := make(chan struct{})
+	var taken atomic.Bool // by the loop or, to give up, by the caller
+	run := func() {
+		if taken.CompareAndSwap(false, true) {
+			f()
+			close(done)
+		}
+	}
 	select {
-	case a.loop.posts <- func() { f(); close(done) }:
+	case a.loop.posts <- run:
 	case <-ctx.Done():
 		return busy()
 	}
@@ -57,7 +67,11 @@ func (a *api) do(ctx context.Context, f func()) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return busy()
+		if taken.CompareAndSwap(false, true) {
+			return busy()
+		}
+		<-done // f runs; it does not wait for anything
+		return nil
 	}
 }
 
@@ -157,8 +171,7 @@ func (a *api) plan(ctx context.Context, c engine.Command) (*hadv1.Operation, err
 
 // submit takes a command of a caller; w gets exactly one answer.
 func (l *loop) submit(c engine.Command, w *waiter) {
-	if known, is := l.engine.Answer(c.RequestID); is {
-		known.Repeated = true
+	if known, is := l.engine.Repeated(c); is {
 		w.reply <- answer{result: known}
 		return
 	}
@@ -171,7 +184,7 @@ func (l *loop) submit(c engine.Command, w *waiter) {
 		w.reply <- answer{err: err}
 		return
 	}
-	w.from = l.self
+	w.from, w.said = l.self, c.Fingerprint()
 	l.waiters[c.RequestID] = append(l.waiters[c.RequestID], w)
 	l.bySend[l.broadcastEvent(c)] = c.RequestID
 }
@@ -200,10 +213,19 @@ func (l *loop) mayOperate(kind engine.CommandKind) error {
 		fmt.Sprintf("Operation rejected: system %s is in state %s; %s", l.self, l.join.State(), l.join.WaitingFor()))
 }
 
-// answer gives a command's result to those who wait for it here.
+// answer gives a command's result to those who wait for it here. Whoever used
+// the same request id for something else gets an answer of its own.
 func (l *loop) answer(r engine.CommandResult) {
-	for _, w := range l.waiters[r.RequestID] {
+	others := slices.DeleteFunc(l.waiters[r.RequestID], func(w *waiter) bool {
+		if w.said != r.Said {
+			return false
+		}
 		w.reply <- answer{result: r}
+		return true
+	})
+	if len(others) > 0 {
+		l.waiters[r.RequestID] = others
+		return
 	}
 	delete(l.waiters, r.RequestID)
 }
