@@ -2,6 +2,8 @@
 SHELL      := /bin/bash
 GO         ?= go
 TOOL       := $(GO) tool -modfile=tools/go.mod
+# Runs go test; at the end it lists what failed and what was left out and why.
+TESTS      := $(TOOL) gotestsum --format pkgname --
 AGENTS     := FileOnOff Process NIC IP DiskGroup Mount NFS Share
 DAEMONS    := gab fencing had hashadow ha halab
 VCS_NAMES  := hastatus hagrp hares hasys hatype haclus hacf hastart hastop lltstat lltconfig gabconfig
@@ -48,11 +50,11 @@ deps: ## as root on Debian: install the packages that the lab needs, if missing
 test: deps build test-unit test-lab ## everything: unit, datadriven, property, fuzz seeds, race detector, policy, end to end
 
 test-unit: ## all that needs no lab, with the race detector; the long randomised harness without it
-	$(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v /test/lab)
-	$(GO) test -timeout 10m ./services/gab/...
+	$(TESTS) -race -timeout 20m $$($(GO) list ./... | grep -v /test/lab)
+	$(TESTS) -timeout 10m ./services/gab/...
 
 test-lab: build bin/lab-nfswrite ## real daemons in namespaces (root only; an ordinary user gets the list of what was left out)
-	$(GO) test -count=1 -timeout 20m ./test/lab/...
+	$(TESTS) -count=1 -timeout 20m ./test/lab/...
 
 bin/lab-nfswrite: test/lab/nfswrite/nfswrite.c
 	@mkdir -p bin
