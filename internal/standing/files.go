@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"golang.org/x/sys/unix"
 )
 
 // Protection is what had declared to be protected on this system. It lives in
@@ -30,14 +32,15 @@ type Protection struct {
 
 func protectionFile(root paths.Root) string { return root.Run("protection") }
 
-func bootID() string {
+// bootID stays what it is as long as this process lives.
+var bootID = sync.OnceValue(func() string {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
 	init, _ := startTime(1) // 0 where /proc hides it: the boot id remains
 	return fmt.Sprintf("%s/%d", strings.TrimSpace(string(text)), init)
-}
+})
 
 // WriteProtection replaces the declaration, whole or not at all.
 func WriteProtection(root paths.Root, resources uint32, groups []string) error {
@@ -53,7 +56,7 @@ func WriteProtection(root paths.Root, resources uint32, groups []string) error {
 // ReadProtection reads the declaration; the second result is false if there is
 // none of this boot. An error means that nobody knows: count it as protected.
 func ReadProtection(root paths.Root) (Protection, bool, error) {
-	text, err := os.ReadFile(protectionFile(root))
+	text, err := readSmall(protectionFile(root))
 	if errors.Is(err, os.ErrNotExist) {
 		return Protection{}, false, nil
 	}
@@ -78,6 +81,37 @@ func Resources(root paths.Root) uint32 {
 		return 1
 	}
 	return p.Resources
+}
+
+// readSmall reads a file of /run or /proc in three system calls: the daemons
+// read them many times a second, and os.ReadFile takes a dozen.
+func readSmall(path string) ([]byte, error) {
+	fd, err := ignoring(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var text []byte
+	buf := make([]byte, 4096)
+	for {
+		n, err := ignoring(func() (int, error) { return unix.Read(fd, buf) })
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		text = append(text, buf[:n]...)
+		if n < len(buf) { // neither kind of file gives less than it has
+			return text, nil
+		}
+	}
+}
+
+// ignoring calls again what a signal interrupted.
+func ignoring(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // replace writes a file of /run so that a reader sees the old or the new one.
@@ -131,7 +165,7 @@ func saidStopping(root paths.Root, name string, pid int, start uint64) bool {
 // procStat reads the state letter and the start time (ticks since boot) of a
 // process from /proc.
 func procStat(pid int) (state byte, start uint64, err error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	text, err := readSmall("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, 0, fmt.Errorf("read process %d: %w", pid, err)
 	}

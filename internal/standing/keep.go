@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/internal/realtime"
 )
 
 // Program is how a daemon is started.
@@ -35,7 +36,7 @@ func (p Program) Start() (*exec.Cmd, error) {
 		cmd.Stdout, cmd.Stderr = file, file
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := realtime.Ordinary(cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.Path, err)
 	}
 	return cmd, nil

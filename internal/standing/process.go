@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"syscall"
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
@@ -19,6 +21,10 @@ type Process struct {
 	root  paths.Root
 	start uint64
 	fd    int
+	// file is fd for the runtime's poller, so that waiting for the exit costs
+	// neither a thread nor a wake-up.
+	file *os.File
+	raw  syscall.RawConn
 }
 
 // ErrAbsent says that no daemon of the name listens.
@@ -57,8 +63,12 @@ func (p *Process) open(conn int) error {
 		return fmt.Errorf("who listens runs in another PID namespace")
 	}
 	p.PID = int(cred.Pid)
-	if p.fd, err = unix.PidfdOpen(p.PID, 0); err != nil {
+	if p.fd, err = unix.PidfdOpen(p.PID, unix.PIDFD_NONBLOCK); err != nil {
 		return fmt.Errorf("%w: pid %d: %w", ErrAbsent, p.PID, err)
+	}
+	p.file = os.NewFile(uintptr(p.fd), "pidfd")
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		return fmt.Errorf("watch pid %d: %w", p.PID, err)
 	}
 	if p.start, err = startTime(p.PID); err != nil {
 		return fmt.Errorf("%w: %w", ErrAbsent, err)
@@ -75,27 +85,39 @@ func (p *Process) open(conn int) error {
 	return nil
 }
 
+// alive is false only if the kernel says that the process has ended: a look
+// that a signal interrupted is none.
 func (p *Process) alive() bool {
 	poll := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(poll, 0)
-	return err == nil && n == 0
+	n, err := ignoring(func() (int, error) { return unix.Poll(poll, 0) })
+	return err != nil || n == 0
 }
 
 // Exited waits at most d and reports whether the process has ended.
-func (p *Process) Exited(d time.Duration) bool {
-	poll := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(poll, int(d.Milliseconds()))
-	return err == nil && n > 0
-}
+func (p *Process) Exited(d time.Duration) bool { return p.exited(context.Background(), d) }
 
 // Wait waits until the process has ended or ctx is done; nil means ended.
 func (p *Process) Wait(ctx context.Context) error {
-	for !p.Exited(50 * time.Millisecond) {
+	for !p.exited(ctx, time.Minute) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// exited waits at most d or until ctx is done. One caller at a time.
+func (p *Process) exited(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return !p.alive()
+	}
+	if p.file.SetReadDeadline(time.Now().Add(d)) != nil {
+		return !p.alive() // closed
+	}
+	stop := context.AfterFunc(ctx, func() { _ = p.file.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	// An error is the deadline, the end of ctx, or that Close was called.
+	return p.raw.Read(func(uintptr) bool { return !p.alive() }) == nil
 }
 
 // Frozen reports whether the process is stopped by a signal or a tracer.
@@ -117,8 +139,8 @@ func (p *Process) Signal(sig unix.Signal) error {
 
 // Close lets go of the process.
 func (p *Process) Close() {
-	if p.fd >= 0 {
-		unix.Close(p.fd)
-		p.fd = -1
+	if p.file != nil {
+		p.file.Close()
+		p.file, p.fd = nil, -1
 	}
 }

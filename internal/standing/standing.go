@@ -51,8 +51,9 @@ type Config struct {
 	Grace time.Duration
 }
 
-// poll is how often an absent daemon is looked for and a present one's state
-// is read. An exit is seen at once, by pidfd.
+// poll is how often an absent daemon is looked for, a present one's state is
+// read, and what is protected is read while a cause stands. An exit is seen at
+// once, by pidfd.
 const poll = 50 * time.Millisecond
 
 // Boottime is CLOCK_BOOTTIME as the cores see it.
@@ -106,8 +107,13 @@ func (w *watcher) loop(ctx context.Context, events <-chan verdict.Event) {
 	defer timer.Stop()
 	for {
 		// While a cause stands, what is protected is read again and again: it
-		// may appear after the cause did.
-		wait := poll
+		// may appear after the cause did. Otherwise the timer only bounds how
+		// long a deadline can be missed while the machine sleeps, since timers
+		// do not run on CLOCK_BOOTTIME.
+		wait := 2 * poll
+		if w.core.Leaving() {
+			wait = poll
+		}
 		if at, ok := w.core.Deadline(); ok {
 			wait = max(0, min(wait, at.Sub(Boottime())))
 		}
@@ -203,13 +209,19 @@ func holdPeer(ctx context.Context, p *Process, events chan<- verdict.Event) {
 	if !send(ctx, events, verdict.Seen{Name: p.Name, PID: p.PID}) {
 		return
 	}
-	frozen := false
+	frozen, look := false, poll
+	if p.Name == GAB {
+		look = time.Minute // nothing to look at but its exit
+	}
 	for ctx.Err() == nil {
-		if p.Exited(poll) {
+		if p.exited(ctx, look) {
 			send(ctx, events, verdict.Missing{Name: p.Name, Why: fmt.Sprintf("died (pid %d)", p.PID), Ordered: p.Ordered()})
 			return
 		}
-		if now := p.Frozen(); p.Name != GAB && now != frozen {
+		if p.Name == GAB {
+			continue
+		}
+		if now := p.Frozen(); now != frozen {
 			frozen = now
 			var ev verdict.Event = verdict.Seen{Name: p.Name, PID: p.PID}
 			if frozen {

@@ -287,6 +287,10 @@ func (c *Core) Deadline() (vclock.Time, bool) {
 	return next, next != vclock.Never
 }
 
+// Leaving reports whether a cause stands while nothing is protected: then Wake
+// has to come again and again, since something may become protected.
+func (c *Core) Leaving() bool { return c.leaving && !c.stopped }
+
 // Hash is a hash of the whole state.
 func (c *Core) Hash() uint64 {
 	h := fnv.New64a()
