@@ -69,7 +69,7 @@ func run(logFile string, level slog.Level) error {
 			}
 		}
 	}()
-	realtime.Take(log)
+	realtime.Take(log, realtime.Fencing)
 	log.Info("started", "mode", cfg.Mode, "points", len(cfg.Points))
 	err = daemon.Run(ctx)
 	if err != nil {

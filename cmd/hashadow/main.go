@@ -82,6 +82,6 @@ func run(had, logFile string, level slog.Level) error {
 			shadow.OrderedStop()
 		}
 	}()
-	realtime.Take(log)
+	realtime.Take(log, realtime.Hashadow)
 	return shadow.Run(ctx)
 }

@@ -10,21 +10,33 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
+const mclOnFault = 4 // MCL_ONFAULT: lock pages when they are used first
+
+// Priority of a daemon among the real-time tasks of the machine. Tasks of one
+// priority take turns of 100 ms (the kernel's default for SCHED_RR), so whoever
+// may wait least stands above the others.
+type Priority uint32
+
+// The priorities in use: gab's silence is what peers see, the others judge
+// only what they had time to read, and an observer must not disturb them.
 const (
-	mclOnFault = 4 // MCL_ONFAULT: lock pages when they are used first
-	weight     = 20
+	Gab      Priority = 22
+	Fencing  Priority = 21
+	Hashadow Priority = 20
+	Observer Priority = 10
 )
 
 // Take locks the daemon's memory and gives all its threads SCHED_RR, so that a
 // busy machine causes no false DOWN and no false self-stop. Threads made later
-// inherit it, and so do child processes: they call Drop. Where that is not
-// permitted, the log says so and the daemon runs on.
-func Take(log *slog.Logger) {
+// inherit it, and so would child processes: start them with Ordinary. Where
+// that is not permitted, the log says so and the daemon runs on.
+func Take(log *slog.Logger, priority Priority) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); os.Geteuid() == 0 || (err == nil && limit.Cur == math.MaxUint64) {
 		if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | mclOnFault); err != nil {
@@ -33,7 +45,7 @@ func Take(log *slog.Logger) {
 	} else {
 		log.Info("memory is not locked: not permitted for this user")
 	}
-	if err := schedule(unix.SCHED_RR, weight); err != nil {
+	if err := schedule(unix.SCHED_RR, uint32(priority)); err != nil {
 		log.Info("no real-time priority", "error", err)
 		return
 	}
@@ -48,21 +60,51 @@ func Drop(log *slog.Logger) {
 	}
 }
 
-// schedule sets the policy of every thread of this process.
-func schedule(policy, priority uint32) error {
-	tasks, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		return fmt.Errorf("list threads: %w", err)
+// Ordinary runs start, which starts a process, on a thread of ordinary
+// priority, which the process inherits: a large program that initialises at
+// real-time priority keeps gab and the others waiting for tenths of a second.
+func Ordinary(start func() error) error {
+	runtime.LockOSThread()
+	before, err := unix.SchedGetAttr(0, 0)
+	if err != nil || before.Policy == unix.SCHED_NORMAL || set(0, unix.SCHED_NORMAL, 0) != nil {
+		runtime.UnlockOSThread()
+		return start()
 	}
-	for _, t := range tasks {
-		tid, err := strconv.Atoi(t.Name())
+	err = start()
+	if set(0, before.Policy, before.Priority) == nil {
+		runtime.UnlockOSThread()
+	} // else the thread ends with its goroutine: none of the daemon's runs late
+	return err
+}
+
+// schedule sets the policy of every thread of this process, also of those that
+// a thread makes which was not set yet.
+func schedule(policy, priority uint32) error {
+	done := map[int]bool{}
+	for more := true; more; {
+		more = false
+		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			continue
+			return fmt.Errorf("list threads: %w", err)
 		}
-		attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Priority: priority}
-		if err := unix.SchedSetAttr(tid, attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("set scheduling policy: %w", err)
+		for _, t := range tasks {
+			tid, err := strconv.Atoi(t.Name())
+			if err != nil || done[tid] {
+				continue
+			}
+			if err := set(tid, policy, priority); err != nil && !errors.Is(err, unix.ESRCH) {
+				return err
+			}
+			done[tid], more = true, true
 		}
+	}
+	return nil
+}
+
+func set(tid int, policy, priority uint32) error {
+	attr := &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: policy, Priority: priority}
+	if err := unix.SchedSetAttr(tid, attr, 0); err != nil {
+		return fmt.Errorf("set scheduling policy: %w", err)
 	}
 	return nil
 }

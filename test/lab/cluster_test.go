@@ -37,7 +37,7 @@ func start(t *testing.T, conf string, unprivileged bool) *cluster {
 		t.Fatalf("the programs are not built: %v (run make build first)", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
-	name := fmt.Sprintf("t%d", os.Getpid()%10000) + strings.ToLower(strings.TrimPrefix(t.Name(), "Test"))
+	name := fmt.Sprintf("t%d", os.Getpid()%10000) + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-"))
 	l := New(name[:min(len(name), 24)])
 	l.Unprivileged = unprivileged
 	c := &cluster{Lab: l, t: t, ctx: ctx}

@@ -167,11 +167,32 @@ func TestAgentsKilledAgainAndAgain(t *testing.T) {
 }
 
 // TestFirstLook runs the example that needs neither root nor namespaces:
-// kill the program and it is restarted, crash the system and the group moves.
+// kill the program and it is restarted, crash the system and the group moves,
+// boot it and switch back. A second lab of the same example beside it has
+// programs and files of its own.
 func TestFirstLook(t *testing.T) {
-	c := start(t, filepath.Join(Repository(), "examples/two-systems"), true)
+	conf := filepath.Join(Repository(), "examples/two-systems")
+	c := start(t, conf, true)
 	c.waitGroup("east", "web", "east", online, 20*time.Second)
-	const program = "^/bin/sleep 1000001"
+	var other *cluster
+	t.Run("another", func(t *testing.T) {
+		other = start(t, conf, true)
+		other.waitGroup("west", "web", "east", online, 20*time.Second)
+		c.firstLook(t)
+		other.waitGroup("west", "web", "east", online, 5*time.Second)
+	})
+	if t.Failed() {
+		return
+	}
+	left, err := filepath.Glob("/tmp/evenkeel-two-" + other.Name + ".*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func (c *cluster) firstLook(t *testing.T) {
+	t.Helper()
+	program := "^/usr/bin/tail -f /tmp/evenkeel-two-" + c.Name + ".east.content"
 	before, err := exec.CommandContext(c.ctx, "pgrep", "-f", program).Output()
 	if err != nil {
 		t.Fatalf("the program does not run: %v", err)
@@ -191,4 +212,16 @@ func TestFirstLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.waitGroup("west", "web", "west", online, 20*time.Second)
+	if err := c.Boot(c.ctx, "east"); err != nil {
+		t.Fatal(err)
+	}
+	c.waitSystem("west", "east", "RUNNING", 20*time.Second)
+	c.waitGroup("west", "web", "east", offline, 10*time.Second)
+	c.must("west", "hagrp", "-switch", "web", "-to", "east")
+	c.waitGroup("west", "web", "east", online, 20*time.Second)
+	c.waitGroup("west", "web", "west", offline, 5*time.Second)
+	log := c.must("west", "sh", "-c", "cat $EVENKEEL_ROOT/var/log/evenkeel/engine_A.log")
+	if strings.Contains(strings.ToLower(log), "concurrency") {
+		t.Errorf("a concurrency violation in the first look:\n%s", log)
+	}
 }

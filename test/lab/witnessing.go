@@ -20,6 +20,18 @@ type Sighting struct {
 	Violation string
 }
 
+// String is what the witness said.
+func (s Sighting) String() string {
+	at := s.At().Format("15:04:05.000")
+	switch {
+	case s.Violation != "":
+		return at + " violation: " + s.Violation
+	case s.Owner == nil || *s.Owner == "":
+		return at + " nobody"
+	}
+	return at + " " + *s.Owner
+}
+
 // At is the wall-clock time of the sighting.
 func (s Sighting) At() time.Time { return time.Unix(0, s.T) }
 

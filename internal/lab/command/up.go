@@ -51,6 +51,8 @@ DIR holds main.cf and, each with defaults, types.cf, fencing.conf and lab.yaml:
   profile: default                          # set-profile of llttab
   env: {NAME: value}                        # for the daemons
   binds: [/path]                            # seen read-only by the systems
+  volatile: [/tmp/example]                  # beginnings of paths that an unprivileged
+                                            # lab makes its own and clears at boot
 
 A lab of that name whose halab was killed is cleaned up first.`,
 		Example: "  halab up --nodes 3\n  halab up --name nfs --conf examples/nfs\n  halab up --conf examples/two-systems --unprivileged",

@@ -198,6 +198,9 @@ func (in *initProcess) unprivilegedRoot() error {
 	if err := os.RemoveAll(root.RunDir()); err != nil { // as a tmpfs over a reboot
 		return fmt.Errorf("empty %s: %w", root.RunDir(), err)
 	}
+	if err := RemoveVolatile(in.config.Volatile); err != nil {
+		return err
+	}
 	if err := root.MakeRunDirs(); err != nil {
 		return err
 	}
@@ -212,6 +215,25 @@ func (in *initProcess) unprivilegedRoot() error {
 		return err
 	}
 	return lab.WriteMarker(root, lab.Marker{Lab: in.config.Lab, System: in.config.System, Switch: in.config.SwitchSocket})
+}
+
+// RemoveVolatile removes the files that match the patterns; directories stay.
+func RemoveVolatile(patterns []string) error {
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return fmt.Errorf("find volatile files %s: %w", pattern, err)
+		}
+		for _, file := range files {
+			if info, err := os.Lstat(file); err != nil || info.IsDir() {
+				continue
+			}
+			if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("remove volatile file: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // writeFiles writes the configuration at the first boot.

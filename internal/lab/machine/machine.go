@@ -44,6 +44,8 @@ type Config struct {
 	// EVENKEEL_ROOT of an unprivileged system.
 	Root         string `json:"root"`
 	Unprivileged bool   `json:"unprivileged"`
+	// Volatile are patterns of files that an unprivileged boot removes.
+	Volatile []string `json:"volatile"`
 	// ImageDevice is the block device of the system's own disk, "" for none.
 	ImageDevice string `json:"image_device"`
 	// Files are written to /etc/evenkeel at the first boot.

@@ -91,9 +91,35 @@ func (s *Spec) copyConfig(files map[string]File) error {
 		if err != nil {
 			return fmt.Errorf("read configuration: %w", err)
 		}
+		if strings.HasSuffix(name, ".cf") {
+			text = []byte(s.makeOwn(string(text)))
+		}
 		files[name] = File{Name: name, Mode: 0o644, Text: text}
 	}
 	return nil
+}
+
+// makeOwn makes the volatile paths of a configuration this lab's own.
+func (s *Spec) makeOwn(text string) string {
+	if s.Unprivileged {
+		for _, prefix := range s.Volatile {
+			text = strings.ReplaceAll(text, prefix, prefix+"-"+s.Name)
+		}
+	}
+	return text
+}
+
+// VolatileFiles are patterns (filepath.Glob) of the files that a boot of the
+// system removes.
+func (s *Spec) VolatileFiles(system string) []string {
+	if !s.Unprivileged {
+		return nil
+	}
+	var patterns []string
+	for _, prefix := range s.Volatile {
+		patterns = append(patterns, fmt.Sprintf("%s-%s.%s.*", prefix, s.Name, system))
+	}
+	return patterns
 }
 
 func sortedNames(files map[string]File) []string {

@@ -18,6 +18,7 @@
 //	image: 192M                     # each system's own disk
 //	env: {NAME: value}              # environment of the daemons
 //	binds: [/path]                  # host paths that the systems see read-only
+//	volatile: [/tmp/example]        # unprivileged: beginnings of paths; see Spec.Volatile
 package spec
 
 import (
@@ -57,6 +58,12 @@ type Spec struct {
 	Image        Size              `yaml:"image" json:"image"`
 	Env          map[string]string `yaml:"env" json:"env"`
 	Binds        []string          `yaml:"binds" json:"binds"`
+	// Volatile are beginnings of paths below /tmp that the .cf files name. The
+	// systems of unprivileged labs share the machine's /tmp, so there each
+	// beginning PREFIX becomes PREFIX-LAB in the systems' copies of the files,
+	// and the boot of SYSTEM removes the files PREFIX-LAB.SYSTEM.*, as a
+	// reboot empties /run.
+	Volatile []string `yaml:"volatile" json:"volatile"`
 }
 
 // Public is the one public network.
@@ -224,6 +231,11 @@ func (s *Spec) complete() error {
 	}
 	if s.Fencing.Points%2 == 0 || s.Fencing.Points < 0 {
 		return fmt.Errorf("fencing: points: %d: an odd number is needed", s.Fencing.Points)
+	}
+	for _, prefix := range s.Volatile {
+		if !strings.HasPrefix(prefix, "/tmp/") || filepath.Clean(prefix) != prefix || strings.ContainsAny(prefix, `*?[\`) {
+			return fmt.Errorf("volatile: %q: write the beginning of a path below /tmp, such as /tmp/example", prefix)
+		}
 	}
 	if err := s.completePublic(); err != nil {
 		return err

@@ -166,6 +166,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		"systems: [client]":                                       "taken",
 		"links: [lo]":                                             "lo",
 		"links: [pub0]":                                           "pub0",
+		"volatile: [/etc/x]":                                      "below /tmp",
+		"volatile: [/tmp/../etc]":                                 "below /tmp",
 		"image: 1M":                                               "16M",
 		"public: {interface: much-too-long-for-this, network: 1}": "interface",
 	} {
@@ -184,5 +186,36 @@ func TestBrokenMainCFStillNamesItsSystems(t *testing.T) {
 	s, err := Load("lab", directory(t, map[string]string{"main.cf": "clusterr x (\nsystem a (\n\t)\n“system” c\nsystem b"}), false)
 	if err != nil || strings.Join(s.Systems, " ") != "a b" {
 		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// Two unprivileged labs of one example share /tmp: each has files of its own,
+// and a boot finds those of its system by their names.
+func TestVolatilePathsAreTheLabsOwn(t *testing.T) {
+	files := map[string]string{
+		"main.cf":  mainCF + "// /tmp/web.Server1.flag\n",
+		"lab.yaml": "volatile: [/tmp/web]",
+	}
+	for _, unprivileged := range []bool{true, false} {
+		s, err := Load("mine", directory(t, files), unprivileged)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared, err := NewShared("/shared", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Files("Server1", shared)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range out {
+			if file.Name == "main.cf" && strings.Contains(string(file.Text), "/tmp/web-mine.Server1.flag") != unprivileged {
+				t.Errorf("unprivileged %v: %s", unprivileged, file.Text)
+			}
+		}
+		if patterns := strings.Join(s.VolatileFiles("Server1"), " "); (patterns == "/tmp/web-mine.Server1.*") != unprivileged {
+			t.Errorf("unprivileged %v: %q", unprivileged, patterns)
+		}
 	}
 }

@@ -249,6 +249,7 @@ func (s *Supervisor) config(name string) (machine.Config, error) {
 	if s.hosts[name].isClient() {
 		return c, nil
 	}
+	c.Volatile = s.spec.VolatileFiles(name)
 	c.SharedDir, c.SwitchSocket = s.place.Shared(), s.place.SwitchSocket()
 	var err error
 	if c.Files, err = s.spec.Files(name, s.shared); err != nil {
@@ -300,6 +301,11 @@ func (s *Supervisor) down() error {
 	}
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	for _, name := range s.spec.Systems {
+		if err := machine.RemoveVolatile(s.spec.VolatileFiles(name)); err != nil {
+			return err
+		}
 	}
 	devices, err := s.devices()
 	if err != nil {

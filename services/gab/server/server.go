@@ -85,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 // system has left the cluster, or the daemon cannot go on.
 func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Realtime {
-		realtime.Take(s.cfg.Log)
+		realtime.Take(s.cfg.Log, realtime.Gab)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -26,6 +27,8 @@ import (
 	"time"
 
 	"github.com/mdlayher/arp"
+
+	"github.com/evenkeel/evenkeel/internal/realtime"
 )
 
 // line is one line of output; times are nanoseconds of the wall clock.
@@ -43,7 +46,9 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	w := &witness{quiet: *quiet, out: json.NewEncoder(os.Stdout), last: map[string]time.Time{}}
+	// Threads made later inherit it: who watches must not be late.
+	realtime.Take(slog.New(slog.DiscardHandler), realtime.Observer)
+	w := &witness{quiet: *quiet, every: *every, out: json.NewEncoder(os.Stdout), last: map[string]time.Time{}}
 	if err := w.watch(ctx, *device, *address, *every); err != nil {
 		fmt.Fprintln(os.Stderr, "lab-witness:", err)
 		os.Exit(2)
@@ -55,9 +60,11 @@ func main() {
 
 type witness struct {
 	quiet      time.Duration
+	every      time.Duration
 	out        *json.Encoder
 	owner      string
 	heard      time.Time
+	unanswered int // questions since the last answer
 	last       map[string]time.Time
 	violations int
 }
@@ -90,7 +97,17 @@ func (w *witness) watch(ctx context.Context, device, address string, every time.
 		case mac := <-answers:
 			w.answer(time.Now(), mac)
 		case now := <-tick.C:
+			// Answers that are there already come before a silence.
+			for more := true; more; {
+				select {
+				case mac := <-answers:
+					w.answer(time.Now(), mac)
+				default:
+					more = false
+				}
+			}
 			w.silence(now)
+			w.unanswered++
 			// ENETDOWN and the like pass; the silence shows them.
 			_ = client.Request(target)
 		}
@@ -129,14 +146,17 @@ func (w *witness) answer(now time.Time, mac string) {
 	}
 	w.last[mac] = now
 	w.heard = now
+	w.unanswered = 0
 	if w.owner != mac {
 		w.owner = mac
 		w.print(line{T: now.UnixNano(), Owner: &mac})
 	}
 }
 
+// silence counts questions as well as time: a witness that did not run for a
+// while has not asked, and says nothing about the owner.
 func (w *witness) silence(now time.Time) {
-	if w.owner != "" && now.Sub(w.heard) > w.quiet {
+	if w.owner != "" && now.Sub(w.heard) > w.quiet && w.unanswered >= int(w.quiet/w.every) {
 		w.owner = ""
 		nobody := ""
 		// The silence began with the last answer.
