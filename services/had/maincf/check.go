@@ -19,12 +19,12 @@ func (b *builder) checkSystems(g *Group, written *rawGroup) {
 	list, ok := g.Attrs.Global("SystemList")
 	if !ok {
 		if !b.written(written, "SystemList") {
-			b.failf(g.Pos, "group %s has no SystemList: say where it may run, as in SystemList = { %s }", clip(g.Name), b.example())
+			b.failUnlessNew(g, g.Pos, "group %s has no SystemList: say where it may run, as in SystemList = { %s }", clip(g.Name), b.example())
 		}
 		return
 	}
 	if list.Value.Len() == 0 {
-		b.failf(list.Pos, "SystemList of group %s is empty: the group could run nowhere", clip(g.Name))
+		b.failUnlessNew(g, list.Pos, "SystemList of group %s is empty: the group could run nowhere", clip(g.Name))
 	}
 	var names []string
 	for i, p := range list.Value.Pairs {
@@ -50,6 +50,16 @@ func (b *builder) checkSystems(g *Group, written *rawGroup) {
 			}
 		}
 	}
+}
+
+// failUnlessNew reports a group that can run nowhere. One without resources
+// has just been added, and its SystemList comes next: that is a warning.
+func (b *builder) failUnlessNew(g *Group, p Pos, format string, args ...any) {
+	if len(g.Resources) == 0 {
+		b.warnf(p, format, args...)
+		return
+	}
+	b.failf(p, format, args...)
 }
 
 // meantSystem suggests a system of the list for a name that is none at all.

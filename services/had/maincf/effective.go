@@ -26,6 +26,9 @@ type NamedValue struct {
 func (c *Config) ClusterAttr(name string) (v Value, ok bool) {
 	var set Attrs
 	if c.Cluster != nil {
+		if name == "ClusterName" {
+			return StrValue(c.Cluster.Name), true
+		}
 		set = c.Cluster.Attrs
 	}
 	return effective(set, clusterTable, name, "")

@@ -14,7 +14,7 @@ type Open func(name string) ([]byte, error)
 
 // Bounds on what Load reads; hostile input ends there with an error.
 const (
-	maxFileBytes = 4 << 20
+	maxFileBytes = 16 << 20 // some 50,000 resources
 	maxFiles     = 64
 	maxMessages  = 200
 )

@@ -16,8 +16,8 @@ type SourceFile struct {
 // position (created while running) to the main file.
 //
 // Objects are sorted by name (resources by type and name) within their kind,
-// attributes keep the order in which they were set. Comments of users are not
-// kept; the trees of dependencies are written as comments.
+// attributes as ordered says. Comments of users are not kept; the trees of
+// dependencies are written as comments.
 func (c *Config) Dump() []SourceFile {
 	names := []string{c.File}
 	for _, i := range c.Includes {
@@ -32,25 +32,28 @@ func (c *Config) Dump() []SourceFile {
 
 // Print returns the text of one file of the configuration.
 func (c *Config) Print(file string) string {
-	p := &printer{cfg: c, file: file}
+	p := &printer{cfg: c, file: file, typeOf: map[string]*Type{}}
+	for _, t := range c.Types {
+		p.typeOf[t.Name] = t
+	}
 	p.includes()
 	p.types()
 	if c.Cluster != nil && p.here(c.Cluster.Pos) {
-		p.object("", "cluster "+formatName(c.Cluster.Name), c.Cluster.Attrs)
+		p.object("", "cluster "+formatName(c.Cluster.Name), c.Cluster.Attrs, nil)
 	}
 	for _, h := range sorted(c.Heartbeats, func(h *Heartbeat) string { return h.Name }) {
 		if p.here(h.Pos) {
-			p.object("", "heartbeat "+formatName(h.Name), h.Attrs)
+			p.object("", "heartbeat "+formatName(h.Name), h.Attrs, nil)
 		}
 	}
 	for _, r := range sorted(c.RemoteClusters, func(r *RemoteCluster) string { return r.Name }) {
 		if p.here(r.Pos) {
-			p.object("", "remotecluster "+formatName(r.Name), r.Attrs)
+			p.object("", "remotecluster "+formatName(r.Name), r.Attrs, nil)
 		}
 	}
 	for _, s := range sorted(c.Systems, func(s *System) string { return s.Name }) {
 		if p.here(s.Pos) {
-			p.object("", "system "+formatName(s.Name), s.Attrs)
+			p.object("", "system "+formatName(s.Name), s.Attrs, nil)
 		}
 	}
 	for _, g := range sorted(c.Groups, func(g *Group) string { return g.Name }) {
@@ -62,9 +65,10 @@ func (c *Config) Print(file string) string {
 }
 
 type printer struct {
-	cfg  *Config
-	file string
-	b    strings.Builder
+	cfg    *Config
+	file   string
+	typeOf map[string]*Type
+	b      strings.Builder
 }
 
 // here says whether an object belongs to the file being printed.
@@ -131,10 +135,10 @@ func (p *printer) decl(d AttrDecl) {
 }
 
 // object prints a clause with a block of attributes.
-func (p *printer) object(indent, head string, attrs Attrs) {
+func (p *printer) object(indent, head string, attrs Attrs, t *Type) {
 	p.gap()
 	p.line(indent, head, " (")
-	for _, a := range attrs {
+	for _, a := range ordered(attrs, t) {
 		at := ""
 		if a.System != "" {
 			at = " @" + formatName(a.System)
@@ -145,9 +149,9 @@ func (p *printer) object(indent, head string, attrs Attrs) {
 }
 
 func (p *printer) group(g *Group) {
-	p.object("", "group "+formatName(g.Name), g.Attrs)
+	p.object("", "group "+formatName(g.Name), g.Attrs, nil)
 	for _, r := range sortedResources(g) {
-		p.object("\t", formatName(r.Type)+" "+formatName(r.Name), r.Attrs)
+		p.object("\t", formatName(r.Type)+" "+formatName(r.Name), r.Attrs, p.typeOf[r.Type])
 	}
 	if len(g.Requires)+len(g.Dependencies) > 0 {
 		p.gap()

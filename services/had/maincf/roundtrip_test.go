@@ -59,10 +59,15 @@ func strip(v reflect.Value) {
 
 // order sorts what a dump sorts.
 func order(c *Config) {
+	c.Cluster.Attrs = ordered(c.Cluster.Attrs, nil)
 	c.Systems = sorted(c.Systems, func(s *System) string { return s.Name })
 	c.Types = sorted(c.Types, func(t *Type) string { return t.Name })
 	c.Groups = sorted(c.Groups, func(g *Group) string { return g.Name })
 	for _, g := range c.Groups {
+		g.Attrs = ordered(g.Attrs, nil)
+		for _, r := range g.Resources {
+			r.Attrs = ordered(r.Attrs, c.Type(r.Type))
+		}
 		g.Resources = sortedResources(g)
 		g.Requires = sorted(g.Requires, func(d GroupDependency) string { return d.Child })
 		g.Dependencies = sorted(g.Dependencies, dependencyKey)

@@ -404,7 +404,6 @@ var clusterTable = newBuiltins([]builtin{
 	integer("BackupInterval", 0),
 	str("ClusterAddress", ""),
 	str("ClusterLocation", ""),
-	str("ClusterName", ""),
 	str("ClusterOwner", ""),
 	assoc("ClusterRecipients", KindStr),
 	integer("CompareRSM", 0),
@@ -459,6 +458,8 @@ var clusterTable = newBuiltins([]builtin{
 	vector("AutoClearQ"),
 	str("CID", "").ignored(),
 	integer("ClusState", 0),
+	// The name in the cluster clause.
+	str("ClusterName", "").ignored(),
 	str("ClusterTime", "").ignored(),
 	str("ClusterUUID", "").ignored(),
 	integer("ConnectorState", 0),
