@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,7 +33,7 @@ const (
 // errGone ends calls of an incarnation that is over.
 var errGone = errors.New("this incarnation of gab is over")
 
-// loop is one incarnation of gab: one goroutine on a locked thread that owns
+// loop is one incarnation of gab: one goroutine that owns
 // both cores. All fields without another word belong to that goroutine.
 type loop struct {
 	s     *Server
@@ -166,8 +165,6 @@ func (l *loop) mayGo() bool {
 
 // run lives one incarnation. It returns when that is over or ctx is done.
 func (l *loop) run(ctx context.Context) ending {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer l.saveOnPanic()
 	links, err := link.Open(l.s.cfg.Tab.Links, l.s.cfg.Tab.Cluster, l.mayGo, l.log)
 	if err != nil {
