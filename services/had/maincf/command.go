@@ -325,32 +325,32 @@ func ParseArgs(args []string) (Edit, error) {
 			return e.named(words, &e.Name, &e.Attr)
 		}
 		e.Action = ActGlobal
-		return e, e.take(words[2:])
+		return e.took(words[2:])
 	}
 	return e, fmt.Errorf("unknown option %s of %s%s", clip(option), args[0],
 		didYouMean(option, []string{"-add", "-delete", "-modify", "-link", "-unlink", "-local", "-global", "-override", "-undo_override"}))
 }
 
 // named takes exactly as many words as there are places for them.
-func (e Edit) named(words []string, places ...*string) (Edit, error) {
+func (e *Edit) named(words []string, places ...*string) (Edit, error) {
 	if len(words) != len(places) {
-		return e, fmt.Errorf("%d words after the option, expected %d", len(words), len(places))
+		return *e, fmt.Errorf("%d words after the option, expected %d", len(words), len(places))
 	}
 	for i, p := range places {
 		*p = words[i]
 	}
-	return e, nil
+	return *e, nil
 }
 
-// take appends values; what begins with - is an option unless it is a number.
-func (e *Edit) take(words []string) error {
+// took appends values; what begins with - is an option unless it is a number.
+func (e Edit) took(words []string) (Edit, error) {
 	for _, w := range words {
 		if strings.HasPrefix(w, "-") && !isNumber(w) && !isFloat(w) {
-			return fmt.Errorf("unexpected option %s: a value that begins with - is written %%%s", clip(w), clip(w))
+			return e, fmt.Errorf("unexpected option %s: a value that begins with - is written %%%s", clip(w), clip(w))
 		}
 		e.Words = append(e.Words, unescaped(w))
 	}
-	return nil
+	return e, nil
 }
 
 func (e Edit) parseAdd(words []string) (Edit, error) {
@@ -368,7 +368,7 @@ func (e Edit) parseAdd(words []string) (Edit, error) {
 			return e, fmt.Errorf("haclus -add takes a remote cluster and its address")
 		}
 		e.Name = words[0]
-		return e, e.take(words[1:])
+		return e.took(words[1:])
 	}
 	if len(words) != 1 {
 		return e, fmt.Errorf("-add takes one name")
@@ -419,7 +419,7 @@ func (e Edit) parseModify(program string, words []string) (Edit, error) {
 	if len(words) == 0 && e.How != DeleteAll {
 		return e, fmt.Errorf("%s -modify: the value of %s is missing", program, clip(e.Attr))
 	}
-	return e, e.take(words)
+	return e.took(words)
 }
 
 func (e Edit) parseGroupLink(words []string) (Edit, error) {
@@ -477,7 +477,7 @@ func (e Edit) parseAttr(option string, words []string) (Edit, error) {
 		}
 		e.Explicit = len(words) > 0
 	}
-	return e, e.take(words)
+	return e.took(words)
 }
 
 // declared takes one option of haattr -add.
