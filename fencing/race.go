@@ -282,6 +282,7 @@ func (c *Core) tryPoint(now vclock.Time, out []Effect) []Effect {
 	r := c.race
 	if r.raced == 0 {
 		r.raced = now
+		out = append(out, Note{Code: "race-operates", Text: fmt.Sprintf("%v after its view (R12)", now.Sub(r.began))})
 	}
 	for r.next < len(r.points) && r.points[r.next] != pointUnknown {
 		r.next++

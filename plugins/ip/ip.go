@@ -209,6 +209,7 @@ func (a *ip) Online(ctx context.Context, r *agent.Resource) error {
 		return err
 	}
 	if n := r.Int("Probes"); n > 0 && link.Attrs().RawFlags&unix.IFF_NOARP == 0 && link.Attrs().RawFlags&unix.IFF_LOOPBACK == 0 {
+		began := time.Now()
 		mac, err := probe(ctx, link, w.addr, n, time.Duration(r.Int("ProbeTime"))*time.Millisecond)
 		switch {
 		case err != nil:
@@ -216,6 +217,7 @@ func (a *ip) Online(ctx context.Context, r *agent.Resource) error {
 		case mac != nil:
 			return fmt.Errorf("%s is in use by %s on the network of %s: take it away there first", w.addr, mac, w.device)
 		}
+		r.Log.Info("nobody else has the address", "address", w.addr.String(), "probes", n, "took_ms", milliseconds(began))
 	}
 	if err := ctx.Err(); err != nil { // nothing is raised after a lease has expired
 		return err
@@ -233,13 +235,18 @@ func (a *ip) Online(ctx context.Context, r *agent.Resource) error {
 	} else if err != nil {
 		return fmt.Errorf("add %s/%d to %s: %w", w.addr, bits, w.device, err)
 	}
+	r.Log.Info("address added", "address", w.addr.String(), "prefix", bits, "device", w.device)
+	began := time.Now()
 	if err := announce(link, w.addr); err != nil {
 		r.Log.Warn("neighbours not told", "error", err)
+	} else {
+		r.Log.Info("neighbours told", "address", w.addr.String(), "took_ms", milliseconds(began))
 	}
 	a.announceOn(r, w)
-	r.Log.Info("address added", "address", w.addr.String(), "prefix", bits, "device", w.device)
 	return nil
 }
+
+func milliseconds(since time.Time) float64 { return float64(time.Since(since).Microseconds()) / 1000 }
 
 // already tells whether the address is there as it should be.
 func (w wanted) already(link netlink.Link, bits int) (bool, error) {

@@ -13,11 +13,12 @@ import (
 // and measures until the address answers from the other one. A witness on the
 // client host, which asks every 2 ms, gives both ends of the figure; the
 // survivor's own logs give the parts.
-func failover(conf string) func(context.Context, int) error {
+func failover(conf string, fenced bool) func(context.Context, int) error {
 	return func(ctx context.Context, runs int) error {
 		dir := filepath.Join(lab.Repository(), "test/lab/testdata", conf)
 		return withLab(ctx, "bench-failover", dir, func(l *lab.Lab) error {
-			total := &figures{name: "total: last answer of the old to first of the new"}
+			total := &figures{name: "total: last answer before the crash to the first"}
+			core := &figures{name: "view and engine together, of that"}
 			parts := map[string]*figures{}
 			order := []string{}
 			owner, other := "Server1", "Server2"
@@ -34,10 +35,11 @@ func failover(conf string) func(context.Context, int) error {
 				if err != nil {
 					return err
 				}
-				steps, err := lab.Timeline(ctx, l, other, took.began, took.ended)
+				steps, err := lab.Timeline(ctx, l, other, took.began, took.ended, fenced)
 				if err != nil {
 					return err
 				}
+				core.add(lab.ViewAndEngine(steps))
 				for _, step := range steps {
 					if parts[step.Name] == nil {
 						parts[step.Name] = &figures{name: "  " + step.Name}
@@ -57,6 +59,7 @@ func failover(conf string) func(context.Context, int) error {
 			for _, name := range order {
 				parts[name].print()
 			}
+			core.print()
 			return nil
 		})
 	}

@@ -38,8 +38,8 @@ func main() {
 	fmt.Printf("%d CPUs, %s/%s, %s; medians of %d runs [minimum to maximum]\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), *runs)
 	failed := false
 	for _, b := range []benchmark{
-		{"failover, fencing disabled", failover("address-disabled")},
-		{"failover, fencing customized with three file points and the power switch", failover("address-fenced")},
+		{"failover, fencing disabled", failover("address-disabled", false)},
+		{"failover, fencing customized with three file points and the power switch", failover("address-fenced", true)},
 		{"restart of a killed process", restart},
 		{"broadcast on GAB", broadcast},
 		{"memory and CPU at rest with 10 resources", idle},
@@ -73,7 +73,7 @@ func (f *figures) print() {
 	sorted := slices.Clone(f.samples)
 	slices.Sort(sorted)
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	fmt.Printf("  %-44s %9.2f ms  [%.2f to %.2f]\n", f.name, ms(median(sorted)), ms(sorted[0]), ms(sorted[len(sorted)-1]))
+	fmt.Printf("  %-50s %9.2f ms  [%.2f to %.2f]\n", f.name, ms(median(sorted)), ms(sorted[0]), ms(sorted[len(sorted)-1]))
 }
 
 // median expects sorted samples.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxLine is the longest line that is read as one; longer ones are cut.
@@ -69,6 +70,10 @@ func logFields(fields map[string]any, log *slog.Logger) bool {
 	_, hclog := fields["@timestamp"]
 	delete(fields, "@timestamp")
 	delete(fields, "@module")
+	at, err := time.Parse(time.RFC3339Nano, take("time"))
+	if err != nil {
+		at = time.Now()
+	}
 	delete(fields, "time")
 	delete(fields, "type") // the agent's log has it already
 	if hclog {             // go-plugin's own chatter
@@ -78,6 +83,11 @@ func logFields(fields map[string]any, log *slog.Logger) bool {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		attrs = append(attrs, slog.Any(name, fields[name]))
 	}
-	log.LogAttrs(context.Background(), level, msg, attrs...)
+	// The record keeps the agent's own time: a busy machine may bring it late.
+	if ctx := context.Background(); log.Enabled(ctx, level) {
+		record := slog.NewRecord(at, level, msg, 0)
+		record.AddAttrs(attrs...)
+		_ = log.Handler().Handle(ctx, record)
+	}
 	return true
 }

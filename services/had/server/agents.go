@@ -249,7 +249,7 @@ func (l *loop) scheduleEffects(out []schedule.Effect) {
 
 // report broadcasts; nothing is reported before RUNNING (R22).
 func (l *loop) report(r resource.Report) {
-	if !l.running {
+	if !l.running || l.leaveBy != 0 { // nothing follows the last word (R14)
 		return
 	}
 	r.System, r.Incarnation = l.self, l.incarnation
@@ -275,8 +275,14 @@ func (l *loop) begin(e schedule.Call) {
 	}
 	r := l.attributes(e.Resource)
 	l.workers.Go(func() {
+		began := time.Now()
 		result := l.runEntryPoint(ctx, e, r)
 		cancel()
+		switch e.Entry {
+		case schedule.Online, schedule.Offline, schedule.Clean:
+			l.log.Info("entry point ended", "resource", e.Resource, "type", e.Type, "entry_point", e.Entry.String(),
+				"outcome", result.Outcome.String(), "detail", result.Detail, "took_ms", float64(time.Since(began).Microseconds())/1000)
+		}
 		l.post(func() { l.ended(e, result, r) })
 	})
 }

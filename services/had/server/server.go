@@ -225,7 +225,7 @@ func (a *agentLogs) of(typeName string) *slog.Logger {
 	l := a.fallback.With("type", typeName)
 	file, err := os.OpenFile(a.root.Log(filepath.Base(typeName)+"_A.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err == nil {
-		l = slog.New(slog.NewTextHandler(file, nil))
+		l = slog.New(slog.NewJSONHandler(file, nil))
 	}
 	a.open[typeName] = l
 	return l
