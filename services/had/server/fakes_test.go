@@ -39,6 +39,7 @@ type fakePort struct {
 	received chan *gabv1.AttachResponse // far more than a test sends
 	closed   bool
 	protect  uint32
+	clean    bool // the last ordered message said that nothing is protected (R14)
 	err      error
 }
 
@@ -150,6 +151,7 @@ func (p *fakePort) Send(id uint64, to *uint32, payload []byte) error {
 		return nil
 	}
 	h.seq++
+	p.clean = false
 	for _, n := range h.nodes() {
 		q := h.ports[n]
 		if q == nil || (to != nil && *to != n) {
@@ -169,7 +171,7 @@ func (p *fakePort) Send(id uint64, to *uint32, payload []byte) error {
 func (p *fakePort) Protect(n uint32) error {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	p.protect = n
+	p.protect, p.clean = n, n == 0
 	return nil
 }
 

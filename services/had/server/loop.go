@@ -56,6 +56,7 @@ type loop struct {
 	workers sync.WaitGroup
 	fatal   error
 	left    bool
+	leaveBy vclock.Time // an ordered leave is under way; 0: none
 
 	journal *journal.Ring
 	engine  *engine.Engine
@@ -219,6 +220,9 @@ func (l *loop) pause() time.Duration {
 		next = vclock.Earlier(next, l.nextBeat)
 	}
 	next = vclock.Earlier(next, l.protection.retryAt(now))
+	if l.leaveBy != 0 {
+		next = vclock.Earlier(next, l.leaveBy)
+	}
 	return max(0, next.Sub(now))
 }
 
@@ -239,6 +243,7 @@ func (l *loop) tick() {
 		l.check(l.port.Heartbeat())
 	}
 	l.protect(now)
+	l.lastWord(now)
 }
 
 // ordered is an event of the engine with its place, for the journal.
@@ -630,8 +635,8 @@ func (l *loop) joinEffect(effect join.Effect) {
 	case join.DropSnapshot:
 		delete(l.snapshots, e.For)
 	case join.Leave:
-		l.left = true
 		l.log.Info("had leaves", "forced", e.Forced)
+		l.depart(e.Forced)
 	case join.Note:
 		l.engineLine(e.Severity, e.Code, e.Text)
 	}
@@ -745,7 +750,7 @@ func (l *loop) startRunning() {
 // clockDue is when this system proposes the next Clock event (R21).
 func (l *loop) clockDue() (vclock.Time, bool) {
 	wish, waits := l.engine.Deadline()
-	if !waits || l.clockSent || l.spooling || l.view == nil || l.port == nil || l.engine.ClockSystem() != l.self {
+	if !waits || l.clockSent || l.leaveBy != 0 || l.spooling || l.view == nil || l.port == nil || l.engine.ClockSystem() != l.self {
 		return 0, false
 	}
 	left := max(10*time.Millisecond, wish-l.engine.Time())

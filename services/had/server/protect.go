@@ -11,6 +11,9 @@ import (
 const (
 	declareTimeout = 2 * time.Second
 	declareRetry   = time.Second
+	// lastWordTime is how long an ordered leave waits until its last word can
+	// be that nothing is protected here; after it had leaves without.
+	lastWordTime = 3 * time.Second
 )
 
 // protection is what this system declared about what it protects (R2, R14).
@@ -94,4 +97,37 @@ func (l *loop) arm(n uint32) {
 		l.protection.armed = true
 		l.stepSchedule(schedule.Armed{OK: true})
 	}
+}
+
+// depart begins the leave that the engine ordered. Forced, what runs here goes
+// on and stays protected, and there is nothing more to say.
+func (l *loop) depart(forced bool) {
+	if forced || l.port == nil || !l.running {
+		l.left = true
+		return
+	}
+	l.leaveBy = boottime().Add(lastWordTime)
+}
+
+// lastWord ends an ordered leave: when everything that had sent has its place
+// and fencing knows that nothing is protected here, the last ordered message
+// says so too (R14). Without it gab and fencing refuse to stop in order, and
+// their leave would be no evidence.
+func (l *loop) lastWord(now vclock.Time) {
+	if l.leaveBy == 0 || l.left {
+		return
+	}
+	n := uint32(len(l.sched.Protected()))
+	p := &l.protection
+	switch {
+	case len(l.onLost) == 0 && !p.asking && p.problem == "" && p.declared == n && p.former == 0:
+		l.check(l.port.Protect(n))
+		p.toldGab = n
+	case now < l.leaveBy:
+		return
+	default:
+		l.log.Warn("had leaves without a last word; gab and fencing will not stop in order", "protected", n,
+			"unsent", len(l.onLost), "fencing", p.problem)
+	}
+	l.left = true
 }

@@ -722,7 +722,7 @@ func FuzzDecodeMessage(f *testing.F) {
 	f.Add(encodeJSON(kindDump, dump{RequestID: "x"}))
 	f.Add(encodeChunk(chunk{Build: 1, N: 0, Total: 2, Data: []byte("abc")}))
 	f.Add([]byte("C123"))
-	f.Add([]byte(`E{"logic_version":1,"kind":"clock","event":{"elapsed":5}}`))
+	f.Add([]byte(`E{"logic_version":2,"kind":"clock","event":{"elapsed":5}}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		v, err := decodeMessage(payload)
 		if err == nil && v == nil {
@@ -732,4 +732,41 @@ func FuzzDecodeMessage(f *testing.F) {
 			t.Fatal("a chunk does not encode to itself")
 		}
 	})
+}
+
+// R14: the last ordered message of an ordered stop says that nothing is
+// protected here, after fencing was told so too: gab and fencing may then stop
+// in order, and their leave is evidence.
+func TestR14LastWordOfAnOrderedStop(t *testing.T) {
+	l := newLab(t, "customized")
+	var declared atomic.Int64
+	declared.Store(-1)
+	a := l.start("A", l.root("A", twoSystems), func(c *Config) {
+		c.Declare = func(_ context.Context, n uint32, _ []string) error {
+			if n == 0 { // slower than the stop itself
+				<-time.After(100 * time.Millisecond)
+			}
+			declared.Store(int64(n))
+			return nil
+		}
+	})
+	b := l.start("B", l.root("B", twoSystems))
+	b.awaitGroup("web", "A", "ONLINE")
+	l.hub.mu.Lock()
+	port := l.hub.ports[l.node("A")]
+	l.hub.mu.Unlock()
+	if _, err := a.systems().StopSystem(background(t), &hadv1.StopSystemRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.ended(); err != nil {
+		t.Fatal(err)
+	}
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	if !port.clean {
+		t.Error("the last ordered message was not that nothing is protected")
+	}
+	if n := declared.Load(); n != 0 {
+		t.Errorf("fencing was last told of %d protected resources", n)
+	}
 }
