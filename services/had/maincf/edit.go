@@ -442,6 +442,11 @@ func (d *draft) remove(e Edit) *Message {
 		d.cfg.RemoteClusters = without(d.cfg.RemoteClusters, r)
 		for _, h := range d.cfg.Heartbeats {
 			h.Attrs = h.Attrs.except("", r.Name)
+			for i := range h.Attrs {
+				if a := &h.Attrs[i]; a.Name == "ClusterList" {
+					a.Value.List, a.Value.items = without(a.Value.List, r.Name), nil
+				}
+			}
 		}
 	default:
 		return refuse(IDOther, "the cluster itself cannot be deleted")

@@ -128,31 +128,42 @@ func objects(c *Config) string {
 
 // difference lists the lines that are in one text only, in order.
 func difference(a, b string) string {
+	if a == b {
+		return ""
+	}
 	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	common := make([][]int, len(x)+1) // length of the longest common part of the rests
+	for i := range common {
+		common[i] = make([]int, len(y)+1)
+	}
+	for i := len(x) - 1; i >= 0; i-- {
+		for j := len(y) - 1; j >= 0; j-- {
+			if x[i] == y[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
 	var out strings.Builder
-	for len(x) > 0 || len(y) > 0 {
+	line := func(sign, text string) {
+		if text = strings.TrimSpace(text); text != "" && !strings.HasPrefix(text, "//") {
+			out.WriteString(sign + " " + text + "\n")
+		}
+	}
+	for i, j := 0, 0; i < len(x) || j < len(y); {
 		switch {
-		case len(x) > 0 && len(y) > 0 && x[0] == y[0]:
-			x, y = x[1:], y[1:]
-		case len(y) == 0 || len(x) > 0 && after(x, y) > after(y, x):
-			out.WriteString("- " + strings.TrimSpace(x[0]) + "\n")
-			x = x[1:]
+		case i < len(x) && j < len(y) && x[i] == y[j]:
+			i, j = i+1, j+1
+		case j == len(y) || i < len(x) && common[i+1][j] >= common[i][j+1]:
+			line("-", x[i])
+			i++
 		default:
-			out.WriteString("+ " + strings.TrimSpace(y[0]) + "\n")
-			y = y[1:]
+			line("+", y[j])
+			j++
 		}
 	}
 	return out.String()
-}
-
-// after is how far ahead the first line of a comes in b.
-func after(a, b []string) int {
-	for i, l := range b {
-		if l == a[0] {
-			return i
-		}
-	}
-	return 1 << 30
 }
 
 // same says what differs between two models, or nothing.

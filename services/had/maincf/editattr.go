@@ -179,7 +179,7 @@ func (d *draft) systemListChanged(g *Group, attr string) *Message {
 		list := g.systems()
 		for _, s := range list {
 			if d.systems[s] == nil {
-				return refuse(IDListRefused, "System ", clip(s), " is not defined in the cluster", didYouMean(s, keys(d.systems)), ": SystemList of group ", g.Name, " is left as it is")
+				return refuse(IDListRefused, "SystemList of group ", g.Name, " is left as it is: system ", clip(s), " is not defined in the cluster", didYouMean(s, keys(d.systems)))
 			}
 		}
 		if len(list) == 0 && len(g.Resources) > 0 {

@@ -217,8 +217,12 @@ func drawResource(t *rapid.T, c *Config, g *Group, resources map[string]bool) *R
 		if d.Temp {
 			continue
 		}
-		switch rapid.IntRange(0, 2).Draw(t, "scope") {
-		case 0:
+		scope := rapid.IntRange(0, 4).Draw(t, "scope")
+		if scope > 2 { // for one system only, or for one and all others
+			r.Attrs = append(r.Attrs, Attr{Name: d.Name, System: c.Systems[0].Name, Value: drawValue(t, d.Kind, d.Dim), Static: d.Static})
+		}
+		switch scope {
+		case 0, 4:
 			r.Attrs = append(r.Attrs, Attr{Name: d.Name, Value: drawValue(t, d.Kind, d.Dim), Static: d.Static})
 		case 1:
 			for _, s := range c.Systems {
