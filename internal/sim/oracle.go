@@ -1,0 +1,210 @@
+package sim
+
+import (
+	"fmt"
+	"hash/fnv"
+
+	"github.com/evenkeel/evenkeel/services/gab"
+	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/schedule"
+)
+
+// oracle checks the invariants of safety.md after every step that can break
+// them. It looks at applications and disks, and at what each had was handed
+// out of the total order.
+type oracle struct {
+	w      *World
+	counts map[string]int
+
+	// port h: what stands at a place, and who has been there (I2).
+	log    map[place]uint64
+	last   map[*hadd]place
+	gaps   map[place]bool // somebody was handed the next place without this one
+	states map[place]uint64
+	acked  []ack
+	told   map[tellKey]bool      // decisions told to administrators
+	first  map[string]engine.Pos // of a request id that was acknowledged
+
+	// released: the port-h view without it was released, and it has not been
+	// admitted since (I7).
+	released []releasedNode
+}
+
+type place struct{ lineage, seq uint64 }
+
+type ack struct {
+	id  string
+	pos engine.Pos
+}
+
+type releasedNode struct {
+	is   bool
+	inc  uint64
+	hard bool // on evidence that it is off, not merely cut
+}
+
+func newOracle(w *World) *oracle {
+	return &oracle{w: w, counts: map[string]int{}, log: map[place]uint64{}, last: map[*hadd]place{}, gaps: map[place]bool{},
+		states: map[place]uint64{}, told: map[tellKey]bool{}, first: map[string]engine.Pos{}, released: make([]releasedNode, gab.MaxNodes)}
+}
+
+func (o *oracle) count(name string) { o.counts[name]++ }
+
+// i1Holds is false where I1 promises nothing: without fencing, once a
+// partition or a pause has happened.
+func (o *oracle) i1Holds() bool { return o.w.fenced || !o.w.tainted }
+
+// raised checks I1 and I7 when an application begins to run.
+func (o *oracle) raised(n *node, r *resourceModel) {
+	w := o.w
+	if r.op != schedule.OnOff || !r.failover || !o.i1Holds() {
+		return
+	}
+	o.count("I1")
+	for _, other := range w.nodes {
+		if other == n || !other.on || other.frozen {
+			continue
+		}
+		for _, q := range w.res {
+			if q.group == r.group && q.op == schedule.OnOff && other.running[q.index] {
+				w.fail("I1: %s starts on %s while %s of group %s runs on %s", r.name, n.name, q.name, r.group, other.name)
+				return
+			}
+		}
+	}
+	if o.released[n.id].is {
+		w.fail("I7: %s starts on %s, which the cluster has released as gone", r.name, n.name)
+	}
+}
+
+// thawed checks I1 and I7 when a machine goes on.
+func (o *oracle) thawed(n *node) {
+	for _, r := range o.w.res {
+		if n.running[r.index] {
+			o.raised(n, r)
+		}
+	}
+}
+
+// imported and wrote check the disks: no write of X after another's import.
+func (o *oracle) imported(n *node, d *disk) { o.w.say("%s imports %s", n.name, d.name) }
+
+func (o *oracle) wrote(n *node, d *disk, epoch int) {
+	w := o.w
+	d.wrote = n.id
+	if !o.i1Holds() {
+		return
+	}
+	o.count("disk writes")
+	if d.epoch != epoch {
+		w.fail("I1: %s writes to %s after %s has imported it", n.name, d.name, w.nodes[d.owner].name)
+		return
+	}
+	if o.released[n.id].is {
+		w.fail("I7: %s writes to %s, though the cluster has released it as gone", n.name, d.name)
+	}
+}
+
+// viewed looks at a released view of port h.
+func (o *oracle) viewed(h *hadd, v gab.DeliverView) {
+	w := o.w
+	text := fmt.Sprintf("%d %v %v %v", v.Generation, v.Members, v.Systems, v.DaemonDown)
+	o.ordered(h, v.ID, v.Seq, text)
+	o.count("port-h views")
+	if v.First {
+		o.released[h.n.id] = releasedNode{}
+	}
+	if !w.fenced {
+		return
+	}
+	for _, d := range v.Departed {
+		gone := w.nodes[d.Member.Node]
+		if d.Evidence == gab.EvidenceNone {
+			w.fail("R1: %s is handed view %s without evidence for %s", h.n.name, v.ID, gone.name)
+		}
+		if !gone.on || gone.gab == nil || gone.gab.inc == d.Member.Incarnation {
+			if _, back := member(v.Members, gone.id); !back && o.released[gone.id].inc < d.Member.Incarnation {
+				o.released[gone.id] = releasedNode{is: true, inc: d.Member.Incarnation}
+			}
+		}
+		if !gone.on || gone.frozen || gone.gab != nil && gone.gab.inc != d.Member.Incarnation {
+			continue
+		}
+		for _, r := range w.res {
+			if r.failover && r.op == schedule.OnOff && gone.running[r.index] {
+				w.fail("I7: view %s of port h releases %s while %s runs there", v.ID, d, r.name)
+			}
+		}
+	}
+}
+
+// ordered checks I2: a had is handed a contiguous part of one log.
+func (o *oracle) ordered(h *hadd, v gab.ViewID, seq uint64, text string) {
+	w := o.w
+	f := fnv.New64a()
+	f.Write([]byte(text))
+	sum := f.Sum64()
+	at := place{v.Lineage, seq}
+	o.count("I2")
+	if was, ok := o.log[at]; ok && was != sum && (w.fenced || !w.tainted) {
+		w.fail("I2: place %d of port h is %.200q at %s and something else elsewhere", seq, text, h.n.name)
+		return
+	}
+	o.log[at] = sum
+	last, ok := o.last[h]
+	o.last[h] = at
+	if !ok {
+		return
+	}
+	if last.lineage != v.Lineage || seq <= last.seq {
+		w.fail("I2: %s is handed place %d of port h after %d", h.n.name, seq, last.seq)
+	}
+}
+
+// applied checks I3 and I4 after an engine took an event.
+func (o *oracle) applied(h *hadd, pos engine.Pos) {
+	if !h.running || pos.Seq%8 != 0 {
+		return
+	}
+	w := o.w
+	at := place{pos.Lineage, pos.Seq}
+	sum := h.engine.Hash()
+	o.count("I3")
+	if was, ok := o.states[at]; ok && was != sum && (w.fenced || !w.tainted) {
+		w.fail("I3: at place %d the state of %s differs from that of another RUNNING system", pos.Seq, h.n.name)
+	}
+	o.states[at] = sum
+}
+
+// acknowledged notes what a user was told (I4).
+func (o *oracle) acknowledged(r engine.CommandResult) {
+	if r.Code != engine.CodeOK || r.RequestID == "" {
+		return
+	}
+	if was, ok := o.first[r.RequestID]; ok {
+		o.count("I4 repeated requests")
+		if was != r.Pos && (o.w.fenced || !o.w.tainted) {
+			o.w.fail("I4: request %s was carried out at %s and again at %s", r.RequestID, was, r.Pos)
+		}
+		return
+	}
+	o.first[r.RequestID] = r.Pos
+	o.acked = append(o.acked, ack{r.RequestID, r.Pos})
+}
+
+// remembered checks I4 at a RUNNING system: what was acknowledged is in its
+// log.
+func (o *oracle) remembered(h *hadd) {
+	pos := h.engine.Position()
+	for _, a := range o.acked {
+		if a.pos.Lineage != pos.Lineage || a.pos.Seq > pos.Seq || (!o.w.fenced && o.w.tainted) {
+			continue
+		}
+		o.count("I4")
+		got, ok := h.engine.Answer(a.id)
+		if !ok || got.Pos != a.pos {
+			o.w.fail("I4: request %s was acknowledged at %s; %s knows %v of it", a.id, a.pos, h.n.name, got.Pos)
+			return
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package sim
+
+import (
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"sort"
+	"time"
+
+	"github.com/evenkeel/evenkeel/fencing"
+	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
+)
+
+// Options fix a run.
+type Options struct {
+	Seed uint64
+	// Nodes is the number of systems, 2 to 8; 0: the seed decides.
+	Nodes int
+	// Fencing is "majority" (three points and a power switch), "disabled", or
+	// "": the seed decides.
+	Fencing string
+	// Broken is a deliberate fault, which the oracle must catch; "" is the
+	// product. Faults lists them.
+	Broken string
+	// Files is the configuration, main.cf among them; nil: one made from the
+	// seed. Systems are those of the configuration.
+	Files []engine.File
+	// Scenario is what happens; nil: random faults from the seed.
+	Scenario *Scenario
+	// Trace takes every step; nil: nobody.
+	Trace func(line string)
+	// Story takes the few lines that an administrator wants to see.
+	Story func(line string)
+}
+
+// Result is what came of a run.
+type Result struct {
+	Seed uint64
+	// Failure is the first invariant that did not hold, "" if all did.
+	Failure string
+	// Hash is over every step: equal Options, equal Hash.
+	Hash uint64
+	// Steps of cores, injected faults, simulated time.
+	Steps, Faults int
+	Simulated     time.Duration
+	// Counts are what the oracle looked at, by name.
+	Counts []Count
+	// Nodes and Fencing as the seed decided.
+	Nodes   int
+	Fencing string
+	// Groups is the state at the end, a line each.
+	Groups []string
+}
+
+// Count is one number with its name.
+type Count struct {
+	Name string
+	N    int
+}
+
+// World is one cluster with everything around it.
+type World struct {
+	opt     Options
+	now     vclock.Time
+	agenda  agenda
+	serial  uint64
+	net     *random // connections, streams
+	boot    *random // starts, incarnations, clocks
+	fate    *random // which faults, when
+	agents  *random // entry points
+	user    *random // operators
+	store   *random // coordination points, disks
+	fenced  bool
+	swarm   swarm
+	nodes   []*node
+	pairs   []*pair
+	conns   uint64
+	lastInc uint64
+	points  []point
+	cfg     *maincf.Config
+	files   []engine.File
+	res     []*resourceModel
+	disks   []disk
+	calm    bool // no more faults
+	tainted bool // a partition or pause happened: without fencing I1 says nothing
+	oracle  *oracle
+	sum     hash.Hash64
+	steps   int
+	faults  int
+	failure string
+}
+
+// point is a coordination point.
+type point struct {
+	keys []fencing.Key
+	down bool
+}
+
+// NewWorld builds a cluster whose systems are all off.
+func NewWorld(opt Options) (*World, error) {
+	w := &World{opt: opt, sum: fnv.New64a(), now: vclock.Time(time.Second)}
+	w.net, w.boot, w.fate = fork(opt.Seed, "net"), fork(opt.Seed, "boot"), fork(opt.Seed, "fate")
+	w.agents, w.user, w.store = fork(opt.Seed, "agents"), fork(opt.Seed, "user"), fork(opt.Seed, "store")
+	w.oracle = newOracle(w)
+	w.swarm = newSwarm(fork(opt.Seed, "swarm"), opt)
+	w.fenced = w.swarm.fenced
+	w.files = opt.Files
+	if w.files == nil {
+		w.files = randomConfig(fork(opt.Seed, "config"), w.swarm.nodes)
+	}
+	if err := w.load(); err != nil {
+		return nil, err
+	}
+	if w.fenced {
+		w.points = make([]point, 3)
+	}
+	for i, name := range w.systemNames() {
+		w.nodes = append(w.nodes, &node{w: w, id: i, name: name, running: make([]bool, len(w.res)),
+			offset: w.boot.between(time.Second, time.Hour), drift: int64(w.boot.n(401)) - 200})
+	}
+	for a := range w.nodes {
+		for b := a + 1; b < len(w.nodes); b++ {
+			w.pairs = append(w.pairs, &pair{ends: [2]int{a, b}})
+		}
+	}
+	return w, nil
+}
+
+func (w *World) systemNames() []string {
+	var names []string
+	for _, s := range w.cfg.Systems {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// Run plays the whole: start, faults, then calm in which everything must come
+// together again.
+func Run(opt Options) (Result, error) {
+	w, err := NewWorld(opt)
+	if err != nil {
+		return Result{}, err
+	}
+	if opt.Scenario != nil {
+		w.play(opt.Scenario)
+	} else {
+		w.randomRun()
+	}
+	return w.result(), nil
+}
+
+func (w *World) result() Result {
+	r := Result{Seed: w.opt.Seed, Failure: w.failure, Hash: w.sum.Sum64(), Steps: w.steps, Faults: w.faults,
+		Simulated: w.now.Sub(vclock.Time(time.Second)), Nodes: len(w.nodes), Fencing: "disabled", Groups: w.groupLines()}
+	if w.fenced {
+		r.Fencing = "majority"
+	}
+	for name, n := range w.oracle.counts {
+		r.Counts = append(r.Counts, Count{name, n})
+	}
+	sort.Slice(r.Counts, func(i, j int) bool { return r.Counts[i].Name < r.Counts[j].Name })
+	return r
+}
+
+// fail notes the first invariant that does not hold; the world stops.
+func (w *World) fail(format string, args ...any) {
+	if w.failure == "" {
+		w.failure = fmt.Sprintf("at %s: ", w.now) + fmt.Sprintf(format, args...)
+		w.say("FAILURE %s", w.failure)
+	}
+}
+
+// say is a line of the trace, and counts for the hash.
+func (w *World) say(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	fmt.Fprintf(w.sum, "%d %s\n", int64(w.now), line)
+	if w.opt.Trace != nil {
+		w.opt.Trace(w.now.String() + " " + line)
+	}
+}
+
+// tell is a line for administrators.
+func (w *World) tell(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	w.say("## %s", line)
+	if w.opt.Story != nil {
+		w.opt.Story(w.now.String() + "  " + line)
+	}
+}
+
+func (w *World) nodeNamed(name string) *node {
+	for _, n := range w.nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}

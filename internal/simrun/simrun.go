@@ -1,0 +1,257 @@
+// Package simrun is the command line of hasim.
+package simrun
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel/evenkeel/etc"
+	"github.com/evenkeel/evenkeel/internal/sim"
+	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
+)
+
+const usage = `hasim runs whole clusters in virtual time: the product's own cores on modelled
+machines, networks, disks and applications. (VCS has a simulator of the same
+name with other options.)
+
+  hasim run --seed N [--nodes N] [--fencing majority|disabled] [--broken FAULT] [-v]
+        one random run; the same seed gives the same steps and the same hash
+  hasim run --conf DIR --scenario FILE [--seed N] [-v]
+        an administrator's main.cf and a story; prints the timeline, the
+        decisions with their reasons and the state at the end
+  hasim fuzz --seeds A-B [--nodes N] [--fencing MODE] [--broken FAULT]
+        random runs; each failure with the command that repeats it
+  hasim faults
+        the deliberate faults that --broken knows
+
+`
+
+// Main runs hasim and returns its exit code: 0 all well, 1 an invariant did not
+// hold or an expectation was not met, 2 wrong use.
+func Main(args []string, out, errs io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(errs, usage+sim.ScenarioHelp)
+		return 2
+	}
+	var err error
+	code := 0
+	switch args[0] {
+	case "run":
+		code, err = run(args[1:], out)
+	case "fuzz":
+		code, err = fuzz(args[1:], out)
+	case "faults":
+		for _, f := range sim.Broken() {
+			fmt.Fprintf(out, "%-26s %s\n", f[0], f[1])
+		}
+	case "help", "-h", "--help", "-help":
+		fmt.Fprint(out, usage+sim.ScenarioHelp)
+	default:
+		err = fmt.Errorf("hasim: unknown command %q; hasim help lists them", args[0])
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(errs, err)
+		return 2
+	}
+	return code
+}
+
+// common are the flags of run and fuzz.
+func common(name string, opt *sim.Options) *flag.FlagSet {
+	fs := flag.NewFlagSet("hasim "+name, flag.ContinueOnError)
+	fs.IntVar(&opt.Nodes, "nodes", 0, "number of systems, 2 to 8; 0: the seed decides")
+	fs.StringVar(&opt.Fencing, "fencing", "", "majority or disabled; empty: the seed decides")
+	fs.StringVar(&opt.Broken, "broken", "", "deliberate fault (hasim faults)")
+	return fs
+}
+
+func check(opt sim.Options) error {
+	if opt.Nodes != 0 && (opt.Nodes < 2 || opt.Nodes > 8) {
+		return fmt.Errorf("hasim: --nodes %d is not in 2 to 8", opt.Nodes)
+	}
+	if opt.Fencing != "" && opt.Fencing != "majority" && opt.Fencing != "disabled" {
+		return fmt.Errorf("hasim: --fencing %q is neither majority nor disabled", opt.Fencing)
+	}
+	known := opt.Broken == ""
+	for _, f := range sim.Broken() {
+		known = known || f[0] == opt.Broken
+	}
+	if !known {
+		return fmt.Errorf("hasim: no deliberate fault %q; hasim faults lists them", opt.Broken)
+	}
+	return nil
+}
+
+func run(args []string, out io.Writer) (int, error) {
+	opt := sim.Options{}
+	fs := common("run", &opt)
+	fs.Uint64Var(&opt.Seed, "seed", 1, "seed")
+	conf := fs.String("conf", "", "directory with main.cf")
+	scenario := fs.String("scenario", "", "file with what happens")
+	verbose := fs.Bool("v", false, "print every step")
+	if err := fs.Parse(args); err != nil {
+		return 2, err
+	}
+	if (*conf == "") != (*scenario == "") {
+		return 2, errors.New("hasim run: --conf and --scenario belong together")
+	}
+	if err := check(opt); err != nil {
+		return 2, err
+	}
+	w := bufio.NewWriter(out)
+	defer w.Flush()
+	if *verbose {
+		opt.Trace = func(line string) { fmt.Fprintln(w, line) }
+	}
+	if *conf != "" {
+		text, err := os.ReadFile(*scenario)
+		if err != nil {
+			return 2, fmt.Errorf("hasim run: %w", err)
+		}
+		if opt.Scenario, err = sim.ParseScenario(*scenario, string(text)); err != nil {
+			return 2, err
+		}
+		if opt.Files, err = readConf(*conf); err != nil {
+			return 2, err
+		}
+		if !*verbose {
+			opt.Story = func(line string) { fmt.Fprintln(w, line) }
+		}
+	}
+	r, err := guarded(opt)
+	if err != nil {
+		return 2, err
+	}
+	report(w, r)
+	if r.Failure != "" {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+func report(w io.Writer, r sim.Result) {
+	if len(r.Groups) > 0 {
+		fmt.Fprintln(w, "\ngroup        system     state at the end")
+		for _, line := range r.Groups {
+			fmt.Fprintln(w, line)
+		}
+	}
+	fmt.Fprintf(w, "\nseed %d: %d systems, fencing %s, %s simulated, %d steps, %d faults, hash %016x\n", r.Seed, r.Nodes, r.Fencing,
+		r.Simulated.Round(time.Millisecond), r.Steps, r.Faults, r.Hash)
+	if r.Failure != "" {
+		fmt.Fprintln(w, "FAILED:", r.Failure)
+	}
+}
+
+// readConf reads main.cf and what it includes; a missing types.cf is the
+// built-in one.
+func readConf(dir string) ([]engine.File, error) {
+	var files []engine.File
+	_, _, err := maincf.Load("main.cf", func(name string) ([]byte, error) {
+		path := name
+		if !filepath.IsAbs(name) {
+			path = filepath.Join(dir, name)
+		}
+		text, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) && name == "types.cf" {
+			text, err = []byte(etc.TypesCF), nil
+		}
+		if err == nil {
+			files = append(files, engine.File{Name: name, Text: string(text)})
+		}
+		return text, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", dir, err)
+	}
+	return files, nil
+}
+
+// guarded is a run in which a panic of a core is a failure like any other.
+func guarded(opt sim.Options) (r sim.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r, err = sim.Result{Seed: opt.Seed, Failure: fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}, nil
+		}
+	}()
+	return sim.Run(opt)
+}
+
+func fuzz(args []string, out io.Writer) (int, error) {
+	opt := sim.Options{}
+	fs := common("fuzz", &opt)
+	seeds := fs.String("seeds", "1-100", "first and last seed: A-B")
+	if err := fs.Parse(args); err != nil {
+		return 2, err
+	}
+	if err := check(opt); err != nil {
+		return 2, err
+	}
+	a, b, ok := strings.Cut(*seeds, "-")
+	first, err1 := strconv.ParseUint(a, 10, 64)
+	last, err2 := strconv.ParseUint(b, 10, 64)
+	if !ok || err1 != nil || err2 != nil || last < first {
+		return 2, fmt.Errorf("hasim fuzz: --seeds %q is not A-B", *seeds)
+	}
+	var next atomic.Uint64
+	next.Store(first)
+	var mu sync.Mutex // guards out and the sums
+	var wg sync.WaitGroup
+	begin := time.Now()
+	runs, failed, steps, faults := 0, 0, 0, 0
+	var simulated time.Duration
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for seed := next.Add(1) - 1; seed <= last; seed = next.Add(1) - 1 {
+				one := opt
+				one.Seed = seed
+				r, err := guarded(one)
+				if err != nil {
+					r.Failure = err.Error()
+				}
+				mu.Lock()
+				runs, steps, faults, simulated = runs+1, steps+r.Steps, faults+r.Faults, simulated+r.Simulated
+				if r.Failure != "" {
+					failed++
+					fmt.Fprintf(out, "seed %d: %s\n  repeat it: hasim run --seed %d%s -v\n", seed, r.Failure, seed, also(opt))
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	fmt.Fprintf(out, "%d runs, %d failed: %d steps of cores, %d faults, %s simulated in %s\n", runs, failed, steps, faults,
+		simulated.Round(time.Second), time.Since(begin).Round(time.Millisecond))
+	if failed > 0 {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// also are the flags that the command needs that repeats a run.
+func also(opt sim.Options) string {
+	text := ""
+	if opt.Nodes > 0 {
+		text += fmt.Sprintf(" --nodes %d", opt.Nodes)
+	}
+	if opt.Fencing != "" {
+		text += " --fencing " + opt.Fencing
+	}
+	if opt.Broken != "" {
+		text += " --broken " + opt.Broken
+	}
+	return text
+}
