@@ -46,7 +46,10 @@ var errUsage = errors.New("wrong usage")
 func Run(args []string, out, errs io.Writer) int {
 	r, err := parse(args)
 	if err != nil {
-		fmt.Fprintf(errs, "hacf: %v\n%s", err, Usage)
+		if text := strings.TrimSuffix(err.Error(), ": "+errUsage.Error()); text != errUsage.Error() {
+			fmt.Fprintf(errs, "hacf: %s\n", text)
+		}
+		fmt.Fprint(errs, Usage)
 		return 2
 	}
 	var files []maincf.SourceFile
@@ -74,7 +77,7 @@ func Run(args []string, out, errs io.Writer) int {
 		return 0
 	}
 	if err == nil {
-		err = write(r.dest, files)
+		err = write(r.dest, files, errs)
 	}
 	if err != nil {
 		fmt.Fprintln(errs, err)
@@ -102,7 +105,11 @@ func parse(args []string) (request, error) {
 			}
 			r.action = option
 		case isOption:
-			return r, fmt.Errorf("unknown option -%s: %w", option, errUsage)
+			hint := ""
+			if n := maincf.Nearest(option, append(actions, "dest")); n != "" {
+				hint = "; did you mean -" + n + "?"
+			}
+			return r, fmt.Errorf("unknown option -%s%s: %w", option, hint, errUsage)
 		case r.dir != "":
 			return r, fmt.Errorf("one folder is enough, found %s as well: %w", args[i], errUsage)
 		default:

@@ -3,6 +3,7 @@ package hacf
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,12 +15,14 @@ import (
 
 // write puts files into a folder: main.cf last, so that what it includes is
 // there. What a file said before is kept beside it, under the time of its
-// last change and, newest only, as .previous. Equal files are left alone.
-func write(dir string, files []maincf.SourceFile) error {
+// last change and, newest only, as .previous. Equal files are left alone, and
+// so are files outside of the folder, which other configurations may share.
+func write(dir string, files []maincf.SourceFile, errs io.Writer) error {
 	for i := len(files) - 1; i >= 0; i-- {
-		name := files[i].Name
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(dir, name)
+		name := filepath.Join(dir, files[i].Name)
+		if !filepath.IsLocal(files[i].Name) {
+			fmt.Fprintf(errs, "warning: %s lies outside of %s and is left as it is\n", files[i].Name, dir)
+			continue
 		}
 		if err := replace(name, files[i].Text); err != nil {
 			return fmt.Errorf("write %s: %w; what it said before is unchanged", name, err)

@@ -4,45 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
-	"github.com/evenkeel/evenkeel/etc"
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
+	"github.com/evenkeel/evenkeel/internal/cli/hacf"
 	"github.com/evenkeel/evenkeel/internal/cli/node"
 	"github.com/evenkeel/evenkeel/internal/cli/operate"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
 
-func hacf(s *session, args []string) error {
-	l, err := parse(args, []string{"verify="})
-	if err != nil {
-		return err
-	}
-	dir := l.value("verify")
-	if dir == "" || len(l.names) > 0 {
-		return errUsage
-	}
-	lines := Verify(dir)
-	for _, text := range lines {
-		fmt.Fprintln(s.Err, text)
-	}
-	if len(lines) > 0 {
-		return errQuiet
-	}
-	return nil
-}
-
 // Verify checks the configuration of a folder and returns what is wrong with
 // it. A types.cf that the folder lacks is the built-in one.
 func Verify(dir string) []string {
-	return maincf.Verify(dir, func(name string) ([]byte, error) {
-		text, err := os.ReadFile(name)
-		if errors.Is(err, os.ErrNotExist) && filepath.Base(name) == "types.cf" {
-			return []byte(etc.TypesCF), nil
-		}
-		return text, err
-	})
+	return maincf.Verify(dir, hacf.Open)
 }
 
 func hastart(ctx context.Context, s *session, args []string) error {

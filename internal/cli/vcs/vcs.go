@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
+	"github.com/evenkeel/evenkeel/internal/cli/hacf"
 	"github.com/evenkeel/evenkeel/internal/cli/operate"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
@@ -78,6 +79,9 @@ func Names() []string {
 // Run runs the command of the given name and returns its exit code: 0, 1 if it
 // failed, 2 if its options were wrong.
 func Run(ctx context.Context, name string, args []string, around Surroundings) int {
+	if name == "hacf" {
+		return hacf.Run(args, around.Out, around.Err)
+	}
 	s := &session{Surroundings: around}
 	var err error
 	if s.had, err = connect.ToHad(around.Root); err == nil {
@@ -85,8 +89,6 @@ func Run(ctx context.Context, name string, args []string, around Surroundings) i
 		switch name {
 		case "hastatus":
 			err = hastatus(ctx, s, args)
-		case "hacf":
-			err = hacf(s, args)
 		case "hastart":
 			err = hastart(ctx, s, args)
 		case "hastop":
@@ -252,7 +254,6 @@ var errQuiet = errors.New("told already")
 func usage(name string) string {
 	fixed := map[string]string{
 		"hastatus": "usage: hastatus [-sum[mary]] [-group G...] [-localclus]\n",
-		"hacf":     "usage: hacf -verify DIR\n",
 		"hastart":  "usage: hastart [-onenode] [-force|-stale]\n",
 		"hastop":   "usage: hastop -local|-all|-sys S... [-force|-evacuate]\n",
 	}

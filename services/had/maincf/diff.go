@@ -10,6 +10,7 @@ import (
 // Between equal configurations there are none.
 func (c *Config) Diff(to *Config) ([]Edit, error) {
 	d := &differ{draft: newDraft(c), to: to.Normal()}
+	d.anyFile = true
 	d.run()
 	if d.err != nil {
 		return nil, d.err
@@ -39,7 +40,9 @@ func FromCommands(main, file, script string) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	change, err := (&Config{File: main}).Apply(edits...)
+	d := newDraft(&Config{File: main})
+	d.anyFile = true
+	change, err := d.apply(edits)
 	if refused, ok := err.(*Refusal); ok {
 		pos := Pos{file, len(strings.Split(script, "\n")), 1}
 		if refused.Edit < len(lines) {

@@ -151,7 +151,10 @@ type Change struct {
 // passes every check that a file passes, or none (*Refusal). It depends on
 // nothing but its arguments: equal on every system.
 func (c *Config) Apply(edits ...Edit) (*Change, error) {
-	d := newDraft(c)
+	return newDraft(c).apply(edits)
+}
+
+func (d *draft) apply(edits []Edit) (*Change, error) {
 	for i, e := range edits {
 		if m := d.step(e); m != nil {
 			return nil, &Refusal{Message: *m, Edit: i}
@@ -168,6 +171,8 @@ type draft struct {
 	resources map[string]*Resource
 	types     map[string]*Type
 	notices   []Message
+	// anyFile: objects may be put into files outside of the folder.
+	anyFile bool
 }
 
 func newDraft(c *Config) *draft {

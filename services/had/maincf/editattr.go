@@ -495,20 +495,24 @@ func (d *draft) sourceFile(e Edit) *Message {
 	if !path.IsAbs(file) {
 		file = path.Join(path.Dir(d.cfg.File), file)
 	}
-	if strings.HasPrefix(file, "..") {
+	if !d.anyFile && outside(d.cfg.relative(file)) && !d.includes(file) {
 		return refuse(IDValue, "SourceFile ", quote(clip(e.Words[0])), " lies outside of the folder of the configuration")
 	}
 	*pos = Pos{File: file}
-	if file == d.cfg.File {
+	if file == d.cfg.File || d.includes(file) {
 		return nil
-	}
-	for _, i := range d.cfg.Includes {
-		if i.File == file {
-			return nil
-		}
 	}
 	d.cfg.Includes = append(d.cfg.Includes, Include{Path: d.cfg.relative(file), File: file})
 	return nil
+}
+
+// outside says whether a file lies outside of the folder of the main file.
+func outside(relative string) bool {
+	return path.IsAbs(relative) || relative == ".." || strings.HasPrefix(relative, "../")
+}
+
+func (d *draft) includes(file string) bool {
+	return named(d.cfg.Includes, func(i Include) bool { return i.File == file })
 }
 
 // relative is the name of a file as an include clause of the main file has it.
@@ -525,7 +529,7 @@ func (c *Config) source(pos Pos) string {
 	if file == "" {
 		file = c.File
 	}
-	if file = c.relative(file); path.IsAbs(file) {
+	if file = c.relative(file); outside(file) {
 		return file
 	}
 	return "./" + file

@@ -32,6 +32,10 @@ func nearest(name string, candidates []string) string {
 	return best
 }
 
+// Nearest returns the candidate that was probably meant by a word that is
+// none of them, or "".
+func Nearest(word string, candidates []string) string { return nearest(word, candidates) }
+
 // didYouMean is the end of a message, or nothing.
 func didYouMean(name string, candidates []string) string {
 	if n := nearest(name, candidates); n != "" {
