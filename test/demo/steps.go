@@ -134,10 +134,19 @@ func (d *demo) mustRead(ctx context.Context, from string) error {
 }
 
 func (d *demo) powerFails(ctx context.Context) error {
+	witness, err := d.lab.Witness(ctx, "hme0", address)
+	if err != nil {
+		return err
+	}
+	defer witness.Stop()
+	err = lab.Until(within(ctx, 10*time.Second), "the witness to hear "+address, func(context.Context) (bool, string) {
+		return witness.Owner() != "", "nobody answers"
+	})
+	if err != nil {
+		return err
+	}
+	before := witness.Owner()
 	d.say("power failure of %s", first)
-	crash := time.Now()
-	pinged := make(chan time.Time, 1)
-	go func() { pinged <- d.firstPing(ctx) }()
 	if err := d.lab.Crash(ctx, first); err != nil {
 		return err
 	}
@@ -146,25 +155,34 @@ func (d *demo) powerFails(ctx context.Context) error {
 		return err
 	}
 	d.say("%s is online on %s", group, second)
+	seen := failed{refused: time.Now()}
+	err = lab.Until(within(ctx, 90*time.Second), "the client to read from "+second, func(ctx context.Context) (bool, string) {
+		out, err := d.lab.Must(ctx, "client", "sh", "-c", "nfs-cat '"+url+"' | head -c 1 | wc -c")
+		if err == nil && strings.TrimSpace(out) == "1" {
+			seen.answered = time.Now()
+			return true, ""
+		}
+		seen.refused = time.Now()
+		return false, strings.TrimSpace(out)
+	})
+	if err != nil {
+		return err
+	}
+	d.say("the grace period of the NFS server is over: the client reads again")
 	if err := d.mustRead(ctx, second); err != nil {
 		return err
 	}
-	answered := time.Now()
-	return d.measure(ctx, crash, <-pinged, answered)
-}
-
-// firstPing returns when the address answered again after it had been silent.
-func (d *demo) firstPing(ctx context.Context) time.Time {
-	silent := false
-	for ctx.Err() == nil {
-		result, err := d.lab.Exec(ctx, "client", "ping", "-c", "1", "-W", "1", "-n", address)
-		ok := err == nil && result.Code == 0
-		if silent && ok {
-			return time.Now()
+	for _, s := range witness.Stop() {
+		switch {
+		case s.Violation != "":
+			return fmt.Errorf("two owners of %s: %s", address, s.Violation)
+		case s.Owner != nil && *s.Owner == "" && seen.ended.IsZero():
+			seen.began = s.At()
+		case s.Owner != nil && *s.Owner != before && seen.ended.IsZero():
+			seen.ended = s.At()
 		}
-		silent = silent || !ok
 	}
-	return time.Time{}
+	return d.measure(ctx, seen)
 }
 
 func (d *demo) bootAgain(ctx context.Context) error {
@@ -202,7 +220,7 @@ func (d *demo) switchBack(ctx context.Context) error {
 	if err := d.lab.WaitGroup(within(ctx, 60*time.Second), first, group, first, online); err != nil {
 		return err
 	}
-	d.table.add("switch back by hand", time.Since(began))
+	d.beside("switch back by hand, to ONLINE", time.Since(began))
 	d.say("%s is online on %s", group, first)
 	if err := d.mustRead(ctx, first); err != nil {
 		return err

@@ -53,25 +53,41 @@ func Records(ctx context.Context, l *Lab, system string, since time.Time) ([]Rec
 }
 
 // Mark is the end of one step of a chain: the first record, after the end of
-// the step before, whose line holds all the words. The step before it is what
-// took the time since the last mark.
+// the step before, whose line holds all the words. The step is what took the
+// time since the last mark.
 type Mark struct {
 	Name  string
 	Words []string
+	// Before names attributes of the record, milliseconds: the mark lies that
+	// much before the record, which was written when a later step had ended.
+	Before []string
+	// Beside says that the step may have ended beside those before it, so that
+	// nothing waited for it; then it takes no time here.
+	Beside bool
 }
 
-// find returns the first record of the words in a span of time, both ends in.
-func find(records []Record, from, until time.Time, words []string) (Record, bool) {
+// at is the time of the mark that a record makes.
+func (m Mark) at(r Record) time.Time {
+	at := r.Time
+	for _, name := range m.Before {
+		at = at.Add(-time.Duration(r.Number(name) * float64(time.Millisecond)))
+	}
+	return at
+}
+
+// find returns the time of a mark in a span, both ends in.
+func (m Mark) find(records []Record, from, until time.Time) (time.Time, bool) {
 	for _, r := range records {
-		holds := !r.Time.Before(from) && !r.Time.After(until)
-		for _, word := range words {
+		at := m.at(r)
+		holds := !at.Before(from) && !at.After(until)
+		for _, word := range m.Words {
 			holds = holds && strings.Contains(r.Line, word)
 		}
 		if holds {
-			return r, true
+			return at, true
 		}
 	}
-	return Record{}, false
+	return time.Time{}, false
 }
 
 // Split splits a span by marks in the order of a chain. The steps together are
@@ -81,13 +97,16 @@ func Split(records []Record, began, ended time.Time, marks []Mark, rest string) 
 	var steps []Step
 	last, with := began, ""
 	for _, mark := range marks {
-		r, found := find(records, last, ended, mark.Words)
-		if !found {
+		at, found := mark.find(records, last, ended)
+		switch {
+		case found:
+			steps = append(steps, Step{Name: with + mark.Name, Took: at.Sub(last)})
+			last, with = at, ""
+		case mark.Beside:
+			steps = append(steps, Step{Name: mark.Name})
+		default:
 			with += mark.Name + ", "
-			continue
 		}
-		steps = append(steps, Step{Name: with + mark.Name, Took: r.Time.Sub(last)})
-		last, with = r.Time, ""
 	}
 	return append(steps, Step{Name: with + rest, Took: ended.Sub(last)})
 }
@@ -102,24 +121,24 @@ const (
 	StepProbe     = "IP: address probe (Probes, ProbeTime)"
 )
 
-// takeOver are the marks from the last sign of the old owner to the engine's
+// TakeOver are the marks from the last sign of the old owner to the engine's
 // decision. With fencing disabled there is no race, and no mark of one.
-func takeOver(fenced bool) []Mark {
+func TakeOver(fenced bool) []Mark {
 	marks := []Mark{
-		{StepDetection, []string{`"msg":"peer is down"`, `"daemon":"gab"`}},
-		{StepView, []string{`"msg":"view"`, `"port":"a"`}},
+		{Name: StepDetection, Words: []string{`"msg":"peer is down"`, `"daemon":"gab"`}},
+		{Name: StepView, Words: []string{`"msg":"view"`, `"port":"a"`}},
 	}
 	if fenced {
 		marks = append(marks,
-			Mark{"fencing: view to the race", []string{`"code":"race-begins"`}},
-			Mark{"fencing: delay of R12 (race_delay)", []string{`"code":"race-operates"`}},
-			Mark{"fencing: race for 3 points, won in GAB's order", []string{`"code":"race-won"`}},
-			Mark{"fencing: evidence (power switch)", []string{`"msg":"evidence told to gab"`}},
+			Mark{Name: "fencing: view to the race", Words: []string{`"code":"race-begins"`}},
+			Mark{Name: "fencing: delay of R12 (race_delay)", Words: []string{`"code":"race-operates"`}},
+			Mark{Name: "fencing: race for 3 points, won in GAB's order", Words: []string{`"code":"race-won"`}},
+			Mark{Name: "fencing: evidence (power switch)", Words: []string{`"msg":"evidence told to gab"`}},
 		)
 	}
 	return append(marks,
-		Mark{StepRelease, []string{`"msg":"view"`, `"port":"h"`}},
-		Mark{StepDecision, []string{`"V-16-1-10301"`}},
+		Mark{Name: StepRelease, Words: []string{`"msg":"view"`, `"port":"h"`}},
+		Mark{Name: StepDecision, Words: []string{`"V-16-1-10301"`}},
 	)
 }
 
@@ -131,11 +150,11 @@ func Timeline(ctx context.Context, l *Lab, survivor string, began, ended time.Ti
 	if err != nil {
 		return nil, err
 	}
-	marks := append(takeOver(fenced),
-		Mark{"FileOnOff: online", []string{`"msg":"entry point ended"`, `"resource":"svc_flag"`}},
-		Mark{"FileOnOff: monitor, report in GAB's order", []string{`"V-16-1-10298"`, "svc_flag"}},
-		Mark{StepTurn, []string{`"V-16-1-10301"`, "svc_ip"}},
-		Mark{StepProbe, []string{`"msg":"nobody else has the address"`}},
+	marks := append(TakeOver(fenced),
+		Mark{Name: "FileOnOff: online", Words: []string{`"msg":"entry point ended"`, `"resource":"svc_flag"`}},
+		Mark{Name: "FileOnOff: monitor, report in GAB's order", Words: []string{`"V-16-1-10298"`, "svc_flag"}},
+		Mark{Name: StepTurn, Words: []string{`"V-16-1-10301"`, "svc_ip"}},
+		Mark{Name: StepProbe, Words: []string{`"msg":"nobody else has the address"`}},
 	)
 	return Split(records, began, ended, marks, "IP: address added, announced, first answer"), nil
 }
