@@ -287,6 +287,12 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 		}
 		active = append(active, n)
 	}
+	if no := e.leanedOn(g, active); no != nil {
+		return nil, no
+	}
+	for _, n := range systems {
+		gr.On[n].Owed = false
+	}
 	if g.failover() || len(active) == len(e.activeAnywhere(g)) {
 		gr.Intent, gr.UserOffline, gr.Due, gr.Move, gr.Stuck = false, true, nil, nil, ""
 	}
@@ -304,6 +310,9 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 func (e *Engine) switchGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	from, no := e.switchFrom(g, c)
 	if no != nil {
+		return nil, no
+	}
+	if no := e.leanedOn(g, []SystemID{from}); no != nil {
 		return nil, no
 	}
 	target, verdicts, no := e.switchTo(g, c, from)
@@ -479,7 +488,7 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 		waiting = append(waiting, r.name)
 		i.Want, i.Halted, i.Alone, i.RetryAt, i.Flushed = wantNothing, false, false, 0, i.Pending.ID != 0
 	}
-	on.Starting, on.Stopping = false, ""
+	on.Starting, on.Stopping, on.Owed = false, "", false
 	gr.Move, gr.Due, gr.Stuck = nil, nil, ""
 	x := Explanation{Group: g.name, Subject: c.words(), Decision: "nothing was under way"}
 	if len(waiting) > 0 {

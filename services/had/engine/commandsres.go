@@ -175,8 +175,14 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 // evacuate switches the groups of a system to others, where one will have
 // them.
 func (e *Engine) evacuate(n SystemID) {
-	for _, g := range e.groupsOn(n) {
+	groups := e.groupsOn(n)
+	slices.SortStableFunc(groups, func(a, b *groupModel) int { return a.level - b.level })
+	for _, g := range groups {
 		if !e.active(g, n) || !g.failover() || !g.evacuate || e.frozen(g, n) || e.inTransit(g, n) {
+			continue
+		}
+		if c := e.childLeaves(g, n); c != "" {
+			e.giveWay(g, n, "group "+c+", on which "+g.name+" stands, is evacuated from "+n)
 			continue
 		}
 		target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
@@ -187,6 +193,18 @@ func (e *Engine) evacuate(n SystemID) {
 		e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "moved to " + target, Candidates: verdictsOf(verdicts)})
 		e.move(g, n, target, "evacuation of group "+g.name+" from "+n+" to "+target)
 	}
+}
+
+// childLeaves returns a child that a group on n stands on and that is being
+// moved away, or "".
+func (e *Engine) childLeaves(g *groupModel, n SystemID) string {
+	for _, l := range g.requires {
+		c := e.st.Groups[l.child.name]
+		if on := c.On[n]; l.above() && on != nil && (on.Stopping == stopChild || (c.Move != nil && c.Move.From == n)) {
+			return l.child.name
+		}
+	}
+	return ""
 }
 
 // stopSystems is hastop.
@@ -204,6 +222,9 @@ func (e *Engine) stopSystems(c Command) *refusal {
 		for _, g := range e.allGroups() {
 			gr := e.st.Groups[g.name]
 			gr.Due, gr.Move, gr.Stuck = nil, nil, ""
+			for _, p := range g.list {
+				gr.On[p.System].Owed = false
+			}
 		}
 	}
 	for _, n := range targets {
@@ -217,7 +238,7 @@ func (e *Engine) stopSystems(c Command) *refusal {
 		if c.Evacuate {
 			e.evacuate(n)
 		}
-		e.offlineAll(n)
+		e.offlineAll(n, c.Evacuate)
 	}
 	return nil
 }
@@ -283,13 +304,14 @@ func (e *Engine) stopRefusal(n SystemID, force bool) *refusal {
 }
 
 // offlineAll takes every group offline on a LEAVING system, without failover.
-func (e *Engine) offlineAll(n SystemID) {
+func (e *Engine) offlineAll(n SystemID, evacuated bool) {
 	for _, g := range e.groupsOn(n) {
 		gr := e.st.Groups[g.name]
 		on := gr.On[n]
-		if gr.Move != nil && gr.Move.From == n {
+		if (gr.Move != nil && gr.Move.From == n) || (evacuated && on.Stopping == stopChild) {
 			continue
 		}
+		on.Owed = false
 		if !e.active(g, n) && !e.inTransit(g, n) && on.Stopping == "" {
 			continue
 		}

@@ -342,12 +342,11 @@ func (e *Engine) settle() {
 func (e *Engine) settleGroups() {
 	var touched []*groupModel
 	for _, g := range e.allGroups() {
-		if e.dirty[g.name] {
-			touched = append(touched, g)
+		if !e.dirty[g.name] || slices.Contains(touched, g) {
+			continue
 		}
-	}
-	for _, g := range touched {
-		e.stepToRest(g)
+		e.stepToRest(g.family)
+		touched = append(touched, g.family...)
 	}
 	for _, g := range touched {
 		e.show(g)
@@ -355,16 +354,23 @@ func (e *Engine) settleGroups() {
 	clear(e.dirty)
 }
 
-// stepToRest steps a group until nothing moves. A group that never rests is a
-// broken invariant: better no engine than one that spins.
-func (e *Engine) stepToRest(g *groupModel) {
-	bound := 100 * (1 + len(g.resources)) * (1 + len(g.list))
+// stepToRest steps the groups of a family until nothing moves. A family that
+// never rests is a broken invariant: better no engine than one that spins.
+func (e *Engine) stepToRest(family []*groupModel) {
+	bound := 0
+	for _, g := range family {
+		bound += 100 * (1 + len(g.resources)) * (1 + len(g.list))
+	}
 	for range bound {
-		if !e.step(g) {
+		moved := false
+		for _, g := range family {
+			moved = e.step(g) || moved
+		}
+		if !moved {
 			return
 		}
 	}
-	panic("engine: group " + g.name + " never comes to rest")
+	panic("engine: group " + family[0].name + " never comes to rest")
 }
 
 // wish tells when a Clock is next of use, if that changed.

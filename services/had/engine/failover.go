@@ -15,11 +15,13 @@ func (e *Engine) afterFault(g *groupModel, n SystemID) {
 	gr := e.st.Groups[g.name]
 	on := gr.On[n]
 	persistent := on.ByPersistent
+	e.gone(g, n, "faulted")
 	if e.retryHere(g, n) {
 		return
 	}
 	gr.Due = &due{From: n, Why: "group faulted on " + n, ByResource: true, Persistent: persistent}
 	gr.Stuck = ""
+	e.parentFault(g, n)
 }
 
 func (e *Engine) retryHere(g *groupModel, n SystemID) bool {
@@ -66,7 +68,7 @@ func (e *Engine) progress(g *groupModel) bool {
 	if gr.Due != nil {
 		return e.pay(g)
 	}
-	return e.autostart(g)
+	return e.settleOwed(g) || e.autostart(g)
 }
 
 // pay starts a group that lost its system, where and when that is allowed, or
@@ -75,8 +77,11 @@ func (e *Engine) pay(g *groupModel) bool {
 	gr := e.st.Groups[g.name]
 	d := gr.Due
 	subject := "failover from " + d.From + " (" + d.Why + ")"
-	if d.Prefer != "" {
+	switch {
+	case d.Prefer != "":
 		subject = d.Why
+	case d.ByGroup:
+		subject = "return (" + d.Why + ")"
 	}
 	for _, n := range e.activeAnywhere(g) {
 		if e.st.Systems[n].InH {
@@ -88,7 +93,7 @@ func (e *Engine) pay(g *groupModel) bool {
 		}
 	}
 	switch {
-	case g.autoFailOver == 0 && d.Prefer == "":
+	case g.autoFailOver == 0 && d.Prefer == "" && !d.ByGroup:
 		e.log("NOTICE", 10165, "", g.name, "Group %s is not failed over: AutoFailOver is 0", g.name)
 		e.explain(Explanation{Group: g.name, Subject: subject, Decision: "not failed over: AutoFailOver is 0", WayOut: e.onlineHint(g)})
 		gr.Due = nil
@@ -124,6 +129,13 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 			}
 		}
 	}
+	if d.ByGroup && g.autoFailOver == 0 {
+		for i := range candidates {
+			if candidates[i].System != d.From {
+				candidates[i].Excluded = "AutoFailOver is 0"
+			}
+		}
+	}
 	target, verdicts := policy.Target(g.failOverPolicy, candidates)
 	if d.Prefer != "" && target != "" && target != d.Prefer {
 		target, verdicts = prefer(d.Prefer, target, verdicts, candidates)
@@ -131,6 +143,11 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 	x := Explanation{Subject: subject, Candidates: verdictsOf(verdicts), Evidence: e.evidenceFor(d.From)}
 	if target == "" {
 		x.Decision, x.WayOut = "no system is able to take it", e.noTargetHint(g)
+		if c := firstUnmet(candidates); c != "" {
+			_, x.WayOut = e.unmet(g, c)
+			x.Decision = "waits for what it requires"
+			return e.stuck(g, x)
+		}
 		if gr.Stuck == "" {
 			e.log("WARNING", 10464, "", g.name, "Group %s faulted and cannot be failed over anywhere", g.name)
 		}
@@ -141,6 +158,22 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 	e.log("NOTICE", 10465, "", g.name, "Bringing group %s online on system %s: %s", g.name, target, subject)
 	e.start(g, target)
 	return true
+}
+
+// firstUnmet returns a system that only a group dependency forbids, or "" if
+// there is none, or if elsewhere a fault alone is in the way.
+func firstUnmet(candidates []policy.Candidate) SystemID {
+	if slices.ContainsFunc(candidates, func(c policy.Candidate) bool {
+		return c.State == string(SystemRunning) && c.Unmet == "" && len(c.Faulted) > 0
+	}) {
+		return ""
+	}
+	for _, c := range candidates {
+		if c.Unmet != "" && c.Refusal() == c.Unmet {
+			return c.System
+		}
+	}
+	return ""
 }
 
 // prefer puts the target of a switch first, if it will do.
@@ -183,6 +216,9 @@ func (e *Engine) onlineHint(g *groupModel) string { return "hagrp -online " + g.
 
 func (e *Engine) noTargetHint(g *groupModel) string {
 	for _, p := range g.list {
+		if why, _ := e.unmet(g, p.System); why != "" {
+			continue
+		}
 		if e.st.Systems[p.System].State == SystemRunning && len(e.faults(g, p.System)) > 0 {
 			return e.faultHint(g, e.faults(g, p.System), p.System) + ", then " + e.onlineHint(g)
 		}
@@ -209,6 +245,7 @@ func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidat
 			Disabled: g.disabled[n], AutoDisabled: why, Active: e.active(g, n),
 			Unprobed: e.unprobed(g, n), Faulted: e.faults(g, n), Lacking: e.lacking(g, n),
 		}
+		c.Unmet, _ = e.unmet(g, n)
 		for _, p := range g.list {
 			if p.System == n {
 				c.Priority = p.Priority
@@ -285,8 +322,14 @@ func (e *Engine) autostart(g *groupModel) bool {
 	if at := e.activeAnywhere(g); len(at) > 0 {
 		return e.found(g, at)
 	}
-	target, verdicts := policy.Target(g.autoStartPolicy, e.candidates(g, g.autoList))
+	candidates := e.candidates(g, g.autoList)
+	target, verdicts := policy.Target(g.autoStartPolicy, candidates)
 	x := Explanation{Subject: "autostart", Candidates: verdictsOf(verdicts)}
+	if c := firstUnmet(candidates); target == "" && c != "" {
+		x.Decision = "waits for what it requires"
+		_, x.WayOut = e.unmet(g, c)
+		return e.stuck(g, x)
+	}
 	if target == "" {
 		x.Decision, x.WayOut = "no system of AutoStartList is able to take it", e.noTargetHint(g)
 		return e.stuck(g, x)
@@ -309,7 +352,11 @@ func (e *Engine) found(g *groupModel, at []string) bool {
 	if len(at) > 1 || e.whole(g, n) || !g.autoStartIfPartial || len(e.faults(g, n)) > 0 {
 		return true
 	}
-	if ok, _ := e.mayStart(g, n, true); ok {
+	ok, no := e.mayStart(g, n, true)
+	if !ok && no.id == idUnmet {
+		gr.On[n].Owed = true
+	}
+	if ok {
 		e.explain(Explanation{Group: g.name, Subject: "autostart", Decision: "found PARTIAL on " + n + "; the rest is started (AutoStartIfPartial)"})
 		e.start(g, n)
 	}
@@ -322,6 +369,10 @@ func (e *Engine) autostartParallel(g *groupModel) bool {
 	for _, n := range g.autoList {
 		on := gr.On[n]
 		if on == nil || !on.Fresh || !e.usable(n) || len(e.unprobed(g, n)) > 0 {
+			continue
+		}
+		if why, out := e.unmet(g, n); why != "" && !e.whole(g, n) {
+			e.waits(g, n, Explanation{Subject: "autostart on " + n, Decision: "waits: " + why, WayOut: out})
 			continue
 		}
 		on.Fresh = false
@@ -388,5 +439,5 @@ func (e *Engine) hindrances(g *groupModel) []string {
 			add("system "+n+" is frozen", "hasys -unfreeze "+n)
 		}
 	}
-	return out
+	return append(out, e.linkHindrances(g)...)
 }

@@ -130,6 +130,7 @@ func (e *Engine) step(g *groupModel) bool {
 		moved = e.advance(g, p.System) || moved
 		moved = e.finish(g, p.System) || moved
 	}
+	moved = e.obey(g) || moved
 	return e.progress(g) || moved
 }
 
@@ -173,10 +174,13 @@ func (e *Engine) adopt(g *groupModel, n SystemID) {
 		e.explain(Explanation{Group: g.name, Subject: "had is back on " + n, Decision: "the group was found ONLINE and is adopted; nothing goes offline"})
 	case e.active(g, n):
 		e.explain(Explanation{Group: g.name, Subject: "had is back on " + n, Decision: "the group was found PARTIAL; the rest is started"})
-		if ok, _ := e.mayStart(g, n, true); ok {
+		if ok, no := e.mayStart(g, n, true); ok {
 			e.start(g, n)
+		} else if no.id == idUnmet {
+			on.Owed = true
 		}
 	case gr.Due == nil:
+		e.gone(g, n, "is found offline")
 		gr.Due = &due{From: n, Why: "found offline on " + n + " when had came back"}
 	}
 }
@@ -211,7 +215,8 @@ func (e *Engine) start(g *groupModel, n SystemID) {
 			Decision: "left out, because they or what they need are disabled (Enabled = 0): " + strings.Join(blocked, ", "),
 			WayOut:   "set Enabled = 1 for what is disabled"})
 	}
-	on.Starting, on.Stopping, on.Fresh = true, "", false
+	on.Starting, on.Stopping, on.Fresh, on.Owed = true, "", false, false
+	on.Waits = ""
 	gr.Intent, gr.UserOffline, gr.Stuck = true, false, ""
 	if g.failover() {
 		gr.Due, gr.Move = nil, nil
@@ -262,7 +267,7 @@ func (e *Engine) finish(g *groupModel, n SystemID) bool {
 		on.Starting = false
 		return true
 	}
-	if on.Stopping == "" || e.active(g, n) || !e.usable(n) || e.inTransit(g, n) || e.gaveUp(g, n) != "" {
+	if on.Stopping == "" || len(e.parentsAbove(g, n)) > 0 || e.active(g, n) || !e.usable(n) || e.inTransit(g, n) || e.gaveUp(g, n) != "" {
 		return false
 	}
 	if len(e.unprobed(g, n)) > 0 && on.Stopping != stopHastop {
@@ -296,6 +301,8 @@ func (e *Engine) stopped(g *groupModel, n SystemID) {
 		e.afterSwitch(g, n)
 	case stopViolation:
 		on.Violation = false
+	case stopChild:
+		e.gaveWay(g, n)
 	}
 }
 
@@ -437,6 +444,9 @@ func refuse(id int, format string, args ...any) *refusal {
 	return &refusal{code: CodeFailedPrecondition, severity: "WARNING", id: id, text: fmt.Sprintf(format, args...)}
 }
 
+// idUnmet is the message of a group dependency that is not met.
+const idUnmet = 10206
+
 // mayStart says whether a group may be brought online on a system
 // (engine.md 4.1); here permits that it is active on this very system.
 func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal) {
@@ -458,6 +468,9 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 	}
 	if r := e.gaveUp(g, n); r != "" {
 		return false, refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, n, r, n)
+	}
+	if why, out := e.unmet(g, n); why != "" {
+		return false, refuse(idUnmet, "Group %s cannot be online on system %s: it %s; way out: %s", g.name, n, why, out)
 	}
 	if !here && (e.active(g, n) || e.inTransit(g, n)) {
 		return false, refuse(10165, "Group %s is active or in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, n, e.groupText(g, n), g.name, n)

@@ -42,7 +42,12 @@ type groupModel struct {
 	acceptOverlap                 time.Duration
 	load                          int
 	prerequisites                 []maincf.Pair
-	requiresGroups                []string
+	// requires are the links to its children, requiredBy to its parents.
+	requires, requiredBy []*link
+	// level is 0 for a group that requires none; family are the groups that
+	// depend on each other, itself included, children first.
+	level  int
+	family []*groupModel
 }
 
 type resourceModel struct {
@@ -99,6 +104,7 @@ func newModel(cfg *maincf.Config) *model {
 		}
 	}
 	sort.Slice(m.groups, func(i, j int) bool { return m.groups[i].name < m.groups[j].name })
+	m.connect(cfg)
 	return m
 }
 
@@ -132,9 +138,6 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 	for _, s := range gm.list {
 		v, _ := cfg.GroupAttr(g, "Enabled", s.System)
 		gm.disabled[s.System] = !v.Bool()
-	}
-	for _, d := range g.Requires {
-		gm.requiresGroups = append(gm.requiresGroups, d.Child)
 	}
 	var order []string
 	for _, r := range g.Resources {

@@ -57,6 +57,76 @@ group everywhere (
 		)
 `
 
+// dependentGroups has each kind of group dependency, failover and parallel.
+const dependentGroups = `
+group base (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B }
+	OnlineRetryLimit = 1
+	)
+	App disk (
+		)
+	App fs (
+		)
+	fs requires disk
+group follow (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B }
+	)
+	requires group base online local soft
+	App s1 (
+		)
+group lean (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B }
+	)
+	requires group base online local firm
+	App f1 (
+		)
+	App f2 (
+		)
+	f1 requires f2
+group top (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B, C }
+	)
+	requires group lean online local hard
+	requires group many online local soft
+	App t1 (
+		)
+group far (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { C }
+	)
+	requires group base online remote firm
+	App r1 (
+		)
+group away (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { C }
+	)
+	requires group base online remote soft
+	requires group far offline local
+	App a1 (
+		)
+group many (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B, C }
+	Parallel = 1
+	)
+	App m1 (
+		)
+group each (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B, C }
+	Parallel = 1
+	)
+	requires group many online local firm
+	requires group base online global firm
+	App e1 (
+		)
+`
+
 var threeSystems = []string{"A", "B", "C"}
 
 // machine is a modelled system: what really runs there, whatever engines
@@ -94,7 +164,8 @@ func newWorld(t *rapid.T) *world {
 	for _, n := range threeSystems {
 		w.apply(n, SystemJoined{System: n, Node: slices.Index(threeSystems, n), ConfigValid: true, Incarnation: 1})
 	}
-	w.apply("A", ConfigLoaded{System: "A", Main: "main.cf", Files: testConfig(threeSystems, propertyGroups)})
+	groups := rapid.SampledFrom([]string{propertyGroups, dependentGroups}).Draw(t, "groups")
+	w.apply("A", ConfigLoaded{System: "A", Main: "main.cf", Files: testConfig(threeSystems, groups)})
 	w.mod = w.e.mod
 	for _, n := range threeSystems {
 		w.apply(n, StateChanged{System: n, State: SystemRunning})
@@ -235,7 +306,7 @@ func (w *world) step() {
 	t := w.t
 	n := rapid.SampledFrom(threeSystems).Draw(t, "system")
 	m := w.machines[n]
-	group := rapid.SampledFrom([]string{"web", "db", "everywhere"}).Draw(t, "group")
+	group := rapid.SampledFrom(groupNames(w.mod)).Draw(t, "group")
 	up := 0
 	for _, o := range threeSystems {
 		if w.machines[o].on && w.machines[o].had {
@@ -448,7 +519,7 @@ func TestRestoreRefusesWhatIsNotWhole(t *testing.T) {
 	good := string(s.e.Snapshot())
 	for _, bad := range []string{
 		"", "{}", good[:len(good)/2],
-		strings.Replace(good, `"logic_version":1`, `"logic_version":2`, 1),
+		strings.Replace(good, `"logic_version":2`, `"logic_version":1`, 1),
 		strings.Replace(good, `"web":{`, `"wab":{`, 1),
 		strings.Replace(good, `group web`, `grope web`, 1),
 	} {
@@ -475,7 +546,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(wire)
 	}
-	f.Add([]byte(`{"logic_version":1,"kind":"clock","event":{"elapsed":1}} `))
+	f.Add([]byte(`{"logic_version":2,"kind":"clock","event":{"elapsed":1}} `))
 	f.Add([]byte(`{"logic_version":9,"kind":"clock","event":{}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ev, err := Decode(data)

@@ -57,7 +57,7 @@ func (e *Engine) advanceOnline(g *groupModel, r *resourceModel, i *instance, n S
 		i.Want, i.RetryAt = wantNothing, 0
 		return true
 	}
-	if !i.Probed || i.RetryAt > e.st.Now || i.Flags&resource.FlagAdminWait != 0 || e.frozen(g, n) || len(e.missing(g, r, n)) > 0 {
+	if !i.Probed || i.RetryAt > e.st.Now || i.Flags&resource.FlagAdminWait != 0 || e.frozen(g, n) || len(e.missing(g, r, n)) > 0 || len(e.parentsBeside(g, n)) > 0 {
 		return false
 	}
 	if g.failover() && r.onOff() && len(e.activeElsewhere(g, n)) > 0 {
@@ -75,7 +75,7 @@ func (e *Engine) advanceOffline(g *groupModel, r *resourceModel, i *instance, n 
 		i.Want, i.Alone, i.Halted = wantNothing, false, false
 		return true
 	}
-	if i.Halted || e.frozen(g, n) || (!i.Alone && len(e.holding(g, r, n)) > 0) {
+	if i.Halted || e.frozen(g, n) || len(e.parentsAbove(g, n)) > 0 || (!i.Alone && len(e.holding(g, r, n)) > 0) {
 		return false
 	}
 	e.log("NOTICE", 10300, "", g.name, "Initiating Offline of Resource %s (Owner: Unspecified, Group: %s) on System %s", r.name, g.name, n)
@@ -361,7 +361,7 @@ func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, wasUp bool
 		on.Faulted = true
 		x.Decision = n + " is no target for the group until the fault is gone"
 		x.WayOut = e.clearHint(r, n)
-	case on.Stopping == stopUser || on.Stopping == stopHastop || on.Stopping == stopViolation || on.Stopping == stopSwitch:
+	case on.Stopping == stopUser || on.Stopping == stopHastop || on.Stopping == stopViolation || on.Stopping == stopSwitch || on.Stopping == stopChild:
 		on.Faulted = true
 		x.Decision = "the group is being taken offline there anyway"
 	default:

@@ -9,7 +9,7 @@ import (
 // LogicVersion is the version of the rules that this engine applies. It is
 // part of every event and of the snapshot, so that systems that would decide
 // differently never do so unnoticed (R22).
-const LogicVersion = 1
+const LogicVersion = 2
 
 // Bounds of what the state remembers.
 const (
@@ -97,6 +97,8 @@ type due struct {
 	ByResource bool `json:"by_resource,omitempty"`
 	// Persistent: the resource was a persistent one (AutoRestart).
 	Persistent bool `json:"persistent,omitempty"`
+	// ByGroup: it gave way to a group that it depends on.
+	ByGroup bool `json:"by_group,omitempty"`
 	// Prefer is the target of a switch that its system's end cut short.
 	Prefer SystemID `json:"prefer,omitempty"`
 }
@@ -108,6 +110,7 @@ const (
 	stopSwitch    = "switch"
 	stopHastop    = "hastop"
 	stopViolation = "violation"
+	stopChild     = "child"
 )
 
 // groupOn is a group on one system.
@@ -126,6 +129,12 @@ type groupOn struct {
 	Starting    bool `json:"starting,omitempty"`
 	// Stopping is the reason while it is taken offline.
 	Stopping string `json:"stopping,omitempty"`
+	// Cause says why it gives way to a group that it depends on.
+	Cause string `json:"cause,omitempty"`
+	// Owed: it is started there when its dependencies are met again.
+	Owed bool `json:"owed,omitempty"`
+	// Waits is the last explanation of what it waits for there.
+	Waits string `json:"waits,omitempty"`
 	// ByPersistent: the fault that stops it is a persistent resource's.
 	ByPersistent bool          `json:"by_persistent,omitempty"`
 	Retries      int           `json:"retries,omitempty"`

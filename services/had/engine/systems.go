@@ -188,7 +188,11 @@ func (e *Engine) lost(n SystemID) {
 			}
 		}
 		if ok, _ := e.proven(g, n); ok {
+			hastop := on.Stopping == stopHastop
 			e.reset(g, n)
+			if owed && !hastop {
+				e.gone(g, n, "is lost")
+			}
 		} else if owed {
 			e.log("WARNING", 10449, "", g.name, "Group %s autodisabled on node %s until it is proven down", g.name, n)
 		}
@@ -272,7 +276,7 @@ func (e *Engine) rejoin(g *groupModel, n SystemID) {
 	}
 	*on = groupOn{
 		Fresh: true, WasActive: was, Faulted: on.Faulted, Violation: on.Violation,
-		Shown: on.Shown, Since: on.Since,
+		Shown: on.Shown, Since: on.Since, Owed: on.Owed, Cause: on.Cause,
 	}
 	if stopping != "" && stopping != stopHastop {
 		// What was being taken offline still has to go.
@@ -321,9 +325,6 @@ func (e *Engine) addGroup(g *groupModel) {
 			}
 			e.st.Resources[r.name][p.System] = &instance{}
 		}
-	}
-	if len(g.requiresGroups) > 0 {
-		e.log("WARNING", 10206, "", g.name, "Group %s requires %s; this release does not act on group dependencies", g.name, strings.Join(g.requiresGroups, ", "))
 	}
 }
 
@@ -382,7 +383,7 @@ func (e *Engine) drain() bool {
 		s := e.st.Systems[n]
 		if !s.Draining || slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool {
 			m := e.st.Groups[g.name].Move
-			return m != nil && m.From == n
+			return (m != nil && m.From == n) || e.st.Groups[g.name].On[n].Stopping == stopChild
 		}) {
 			continue
 		}

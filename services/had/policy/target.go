@@ -40,6 +40,8 @@ type Candidate struct {
 	OnlineGroups int
 	// Available is the capacity left there (policy Load).
 	Available int
+	// Unmet says which group dependency is not met there ("" if all are).
+	Unmet string
 	// Lacking names prerequisites that its limits do not meet.
 	Lacking []string
 }
@@ -70,6 +72,8 @@ func (c Candidate) Refusal() string {
 		return "not probed there: " + strings.Join(c.Unprobed, ", ")
 	case c.AutoDisabled != "":
 		return "autodisabled there: " + c.AutoDisabled
+	case c.Unmet != "":
+		return c.Unmet
 	case len(c.Lacking) > 0:
 		return "limits do not meet the prerequisites: " + strings.Join(c.Lacking, ", ")
 	default:

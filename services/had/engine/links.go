@@ -1,0 +1,445 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/maincf"
+	"github.com/evenkeel/evenkeel/services/had/policy"
+)
+
+// link is one dependency of a group, the parent, on another, the child
+// (engine.md 4.15).
+type link struct {
+	parent, child *groupModel
+	// offline: the child must not be where the parent is; else it must be up
+	// at the location: local, global, remote or site.
+	offline  bool
+	location string
+	// rigidity is soft, firm or hard; empty for offline.
+	rigidity string
+}
+
+// String is the category as main.cf writes it.
+func (l *link) String() string {
+	if l.offline {
+		return "offline local"
+	}
+	return "online " + l.location + " " + l.rigidity
+}
+
+// rigid says whether the parent goes when the child goes.
+func (l *link) rigid() bool { return l.rigidity == "firm" || l.rigidity == "hard" }
+
+// above says whether the parent stands on the child on the same system.
+func (l *link) above() bool { return !l.offline && l.location == "local" }
+
+// places are the systems where the child serves a parent on n.
+func (l *link) places(m *model, n SystemID) []SystemID {
+	return slices.DeleteFunc(l.child.systems(), func(c SystemID) bool {
+		switch l.location {
+		case "local":
+			return c != n
+		case "remote":
+			return c == n
+		case "site":
+			return m.site(c) != m.site(n)
+		default:
+			return false
+		}
+	})
+}
+
+// connect builds the links of all groups, their levels (0: requires nothing)
+// and their families: the groups that depend on each other, however far.
+func (m *model) connect(cfg *maincf.Config) {
+	family := map[string]int{}
+	for i, g := range m.groups {
+		family[g.name] = i
+	}
+	for _, g := range cfg.Groups {
+		for _, d := range g.Requires {
+			l := &link{parent: m.byGroup[g.Name], child: m.byGroup[d.Child], offline: d.Category == "offline", location: d.Location, rigidity: d.Rigidity}
+			l.parent.requires = append(l.parent.requires, l)
+			l.child.requiredBy = append(l.child.requiredBy, l)
+			from, to := family[d.Child], family[g.Name]
+			for _, o := range m.groups {
+				if family[o.name] == from {
+					family[o.name] = to
+				}
+			}
+		}
+	}
+	for range m.groups {
+		grown := false
+		for _, g := range m.groups {
+			for _, l := range g.requires {
+				if l.child.level >= g.level {
+					g.level, grown = l.child.level+1, true
+				}
+			}
+		}
+		if !grown {
+			break
+		}
+	}
+	byLevel := slices.Clone(m.groups)
+	slices.SortStableFunc(byLevel, func(a, b *groupModel) int { return a.level - b.level })
+	members := map[int][]*groupModel{}
+	for _, g := range byLevel {
+		members[family[g.name]] = append(members[family[g.name]], g)
+	}
+	for _, g := range m.groups {
+		g.family = members[family[g.name]]
+	}
+}
+
+// site is where a system stands: its SystemLocation.
+func (m *model) site(s SystemID) string {
+	sys := m.cfg.System(s)
+	if sys == nil {
+		return ""
+	}
+	v, _ := m.cfg.SystemAttr(sys, "SystemLocation")
+	return v.Text
+}
+
+// serving says whether a group is wholly up on a system and stays so: what a
+// parent may start on.
+func (e *Engine) serving(g *groupModel, n SystemID) bool {
+	return e.usable(n) && e.st.Groups[g.name].On[n].Stopping == "" && len(e.unprobed(g, n)) == 0 &&
+		e.base(g, n) == "ONLINE" && !e.wants(g, n, wantOffline)
+}
+
+// standing says whether a group is up on a system, on its way, or may be for
+// all that is known: doubt takes no parent down.
+func (e *Engine) standing(g *groupModel, n SystemID) bool {
+	if e.active(g, n) || e.base(g, n) == "ONLINE" {
+		return true
+	}
+	s := e.st.Systems[n]
+	if s.InH {
+		return len(e.unprobed(g, n)) > 0
+	}
+	if s.InA && !s.Clean {
+		return true
+	}
+	ok, _ := e.proven(g, n)
+	return !ok && e.mayRun(g, n)
+}
+
+// unmet says which dependency forbids the group on a system and what leads
+// out, or "".
+func (e *Engine) unmet(g *groupModel, n SystemID) (why, wayOut string) {
+	for _, l := range g.requires {
+		c := l.child
+		if l.offline {
+			if c.on(n) && e.standing(c, n) {
+				return fmt.Sprintf("requires group %s %s: it is %s there", c.name, l, e.groupText(c, n)), "hagrp -switch " + c.name + " -any, or choose another system"
+			}
+			continue
+		}
+		places := l.places(e.mod, n)
+		if slices.ContainsFunc(places, func(p SystemID) bool { return e.serving(c, p) }) {
+			continue
+		}
+		var is []string
+		for _, p := range places {
+			is = append(is, e.groupText(c, p)+" on "+p)
+		}
+		if len(is) == 0 {
+			return fmt.Sprintf("requires group %s %s, which has no such system in its SystemList", c.name, l), "choose another system"
+		}
+		return fmt.Sprintf("requires group %s %s: it is %s", c.name, l, strings.Join(is, ", ")), e.childHint(l, n, places)
+	}
+	for _, l := range g.requiredBy {
+		if p := l.parent; l.offline && p.on(n) && e.active(p, n) && e.frozen(p, n) {
+			return fmt.Sprintf("group %s, which requires it %s, is frozen and active there", p.name, l), "hagrp -unfreeze " + p.name
+		}
+	}
+	return "", ""
+}
+
+// childHint names what brings a child where a parent on n needs it.
+func (e *Engine) childHint(l *link, n SystemID, places []SystemID) string {
+	c := l.child
+	for _, s := range c.systems() {
+		if e.wants(c, s, wantOnline) {
+			return "wait until it is online on " + s
+		}
+	}
+	for _, p := range places {
+		if f := e.faults(c, p); e.active(c, p) {
+			return "wait until it is online"
+		} else if len(f) > 0 && len(places) == 1 {
+			return e.faultHint(c, f, p) + ", then hagrp -online " + c.name + " -sys " + p
+		}
+	}
+	switch at := e.activeAnywhere(c); {
+	case c.failover() && len(at) > 0 && len(places) == 1:
+		return "hagrp -switch " + c.name + " -to " + places[0]
+	case len(places) == 1:
+		return "hagrp -online " + c.name + " -sys " + places[0]
+	case l.location == "global":
+		return "hagrp -online " + c.name + " -any"
+	}
+	return "hagrp -online " + c.name + " on one of " + strings.Join(places, ", ")
+}
+
+// broken says why an active parent on n has lost what the link promises it.
+func (e *Engine) broken(l *link, n SystemID) string {
+	c := l.child
+	switch {
+	case e.frozenGroup(c):
+		return ""
+	case l.offline:
+		if c.on(n) && e.active(c, n) {
+			return fmt.Sprintf("group %s comes to %s, where %s requires it to be offline (%s)", c.name, n, l.parent.name, l)
+		}
+		return ""
+	case l.above() && l.rigid() && c.on(n) && e.st.Groups[c.name].On[n].Stopping != "":
+		return fmt.Sprintf("group %s goes offline on %s, and %s requires it %s", c.name, n, l.parent.name, l)
+	case !c.faultPropagation || slices.ContainsFunc(l.places(e.mod, n), func(p SystemID) bool { return e.standing(c, p) }):
+		return ""
+	}
+	return fmt.Sprintf("group %s is not online where %s on %s requires it (%s)", c.name, l.parent.name, n, l)
+}
+
+// obey lets a group follow its children, or leave with them. It says whether
+// anything moved.
+func (e *Engine) obey(g *groupModel) bool {
+	moved := false
+	for _, p := range g.list {
+		n := p.System
+		on := e.st.Groups[g.name].On[n]
+		if len(g.requires) == 0 || !e.active(g, n) || on.Stopping != "" || !e.usable(n) || e.frozen(g, n) || e.gaveUp(g, n) != "" {
+			continue
+		}
+		for _, l := range g.requires {
+			if why := e.broken(l, n); why != "" && e.react(g, l, n, why) {
+				moved = true
+				break
+			}
+		}
+	}
+	return moved
+}
+
+// react does what engine.md 4.15 says for a parent that lost its child.
+func (e *Engine) react(g *groupModel, l *link, n SystemID, why string) bool {
+	switch {
+	case l.rigid():
+		e.giveWay(g, n, why)
+		return true
+	case !g.failover():
+		if l.offline || l.location == "remote" {
+			e.giveWay(g, n, why)
+			return true
+		}
+		return false // An instance stays where soft lets it; others have theirs.
+	case !l.offline && !slices.ContainsFunc(l.child.systems(), func(s SystemID) bool { return e.serving(l.child, s) }):
+		return false // Soft: it stays as long as there is nobody to follow.
+	}
+	target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
+	if target != "" && e.clearPath(g, n, target) == nil {
+		e.explain(Explanation{Group: g.name, Subject: why, Decision: "moved from " + n + " to " + target, Candidates: verdictsOf(verdicts)})
+		e.move(g, n, target, "move of group "+g.name+" from "+n+" to "+target+" for the sake of group "+l.child.name)
+		return true
+	}
+	if l.offline {
+		e.giveWay(g, n, why)
+		return true
+	}
+	return e.stuck(g, Explanation{Subject: why, Decision: "stays on " + n + " (soft): no system is able to take it", Candidates: verdictsOf(verdicts)})
+}
+
+// giveWay takes a group offline because of another; it is owed a start.
+func (e *Engine) giveWay(g *groupModel, n SystemID, why string) {
+	on := e.st.Groups[g.name].On[n]
+	on.Cause = why
+	e.explain(Explanation{Group: g.name, Subject: why, Decision: "taken offline on " + n + "; it starts again where and when its dependencies are met"})
+	e.log("NOTICE", 10208, "", g.name, "Initiating offline of group %s on system %s: %s", g.name, n, why)
+	e.stop(g, n, stopChild)
+}
+
+// gaveWay records what a group is owed that is offline because of another.
+func (e *Engine) gaveWay(g *groupModel, n SystemID) {
+	gr := e.st.Groups[g.name]
+	on := gr.On[n]
+	if g.failover() {
+		gr.Due, gr.Stuck = &due{From: n, Why: on.Cause, ByGroup: true}, ""
+	} else {
+		on.Owed = true
+	}
+	on.Cause = ""
+}
+
+// settleOwed starts on the systems where the group waits for its children.
+func (e *Engine) settleOwed(g *groupModel) bool {
+	for _, p := range g.list {
+		n := p.System
+		on := e.st.Groups[g.name].On[n]
+		if !on.Owed || !e.usable(n) || on.Stopping != "" || e.inTransit(g, n) {
+			continue
+		}
+		if e.whole(g, n) && e.active(g, n) {
+			on.Owed = false
+			return true
+		}
+		ok, no := e.mayStart(g, n, true)
+		if ok {
+			e.explain(Explanation{Group: g.name, Subject: "return on " + n, Decision: "brought online: its dependencies are met"})
+			e.start(g, n)
+			return true
+		}
+		e.waits(g, n, Explanation{Subject: "return on " + n, Decision: "waits: " + no.text})
+	}
+	return false
+}
+
+// waits explains, once for each system, what a group waits for there.
+func (e *Engine) waits(g *groupModel, n SystemID, x Explanation) {
+	on := e.st.Groups[g.name].On[n]
+	x.Group = g.name
+	if key := x.String(); key != on.Waits {
+		on.Waits = key
+		e.explain(x)
+	}
+}
+
+// parentsAbove returns the groups that have to leave n before this one does.
+func (e *Engine) parentsAbove(g *groupModel, n SystemID) []string {
+	var out []string
+	if e.st.Groups[g.name].On[n].Stopping == "" {
+		return nil
+	}
+	for _, l := range g.requiredBy {
+		if p := l.parent; l.above() && p.on(n) && (e.active(p, n) || e.inTransit(p, n)) && (l.rigid() || e.st.Groups[p.name].On[n].Stopping != "") {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
+// parentsBeside returns the groups that must be offline on n before this one
+// comes up there.
+func (e *Engine) parentsBeside(g *groupModel, n SystemID) []string {
+	var out []string
+	for _, l := range g.requiredBy {
+		if p := l.parent; l.offline && p.on(n) && (e.active(p, n) || e.inTransit(p, n)) {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
+// leanedOn refuses to take a group from systems while a firm or hard parent
+// would lose it.
+func (e *Engine) leanedOn(g *groupModel, from []SystemID) *refusal {
+	for _, l := range g.requiredBy {
+		if !l.rigid() {
+			continue
+		}
+		for _, p := range l.parent.list {
+			if !e.active(l.parent, p.System) {
+				continue
+			}
+			places := l.places(e.mod, p.System)
+			loses := slices.ContainsFunc(places, func(s SystemID) bool { return slices.Contains(from, s) && e.standing(g, s) })
+			keeps := slices.ContainsFunc(places, func(s SystemID) bool { return !slices.Contains(from, s) && e.serving(g, s) })
+			if loses && !keeps {
+				return refuse(10207, "Group %s requires group %s %s and is online on system %s; hagrp -offline %s -sys %s first", l.parent.name, g.name, l, p.System, l.parent.name, p.System)
+			}
+		}
+	}
+	return nil
+}
+
+// parentFault lets the child of a hard dependency go with its parent, if both
+// find another system (engine.md 4.15).
+func (e *Engine) parentFault(g *groupModel, n SystemID) {
+	for _, l := range g.requires {
+		c := l.child
+		if l.rigidity != "hard" || !c.on(n) || !e.active(c, n) || e.st.Groups[c.name].On[n].Stopping != "" || e.frozen(c, n) || !c.failover() {
+			continue
+		}
+		candidates := e.candidates(c, c.systems())
+		for i := range candidates {
+			if no := e.cannotFollow(g, candidates[i].System); no != "" {
+				candidates[i].Excluded = "group " + g.name + " cannot follow: " + no
+			}
+		}
+		target, verdicts := policy.Target(c.failOverPolicy, candidates)
+		x := Explanation{Group: c.name, Subject: "fault of group " + g.name + " on " + n + ", which requires it " + l.String(), Candidates: verdictsOf(verdicts)}
+		if target == "" || e.clearPath(c, n, target) != nil {
+			x.Decision = "stays on " + n + ": no system is able to take both"
+			e.explain(x)
+			continue
+		}
+		x.Decision = "moved to " + target + ", and its parent follows"
+		e.explain(x)
+		e.move(c, n, target, "move of group "+c.name+" from "+n+" to "+target+" with its parent "+g.name)
+	}
+}
+
+// cannotFollow says why a group could not run on a system even if its child
+// were there.
+func (e *Engine) cannotFollow(g *groupModel, n SystemID) string {
+	if !g.on(n) {
+		return n + " is not in its SystemList"
+	}
+	c := e.candidates(g, []SystemID{n})[0]
+	c.Unmet = ""
+	return c.Refusal()
+}
+
+// gone tells firm global, remote and site parents of a group that it, or an
+// instance of it, went down on n: they start anew on what is left or comes.
+func (e *Engine) gone(g *groupModel, n SystemID, how string) {
+	for _, l := range g.requiredBy {
+		if !l.rigid() || l.location == "local" || !g.faultPropagation || e.frozenGroup(g) {
+			continue
+		}
+		for _, p := range l.parent.list {
+			s := p.System
+			if !slices.Contains(l.places(e.mod, s), n) || !e.active(l.parent, s) || !e.usable(s) || e.frozen(l.parent, s) || e.st.Groups[l.parent.name].On[s].Stopping != "" {
+				continue
+			}
+			e.giveWay(l.parent, s, fmt.Sprintf("group %s %s on %s, and %s requires it %s", g.name, how, n, l.parent.name, l))
+		}
+	}
+}
+
+// linkHindrances are what dependencies put in a group's way.
+func (e *Engine) linkHindrances(g *groupModel) []string {
+	var out []string
+	gr := e.st.Groups[g.name]
+	waits := gr.Due != nil
+	for _, p := range g.list {
+		n := p.System
+		waits = waits || gr.On[n].Owed
+		for _, above := range e.parentsAbove(g, n) {
+			if e.active(g, n) {
+				out = append(out, fmt.Sprintf("waits on %s until group %s, which requires it, is offline: hagrp -state %s -sys %s", n, above, above, n))
+			}
+		}
+		if beside := e.parentsBeside(g, n); len(beside) > 0 && e.wants(g, n, wantOnline) {
+			out = append(out, fmt.Sprintf("waits on %s until group %s is offline there: hagrp -state %s -sys %s", n, strings.Join(beside, ", "), beside[0], n))
+		}
+	}
+	if !waits {
+		return out
+	}
+	var first string
+	for _, p := range g.list {
+		why, wayOut := e.unmet(g, p.System)
+		if why == "" {
+			return out // Not the dependencies are in the way.
+		}
+		if first == "" {
+			first = why + ": " + wayOut
+		}
+	}
+	return append(out, first)
+}
