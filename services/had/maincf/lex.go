@@ -115,6 +115,8 @@ func (l *lexer) next() {
 		l.step()
 	case strings.HasPrefix(l.src[l.pos:], "//"):
 		l.comment()
+	case strings.HasPrefix(l.src[l.pos:], "/*") || r == '#':
+		l.foreignComment()
 	case strings.IndexByte("(){}=,;@[]", l.src[l.pos]) >= 0:
 		l.add(tokPunct, l.src[l.pos:l.pos+1], line, col)
 		l.step()
@@ -140,6 +142,23 @@ func (l *lexer) next() {
 
 func (l *lexer) comment() {
 	for l.pos < len(l.src) && l.src[l.pos] != '\n' {
+		l.step()
+	}
+}
+
+// foreignComment passes over a comment as other languages have them.
+func (l *lexer) foreignComment() {
+	l.fail(l.line, l.col, "a comment begins with // and ends with its line")
+	if l.src[l.pos] == '#' {
+		l.comment()
+		return
+	}
+	end := strings.Index(l.src[l.pos:], "*/")
+	if end < 0 {
+		l.comment()
+		return
+	}
+	for end += l.pos + len("*/"); l.pos < end; {
 		l.step()
 	}
 }

@@ -402,7 +402,7 @@ func (p *parser) attrAhead() bool {
 	if t.word("static") || t.word("temp") || t.kind == tokWord && contains(baseTypes, t.text) {
 		return p.ahead(1).kind == tokWord
 	}
-	return t.kind == tokWord && (p.ahead(1).is("=") || p.ahead(1).is("@"))
+	return t.name() && (p.ahead(1).is("=") || p.ahead(1).is("@"))
 }
 
 // trailing reports what stands after a complete value on its line.

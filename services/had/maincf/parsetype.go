@@ -77,7 +77,7 @@ func (p *parser) decl() (rawDecl, bool) {
 		return d, false
 	}
 	if !p.tok().is("=") {
-		if !p.newLine(0) && !p.tok().is(")") && p.tok().kind != tokEOF {
+		if !p.newLine(0) && !p.tok().is(")") && p.tok().kind != tokEOF && !p.attrAhead() {
 			p.fail(p.tok(), "expected = or a new line after %s, found %s", n, p.tok())
 			p.skipInBlock()
 			return d, false
