@@ -56,6 +56,10 @@ type Config struct {
 // once, by pidfd.
 const poll = 50 * time.Millisecond
 
+// again is the pause before the leases of gab are asked for again: short, since
+// its next incarnation may be in a view already.
+const again = 10 * time.Millisecond
+
 // Boottime is CLOCK_BOOTTIME as the cores see it.
 func Boottime() vclock.Time {
 	var ts unix.Timespec
@@ -244,7 +248,7 @@ func watchLease(ctx context.Context, root paths.Root, events chan<- verdict.Even
 	defer conn.Close()
 	for ctx.Err() == nil {
 		followLease(ctx, gabv1.NewGabServiceClient(conn), events)
-		pause(ctx, poll)
+		pause(ctx, again)
 		conn.ResetConnectBackoff()
 	}
 }
@@ -259,6 +263,7 @@ func followLease(ctx context.Context, client gabv1.GabServiceClient, events chan
 		if err != nil {
 			return
 		}
+
 		var ev verdict.Event = verdict.Lease{Expires: vclock.Time(answer.GetLease().GetExpiresBoottimeNs())}
 		if answer.GetLost() {
 			ev = verdict.LeaseLost{Reason: answer.GetReason()}

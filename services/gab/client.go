@@ -164,15 +164,20 @@ func (c *Core) protection(e Protection) {
 func (c *Core) leave(e Leave) {
 	clean := c.cleanLeave()
 	s := c.rep.system(c.cfg.Node)
+	// While had is here it may raise something before the leave has its place.
+	unclean := e.Protected || c.protected || c.local(PortH).open
 	switch {
 	case c.leaving && !e.Force:
-	case !e.Force && !clean:
+	case !e.Force && (unclean || !clean):
 		c.emit(LeaveRefused{"something may be online here, or had did not say otherwise in its last message; " +
 			"stop had first (hastop -local), or force the leave: the others then treat it as a crash"})
 	case s == nil || (e.Force && c.doubt()):
-		c.finish(clean)
+		c.finish(clean && !unclean)
 	case !c.leaving:
 		c.leaving = true
+		if unclean {
+			c.enqueue(operation{entry: entry{kind: entryProtection, number: 1}})
+		}
 		c.enqueue(operation{entry: entry{kind: entryLeaveSystem}})
 	}
 }
@@ -372,11 +377,22 @@ func (c *Core) deliver(d delivery) {
 	}
 }
 
-// firstDeparted: a new client of port b must hear for whom the gate waits;
-// the first view of any other has no earlier one that somebody left.
+// firstDeparted: a new client of port b must hear for whom the gate waits. One
+// of port h may come after a view that lost somebody was released, or while it
+// was held: it must know what is proven of whoever is gone (R4, R10). The first
+// view of any other has no earlier one that somebody left.
 func (c *Core) firstDeparted(d delivery) []Departed {
-	if d.port == PortB {
+	switch d.port {
+	case PortB:
 		return d.view.Departed
+	case PortH:
+		var gone []Departed
+		for _, l := range c.rep.losses {
+			if _, back := memberOf(d.view.Systems, l.Member.Node); !back && l.Evidence != EvidenceNone {
+				gone = append(gone, l.Departed)
+			}
+		}
+		return gone
 	}
 	return nil
 }
@@ -392,7 +408,12 @@ func (c *Core) gateNow() Gate {
 			g.WaitingFor = append(g.WaitingFor, w.Member)
 			names = append(names, fmt.Sprint(w.Member.Node))
 		}
-		g.Reason = fmt.Sprintf("no evidence that these systems are gone: %v; when they are certainly off: ha fencing vouch SYSTEM", names)
+		g.Reason = fmt.Sprintf("no evidence that these systems are gone: %v", names)
+		if lp := c.local(PortB); lp.open && lp.joined {
+			g.Reason += "; when they are certainly off: ha fencing vouch SYSTEM"
+		} else { // nobody here could take an operator's word
+			g.Reason += ", and no fencing client on port b here; start the fencing daemon: ha node start; then: ha fencing status"
+		}
 	case c.local(PortH).joined && c.awaitsFencing():
 		g.Held, g.View = true, c.rep.view
 		g.Reason = "no fencing client on port b here; start the fencing daemon: ha node start"
@@ -410,7 +431,9 @@ func (c *Core) absentDeadline() vclock.Time { return c.absentSince.Add(c.cfg.Fen
 func (c *Core) checkFencing() {
 	lp := c.local(PortH)
 	present := c.local(PortB).open && c.local(PortB).joined
-	if c.cfg.FencingDisabled || present || !lp.gotView {
+	// What an earlier had of this system raised counts although the present one
+	// has no view yet, or none is there.
+	if c.cfg.FencingDisabled || present || (!lp.gotView && !c.protected) {
 		c.absentSince = vclock.Never
 		return
 	}

@@ -30,8 +30,22 @@ type cluster struct {
 	ctx context.Context
 }
 
+// options are what makes a lab of a test differ from others.
+type options struct {
+	unprivileged bool
+	// empty: without daemons.
+	empty bool
+	// broken: the cluster will not come up; the lab stays for a look.
+	broken bool
+}
+
 // start brings up a lab from testdata or examples and takes it down at the end.
 func start(t *testing.T, conf string, unprivileged bool) *cluster {
+	t.Helper()
+	return startWith(t, conf, options{unprivileged: unprivileged})
+}
+
+func startWith(t *testing.T, conf string, o options) *cluster {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(Repository(), "bin", "halab")); err != nil {
 		t.Fatalf("the programs are not built: %v (run make build first)", err)
@@ -39,7 +53,7 @@ func start(t *testing.T, conf string, unprivileged bool) *cluster {
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	name := fmt.Sprintf("t%d", os.Getpid()%10000) + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.Name(), "Test"), "/", "-"))
 	l := New(name[:min(len(name), 24)])
-	l.Unprivileged = unprivileged
+	l.Unprivileged, l.Empty = o.unprivileged, o.empty
 	c := &cluster{Lab: l, t: t, ctx: ctx}
 	t.Cleanup(func() {
 		defer cancel()
@@ -50,8 +64,12 @@ func start(t *testing.T, conf string, unprivileged bool) *cluster {
 			t.Errorf("down: %v", err)
 		}
 	})
-	if err := l.Up(ctx, conf, 90*time.Second); err != nil {
-		t.Fatal(err)
+	patience := 90 * time.Second
+	if o.broken {
+		patience = time.Second
+	}
+	if err := l.Up(ctx, conf, patience); (err == nil) == o.broken {
+		t.Fatalf("halab up: %v", err)
 	}
 	return c
 }

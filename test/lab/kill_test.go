@@ -40,10 +40,14 @@ func TestKillTheDaemons(t *testing.T) {
 			defer w.Stop()
 			// Stopped first, then killed: none sees the other die and brings it
 			// back before its own end.
-			c.must(owner, "pkill", "-STOP", "-x", step.names)
 			began := time.Now()
+			script := "pkill -STOP -x '" + step.names + "'"
 			if step.signal != "STOP" {
-				c.must(owner, "pkill", "-"+step.signal, "-x", step.names)
+				script += "; pkill -" + step.signal + " -x '" + step.names + "'"
+			}
+			// The power may go before the shell says how it ended.
+			if _, err := c.Exec(c.within(30*time.Second), owner, "sh", "-c", script); err != nil {
+				t.Fatal(err)
 			}
 			c.waitPower(owner, "off", 20*time.Second)
 			off := time.Since(began)

@@ -25,6 +25,8 @@ type Lab struct {
 	Bin string
 	// Unprivileged says that the systems have no namespaces.
 	Unprivileged bool
+	// Empty leaves the daemons out.
+	Empty bool
 }
 
 // Repository is the folder of this module.
@@ -84,6 +86,9 @@ func (l *Lab) Up(ctx context.Context, conf string, timeout time.Duration) error 
 	arguments := []string{"--conf", conf, "--timeout", timeout.String()}
 	if l.Unprivileged {
 		arguments = append(arguments, "--unprivileged")
+	}
+	if l.Empty {
+		arguments = append(arguments, "--empty")
 	}
 	_, err := l.halab(ctx, "up", arguments...)
 	return err
@@ -204,7 +209,7 @@ func Until(ctx context.Context, what string, look func(context.Context) (bool, s
 		if done {
 			return nil
 		}
-		if saw != "" {
+		if saw != "" && ctx.Err() == nil { // else it is only that the time was over
 			seen = saw
 		}
 		select {

@@ -32,6 +32,13 @@ var names = [...]string{GAB, Fencing, Hashadow}
 // DefaultGrace is how long fencing or hashadow may be missing.
 const DefaultGrace = 2 * time.Second
 
+// settle is how long a gab whose lease was missed while nothing was protected
+// has to show a new one once something is: it may be in a view again, had has
+// seen that view and declared what it has not probed yet, and the lease is
+// still on its way. A lease (half of peerinact, 300 ms by default) and settle
+// together end before peerinact does.
+const settle = 100 * time.Millisecond
+
 // Config is what a Core is made of.
 type Config struct {
 	// Self is the daemon that the core belongs to; it does not watch itself.
@@ -140,6 +147,7 @@ type Core struct {
 	protected uint32
 	stopped   bool
 	leaving   bool
+	appeared  vclock.Time // when something became protected while leaving, 0: not
 }
 
 // New returns a core that has seen nothing.
@@ -186,6 +194,9 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 			c.lost = "no reason given"
 		}
 	case Protected:
+		if c.leaving && c.protected == 0 && e.Resources > 0 {
+			c.appeared = now
+		}
 		c.protected = e.Resources
 	}
 	return c.judge(now, out)
@@ -258,8 +269,9 @@ func (c *Core) judge(now vclock.Time, out []Effect) []Effect {
 	reason := c.cause(now)
 	switch {
 	case reason == "":
-		c.leaving = false
+		c.leaving, c.appeared = false, 0
 	case c.stopped:
+	case c.protected > 0 && c.settling() && now.Before(c.appeared.Add(settle)):
 	case c.protected > 0:
 		c.stopped = true
 		out = append(out, SelfStop{Reason: reason})
@@ -270,10 +282,19 @@ func (c *Core) judge(now vclock.Time, out []Effect) []Effect {
 	return out
 }
 
+// settling reports whether gab runs and only its lease is missing, and was
+// before something became protected.
+func (c *Core) settling() bool {
+	return c.leaving && c.appeared != 0 && c.peers[index(GAB)].presence == here && (c.lease != 0 || c.lost != "")
+}
+
 // Deadline is when Step must be called with Wake, if nothing comes before.
 func (c *Core) Deadline() (vclock.Time, bool) {
-	if c.stopped || c.leaving {
+	if c.stopped {
 		return 0, false
+	}
+	if c.leaving {
+		return c.appeared.Add(settle), c.protected > 0 && c.settling()
 	}
 	next := vclock.Never
 	for i, name := range names {
@@ -294,6 +315,6 @@ func (c *Core) Leaving() bool { return c.leaving && !c.stopped }
 // Hash is a hash of the whole state.
 func (c *Core) Hash() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%v %v %d %q %d %t %t", c.cfg, c.peers, c.lease, c.lost, c.protected, c.stopped, c.leaving)
+	fmt.Fprintf(h, "%v %v %d %q %d %t %t %d", c.cfg, c.peers, c.lease, c.lost, c.protected, c.stopped, c.leaving, c.appeared)
 	return h.Sum64()
 }

@@ -94,7 +94,7 @@ func (s *Server) GetConfiguration(context.Context, *gabv1.GetConfigurationReques
 	return &gabv1.GetConfigurationResponse{
 		NodeId: uint32(s.cfg.Node), Name: l.name(gab.NodeID(s.cfg.Node)), SeedCount: uint32(s.cfg.Gabtab.SeedCount),
 		StableMs: uint32(s.cfg.Tab.Timers.Stable.Milliseconds()), FencingMode: s.cfg.FencingMode, State: st.State.String(),
-		Incarnation: l.inc, WaitingFor: st.WaitingFor,
+		Incarnation: l.inc, WaitingFor: l.gateReason(st.Gate, st.WaitingFor),
 	}, nil
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"strings"
 
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	"github.com/evenkeel/evenkeel/services/gab"
@@ -36,7 +37,21 @@ func (l *loop) departedTo(ds []gab.Departed) []*gabv1.Departed {
 }
 
 func (l *loop) gateTo(g gab.Gate) *gabv1.Gate {
-	return &gabv1.Gate{Held: g.Held, View: viewIDTo(g.View), WaitingFor: l.membersTo(g.WaitingFor), Reason: g.Reason}
+	return &gabv1.Gate{Held: g.Held, View: viewIDTo(g.View), WaitingFor: l.membersTo(g.WaitingFor), Reason: l.gateReason(g, g.Reason)}
+}
+
+// gateReason puts the systems' names where the core, which knows none, has
+// node ids, so that the command that leads out can be copied.
+func (l *loop) gateReason(g gab.Gate, text string) string {
+	if len(g.WaitingFor) == 0 {
+		return text
+	}
+	var ids, names []string
+	for _, m := range g.WaitingFor {
+		ids = append(ids, fmt.Sprint(m.Node))
+		names = append(names, l.name(m.Node))
+	}
+	return strings.NewReplacer("["+strings.Join(ids, " ")+"]", strings.Join(names, ", "), "vouch SYSTEM", "vouch "+strings.Join(names, "; ha fencing vouch ")).Replace(text)
 }
 
 func (l *loop) viewTo(v gab.DeliverView) *gabv1.View {

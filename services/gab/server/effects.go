@@ -156,7 +156,7 @@ func (l *loop) view(e gab.DeliverView) {
 
 func (l *loop) gate(e gab.Gate) {
 	if e.Held {
-		l.log.Warn("the fence gate is held", "view", e.View.String(), "reason", e.Reason)
+		l.log.Warn("the fence gate is held", "view", e.View.String(), "reason", l.gateReason(e, e.Reason))
 	} else {
 		l.log.Info("the fence gate is open")
 	}

@@ -564,7 +564,7 @@ func TestFenceGate(t *testing.T) {
 	}
 	until(t, func() string {
 		_, m := c.nodes[0].members("a")
-		if m.GetGate().GetHeld() && strings.Contains(m.GetGate().GetReason(), "s1") == false && m.GetGate().GetWaitingFor()[0].GetName() == "s1" {
+		if m.GetGate().GetHeld() && strings.Contains(m.GetGate().GetReason(), "ha fencing vouch s1") && m.GetGate().GetWaitingFor()[0].GetName() == "s1" {
 			return ""
 		}
 		return fmt.Sprintf("the gate is not held: %v", m)
