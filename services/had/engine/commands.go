@@ -361,7 +361,7 @@ func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 
 // switchTo returns the system that a switch takes the group to.
 func (e *Engine) switchTo(g *groupModel, c Command, from SystemID) (SystemID, []policy.Verdict, *refusal) {
-	candidates := e.candidates(g, g.systems())
+	candidates := e.candidatesFrom(g, from)
 	if c.System == "" || c.Any {
 		target, verdicts := policy.Target(g.failOverPolicy, candidates)
 		if target == "" {

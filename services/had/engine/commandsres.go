@@ -185,7 +185,7 @@ func (e *Engine) evacuate(n SystemID) {
 			e.giveWay(g, n, "group "+c+", on which "+g.name+" stands, is evacuated from "+n)
 			continue
 		}
-		target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
+		target, verdicts := policy.Target(g.failOverPolicy, e.candidatesFrom(g, n))
 		if target == "" || e.clearPath(g, n, target) != nil {
 			e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "no system is able to take it", Candidates: verdictsOf(verdicts)})
 			continue

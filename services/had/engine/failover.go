@@ -121,7 +121,14 @@ func (e *Engine) pay(g *groupModel) bool {
 func (e *Engine) place(g *groupModel, subject string) bool {
 	gr := e.st.Groups[g.name]
 	d := *gr.Due
-	candidates := e.candidates(g, g.systems())
+	candidates := e.candidatesFrom(g, d.From)
+	if g.autoFailOver == 2 {
+		for i := range candidates {
+			if candidates[i].Foreign && candidates[i].System != d.Prefer {
+				candidates[i].Excluded = zoneForbids
+			}
+		}
+	}
 	if d.Prefer != "" && d.Prefer != d.From {
 		for i := range candidates {
 			if candidates[i].System == d.From && e.st.Systems[d.Prefer].State == SystemRunning {
@@ -143,7 +150,10 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 	x := Explanation{Subject: subject, Candidates: verdictsOf(verdicts), Evidence: e.evidenceFor(d.From)}
 	if target == "" {
 		x.Decision, x.WayOut = "no system is able to take it", e.noTargetHint(g)
-		if c := firstUnmet(candidates); c != "" {
+		if c := firstForeign(candidates); c != "" {
+			x.Decision = "stays offline: no system of its zone is able to take it, and AutoFailOver is 2"
+			x.WayOut = "hagrp -online " + g.name + " -sys " + c + " (another zone)"
+		} else if c := firstUnmet(candidates); c != "" {
 			_, x.WayOut = e.unmet(g, c)
 			x.Decision = "waits for what it requires"
 			return e.stuck(g, x)
@@ -158,6 +168,32 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 	e.log("NOTICE", 10465, "", g.name, "Bringing group %s online on system %s: %s", g.name, target, subject)
 	e.start(g, target)
 	return true
+}
+
+// zoneForbids is why AutoFailOver = 2 refuses a candidate.
+const zoneForbids = "in another zone, and AutoFailOver is 2"
+
+// candidatesFrom are the candidates for a group that leaves a system: those
+// of other zones come last (engine.md 4.6).
+func (e *Engine) candidatesFrom(g *groupModel, from SystemID) []policy.Candidate {
+	out := e.candidates(g, g.systems())
+	for i := range out {
+		out[i].Foreign = !g.sameZone(out[i].System, from)
+	}
+	return out
+}
+
+// firstForeign returns a system that only AutoFailOver = 2 forbids, or "".
+func firstForeign(candidates []policy.Candidate) SystemID {
+	for _, c := range candidates {
+		if c.Excluded != zoneForbids {
+			continue
+		}
+		if c.Excluded = ""; c.Refusal() == "" {
+			return c.System
+		}
+	}
+	return ""
 }
 
 // firstUnmet returns a system that only a group dependency forbids, or "" if
@@ -417,6 +453,9 @@ func (e *Engine) hindrances(g *groupModel) []string {
 	add := func(text, wayOut string) { out = append(out, text+": "+wayOut) }
 	if e.frozenGroup(g) {
 		add("group is frozen", "hagrp -unfreeze "+g.name)
+	}
+	if d := e.st.Groups[g.name].Due; d != nil && g.autoFailOver == 2 && len(g.zones) > 0 {
+		add("offline until a system in the zone of "+d.From+" will take it (AutoFailOver = 2)", "hagrp -online "+g.name+" -sys a system of another zone")
 	}
 	for _, p := range g.list {
 		n := p.System

@@ -241,7 +241,7 @@ func (e *Engine) react(g *groupModel, l *link, n SystemID, why string) bool {
 	case !l.offline && !slices.ContainsFunc(l.child.systems(), func(s SystemID) bool { return e.serving(l.child, s) }):
 		return false // Soft: it stays as long as there is nobody to follow.
 	}
-	target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
+	target, verdicts := policy.Target(g.failOverPolicy, e.candidatesFrom(g, n))
 	if target != "" && e.clearPath(g, n, target) == nil {
 		e.explain(Explanation{Group: g.name, Subject: why, Decision: "moved from " + n + " to " + target, Candidates: verdictsOf(verdicts)})
 		e.move(g, n, target, "move of group "+g.name+" from "+n+" to "+target+" for the sake of group "+l.child.name)
@@ -364,7 +364,7 @@ func (e *Engine) parentFault(g *groupModel, n SystemID) {
 		if l.rigidity != "hard" || !c.on(n) || !e.active(c, n) || e.st.Groups[c.name].On[n].Stopping != "" || e.frozen(c, n) || !c.failover() {
 			continue
 		}
-		candidates := e.candidates(c, c.systems())
+		candidates := e.candidatesFrom(c, n)
 		for i := range candidates {
 			if no := e.cannotFollow(g, candidates[i].System); no != "" {
 				candidates[i].Excluded = "group " + g.name + " cannot follow: " + no

@@ -42,6 +42,8 @@ type groupModel struct {
 	acceptOverlap                 time.Duration
 	load                          int
 	prerequisites                 []maincf.Pair
+	// zones is SystemZones; empty if the group has none.
+	zones map[string]int
 	// requires are the links to its children, requiredBy to its parents.
 	requires, requiredBy []*link
 	// level is 0 for a group that requires none; family are the groups that
@@ -68,6 +70,12 @@ func (g *groupModel) failover() bool { return g.parallel != 1 }
 
 func (g *groupModel) on(s SystemID) bool {
 	return slices.ContainsFunc(g.list, func(p maincf.SystemPriority) bool { return p.System == s })
+}
+
+// sameZone says whether two systems are in one zone of the group: always
+// without SystemZones; a system that it leaves out is in zone 0.
+func (g *groupModel) sameZone(a, b SystemID) bool {
+	return len(g.zones) == 0 || g.zones[a] == g.zones[b]
 }
 
 // parse reads the files of a configuration.
@@ -116,6 +124,7 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		list:               g.SystemList(),
 		autoList:           g.AutoStartList(),
 		disabled:           map[string]bool{},
+		zones:              map[string]int{},
 		autoStart:          value("AutoStart").Bool(),
 		autoStartIfPartial: value("AutoStartIfPartial").Bool(),
 		frozen:             value("Frozen").Bool(),
@@ -133,6 +142,9 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		acceptOverlap:      seconds("AcceptOverlap"),
 		load:               value("Load").Int(),
 		prerequisites:      value("Prerequisites").Pairs,
+	}
+	for _, p := range value("SystemZones").Pairs {
+		gm.zones[p.Key] = number(p.Value)
 	}
 	sort.SliceStable(gm.list, func(i, j int) bool { return gm.list[i].Priority < gm.list[j].Priority })
 	for _, s := range gm.list {

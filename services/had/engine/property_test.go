@@ -42,6 +42,8 @@ group db (
 	SystemList = { A = 2, B = 0, C = 1 }
 	AutoStartList = { B }
 	FailOverPolicy = RoundRobin
+	SystemZones = { A = 0, B = 1, C = 0 }
+	AutoFailOver = 2
 	)
 	App base (
 		)

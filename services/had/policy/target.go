@@ -36,6 +36,9 @@ type Candidate struct {
 	Active bool
 	// Excluded says why the system is out for a reason of the caller's.
 	Excluded string
+	// Foreign: it is in another zone than the one that the group comes from
+	// (SystemZones), and taken only if no system of that zone will do.
+	Foreign bool
 	// OnlineGroups is the number of failover groups online there.
 	OnlineGroups int
 	// Available is the capacity left there (policy Load).
@@ -112,6 +115,9 @@ func Target(policy string, candidates []Candidate) (string, []Verdict) {
 
 // better says whether a beats b; on a tie the earlier candidate stays.
 func better(policy string, a, b Candidate) bool {
+	if a.Foreign != b.Foreign {
+		return b.Foreign
+	}
 	switch policy {
 	case RoundRobin:
 		if a.OnlineGroups != b.OnlineGroups {
@@ -128,6 +134,10 @@ func better(policy string, a, b Candidate) bool {
 }
 
 func measure(policy string, c Candidate) string {
+	if c.Foreign {
+		c.Foreign = false
+		return "in another zone, " + measure(policy, c)
+	}
 	switch policy {
 	case RoundRobin:
 		return fmt.Sprintf("%d groups online", c.OnlineGroups)
