@@ -78,8 +78,10 @@ type Protection struct{ Resources uint32 }
 type Seed struct{}
 
 // Leave takes this system out of port a. Without Force it is refused unless
-// the leave would be CLEAN (R14). Answered by Left or LeaveRefused.
-type Leave struct{ Force bool }
+// the leave would be CLEAN (R14): had has left port h, and its last word was
+// that nothing is protected. Protected says that the shell knows of something
+// protected here. Answered by Left or LeaveRefused.
+type Leave struct{ Force, Protected bool }
 
 // CounterPersisted completes PersistCounter.
 type CounterPersisted struct {
@@ -131,7 +133,7 @@ func (e FenceAnswer) String() string {
 }
 func (e Protection) String() string { return fmt.Sprintf("protection resources=%d", e.Resources) }
 func (Seed) String() string         { return "seed" }
-func (e Leave) String() string      { return fmt.Sprintf("leave force=%v", e.Force) }
+func (e Leave) String() string      { return fmt.Sprintf("leave force=%v protected=%v", e.Force, e.Protected) }
 func (e CounterPersisted) String() string {
 	return fmt.Sprintf("counter-persisted id=%d ok=%v", e.ID, e.OK)
 }

@@ -114,7 +114,8 @@ func (r *replica) apply(e *entry) applied {
 	case entryLeavePort:
 		r.applyLeavePort(s, e, &res)
 	case entryProtection:
-		if r.port(PortH).members&nodeBit(s.Node) != 0 {
+		// Something protected counts whoever says it; that nothing is, only had.
+		if e.number > 0 || r.port(PortH).members&nodeBit(s.Node) != 0 {
 			s.clean = e.number == 0
 		}
 	case entryFenceAnswer:

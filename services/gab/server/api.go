@@ -142,7 +142,7 @@ func (s *Server) LeaveCluster(ctx context.Context, force bool) error {
 	answer := make(chan error, 1)
 	if err := l.do(ctx, func() {
 		l.leave = append(l.leave, answer)
-		l.gabQueue = append(l.gabQueue, gab.Leave{Force: force})
+		l.gabQueue = append(l.gabQueue, gab.Leave{Force: force, Protected: standing.Resources(s.cfg.Root) > 0})
 	}); err != nil {
 		return s.unavailable(err)
 	}

@@ -189,7 +189,7 @@ func (l *loop) closePort(e gab.ClosePort) {
 		l.clients[c.port-'a'] = nil // the core has closed the port already
 		c.close(e.Reason)
 	}
-	if e.Protected {
+	if e.Protected || standing.Resources(l.s.cfg.Root) > 0 {
 		l.out.Store(true)
 		l.over = &ending{stop: true, reason: e.Reason}
 	}

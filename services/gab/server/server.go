@@ -164,7 +164,14 @@ func (s *Server) watch(ctx context.Context) error {
 		Leave: func(reason string) {
 			s.cfg.Log.Warn("leaving the cluster", "reason", reason)
 			go func() { // must not block the watcher; ends with the leave or ctx
-				if err := s.LeaveCluster(ctx, false); err != nil {
+				// Not in order, it is a crash to the others: better than a system
+				// that stays, unwatched, and that they must not start anything
+				// without (R2, R14).
+				err := s.LeaveCluster(ctx, false)
+				if err != nil && ctx.Err() == nil {
+					err = s.LeaveCluster(ctx, true)
+				}
+				if err != nil {
 					s.cfg.Log.Error("leave", "error", err)
 				}
 			}()

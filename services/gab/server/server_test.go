@@ -527,7 +527,23 @@ func TestLeave(t *testing.T) {
 	if err := h2.Protect(0); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() string { // the two calls may overtake each other
+	// had is still there: it may raise something before the leave has its place.
+	if _, err := c.nodes[2].gab.Leave(ctx, &gabv1.LeaveRequest{}); status.Code(err) != codes.FailedPrecondition {
+		t.Fatalf("leave while had is on port h: %v", err)
+	}
+	// Something that fencing was told of, although gab was not.
+	if err := standing.WriteProtection(c.nodes[2].root, 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	h2.Close()
+	c.waitMembers(c.nodes[0], "h", "s0 s1")
+	if _, err := c.nodes[2].gab.Leave(ctx, &gabv1.LeaveRequest{}); status.Code(err) != codes.FailedPrecondition {
+		t.Fatalf("leave under what was declared to fencing: %v", err)
+	}
+	if err := standing.WriteProtection(c.nodes[2].root, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() string {
 		if _, err := c.nodes[2].gab.Leave(ctx, &gabv1.LeaveRequest{}); err != nil {
 			return err.Error()
 		}
