@@ -317,6 +317,11 @@ func (e *Engine) offlineAll(n SystemID, evacuated bool) {
 		}
 		if g.failover() {
 			gr.Intent, gr.Due, gr.Stuck = false, nil, ""
+			// It had a home: no autostart elsewhere follows, also where had
+			// stops before the group was probed.
+			for _, p := range g.list {
+				gr.On[p.System].Fresh = false
+			}
 		}
 		e.explain(Explanation{Group: g.name, Subject: "hastop of " + n, Decision: "taken offline, no failover", WayOut: e.onlineHint(g)})
 		e.stop(g, n, stopHastop)

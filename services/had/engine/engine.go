@@ -341,12 +341,16 @@ func (e *Engine) settle() {
 
 func (e *Engine) settleGroups() {
 	var touched []*groupModel
+	settled := map[*groupModel]bool{}
 	for _, g := range e.allGroups() {
-		if !e.dirty[g.name] || slices.Contains(touched, g) {
+		if !e.dirty[g.name] || settled[g] {
 			continue
 		}
 		e.stepToRest(g.family)
 		touched = append(touched, g.family...)
+		for _, member := range g.family {
+			settled[member] = true
+		}
 	}
 	for _, g := range touched {
 		e.show(g)
