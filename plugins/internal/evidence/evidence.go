@@ -5,9 +5,13 @@
 // A claim of system X, made under X's incarnation i, may be taken over if
 //   - X has left the cluster and the view that lost it was released with
 //     evidence that X is gone (CLEAN, POWERED_OFF, EXPIRED, VOUCHED, or
-//     ASSUMED where fencing is disabled), or
-//   - X is back in the cluster under a later incarnation: whatever i had is
+//     ASSUMED where fencing is disabled); i is the incarnation that the
+//     evidence is about, or an earlier one, or
+//   - X is back in the cluster under another incarnation: whatever i had is
 //     gone, and the engine has seen the group probed offline there.
+//
+// Incarnations of one system grow with its clock. Evidence is never about a
+// later one: that one lived after the evidence.
 //
 // A claim of this system is its own, whatever incarnation made it.
 package evidence
@@ -95,7 +99,7 @@ func (k Known) MayTakeOver(owner string, incarnation uint64) error {
 			continue
 		}
 		switch {
-		case system.Member && system.Incarnation > incarnation:
+		case system.Member && system.Incarnation != incarnation:
 			return nil
 		case system.Member:
 			return fmt.Errorf("%s holds it and is a member of the cluster; take the resource offline there first", owner)
@@ -103,6 +107,8 @@ func (k Known) MayTakeOver(owner string, incarnation uint64) error {
 			return fmt.Errorf("%s held it when it left and nothing proves that it is gone; when you are sure that it is off, say so with: ha fencing vouch %s", owner, owner)
 		case system.Evidence == "CUT":
 			return fmt.Errorf("%s held it when it left and is only cut from the coordination points, which does not protect this storage; when you are sure that it is off, say so with: ha fencing vouch %s", owner, owner)
+		case system.Incarnation < incarnation:
+			return fmt.Errorf("%s held it in a later life than the one that is proven gone; start it there, or have it leave the cluster with evidence", owner)
 		default:
 			return nil
 		}

@@ -24,7 +24,10 @@ func TestMayTakeOver_R4(t *testing.T) {
 		{"", 0, ""},
 		{"B", 1, ""},
 		{"A", 7, ""},
+		{"A", 6, ""},
+		{"A", 8, "later life"}, // evidence of an earlier incarnation says nothing
 		{"C", 8, ""},
+		{"C", 10, ""}, // another incarnation is here: that one is over
 		{"C", 9, "member of the cluster"},
 		{"D", 4, "ha fencing vouch D"},
 		{"E", 4, "ha fencing vouch E"},

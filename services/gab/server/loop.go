@@ -97,7 +97,7 @@ type snapshot struct {
 func newLoop(s *Server, yielded bool) (*loop, error) {
 	cfg := s.cfg
 	l := &loop{
-		s: s, inc: random64(), requests: make(chan func(), requestQueue), done: make(chan struct{}),
+		s: s, inc: incarnation(time.Now()), requests: make(chan func(), requestQueue), done: make(chan struct{}),
 		persist: make(chan gab.PersistCounter, 1), leaseNew: make(chan struct{}), leaseNow: &gabv1.WatchLeaseResponse{},
 		beat: cfg.Tab.Timers.Heartbeat, lease: cfg.Tab.Timers.PeerInact / 2,
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
 )
@@ -80,4 +81,12 @@ func random64() uint64 {
 			return n
 		}
 	}
+}
+
+// incarnation is a number that this system never had before and that grows
+// with its clock, so that of two incarnations one can tell which was earlier
+// (R4: evidence about one says nothing of a later one). Nothing breaks if the
+// clock was set back but that comparison, and that on the safe side.
+func incarnation(now time.Time) uint64 {
+	return uint64(now.UnixNano())&^0xffff | random64()&0xffff
 }
