@@ -391,3 +391,29 @@ func FuzzCommands(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkApply: one edit of a cluster of 2,000 groups with 20,000 resources.
+func BenchmarkApply(b *testing.B) {
+	var s strings.Builder
+	s.WriteString("cluster c ( )\nsystem a\nsystem b\ntype T ( str File )\n")
+	for g := range 2000 {
+		fmt.Fprintf(&s, "group g%d ( SystemList = { a, b } )\n", g)
+		for r := range 10 {
+			fmt.Fprintf(&s, "T g%dr%d ( File = \"/data/%d/%d\" )\n", g, r, g, r)
+		}
+		for r := range 9 {
+			fmt.Fprintf(&s, "g%dr%d requires g%dr%d\n", g, r, g, r+1)
+		}
+	}
+	cfg, _, err := LoadMap("main.cf", map[string]string{"main.cf": s.String()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := Edit{Action: ActModify, Class: ClassResource, Name: "g1000r5", Attr: "File", Words: []string{"/other"}}
+	b.ResetTimer()
+	for range b.N {
+		if _, err := cfg.Apply(e); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
