@@ -32,7 +32,7 @@ func newSwarm(r *random, opt Options) swarm {
 	s := swarm{
 		nodes: 2 + r.n(4), fenced: r.n(3) > 0, faults: 5 + r.n(40), gap: ms(pick(300, 1500, 4000)),
 		wireDelay: ms(pick(5, 30, 80)), pointDelay: ms(pick(5, 30, 150)), entryTime: ms(pick(50, 500, 2500)),
-		powerCycle: ms(pick(1500, 3000, 6000)), writeEvery: ms(100), diskErrors: pick(0, 20),
+		powerCycle: ms(pick(4000, 6000, 9000)), writeEvery: ms(100), diskErrors: pick(0, 20),
 		pointErrors: pick(0, 0, 30, 8), powerErrors: pick(0, 0, 10, 3), entryErrors: pick(0, 60, 15),
 	}
 	if opt.Nodes > 0 {
@@ -61,7 +61,7 @@ var faultKinds = []struct {
 	taints bool
 	do     func(w *World, n *node)
 }{
-	{"power loss", false, func(w *World, n *node) { n.reboot("power lost", 1500*time.Millisecond, 8*time.Second) }},
+	{"power loss", false, func(w *World, n *node) { n.reboot("power lost", 4*time.Second, 12*time.Second) }},
 	{"machine pause", true, func(w *World, n *node) { n.freeze(w.fate.between(20*time.Millisecond, 4*time.Second)) }},
 	{"process pause", true, func(w *World, n *node) {
 		ps := []*proc{}

@@ -16,6 +16,7 @@ type gabd struct {
 	core     *gab.Core
 	inc      uint64
 	alarm    alarm
+	turns    int
 	conns    [gab.MaxNodes]uint64
 	sessions [26]*session
 	yielded  bool
@@ -69,6 +70,12 @@ func (n *node) startGabAs(yielded bool) {
 func (w *World) gabTurns(g *gabd) {
 	w.later(g.proc, turnEvery, func() {
 		w.stepGab(g, gab.Wake{})
+		g.turns++
+		for _, p := range w.pairs { // LLT discovers its peers again and again
+			if g.turns%8 == 0 && p.conn == 0 && (p.ends[0] == g.n.id || p.ends[1] == g.n.id) {
+				w.connect(p)
+			}
+		}
 		w.gabTurns(g)
 	})
 }

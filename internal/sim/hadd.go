@@ -215,7 +215,7 @@ func (h *hadd) viewed(v gab.DeliverView) {
 	}
 	h.n.learnView(v)
 	h.apply(h.position(v.ID, v.Seq), "", ev)
-	if first {
+	if !h.running || first {
 		h.sendEvent(engine.SystemJoined{System: h.n.name, Node: h.n.id, ConfigValid: true, Incarnation: h.inc, Yielded: h.yielded})
 	}
 	jv := join.View{ID: v.Seq}
@@ -286,6 +286,7 @@ func (h *hadd) message(m gab.DeliverMessage) {
 		}
 		h.apply(pos, from, ev)
 		if c, is := ev.(engine.ConfigLoaded); is {
+			h.n.w.oracle.rebuilt()
 			h.stepJoin(join.ConfigDelivered{System: c.System})
 		}
 		if _, is := ev.(engine.Clock); is && from == h.n.name {

@@ -109,7 +109,7 @@ func (n *node) selfStop(reason string) {
 	w.oracle.count("self-stops")
 	w.after(w.boot.between(time.Millisecond, 20*time.Millisecond), func() {
 		if n.on && n.boots == boots && !n.frozen {
-			n.reboot("stopped itself: "+reason, 1500*time.Millisecond, 5*time.Second)
+			n.reboot("stopped itself: "+reason, 4*time.Second, 9*time.Second)
 		} else if n.on && n.boots == boots {
 			n.w.run(n.newProc("stop"), func() { n.selfStop(reason) })
 		}

@@ -192,6 +192,18 @@ func (o *oracle) acknowledged(r engine.CommandResult) {
 	o.acked = append(o.acked, ack{r.RequestID, r.Pos})
 }
 
+// rebuilt: the state was built from a disk again after the loss of all systems
+// that had it; what only it knew is gone (the exception of I4).
+func (o *oracle) rebuilt() {
+	for _, n := range o.w.nodes {
+		if n.had != nil && n.had.running {
+			return
+		}
+	}
+	o.count("states rebuilt from disk")
+	o.acked, o.first = nil, map[string]engine.Pos{}
+}
+
 // remembered checks I4 at a RUNNING system: what was acknowledged is in its
 // log.
 func (o *oracle) remembered(h *hadd) {
