@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/evenkeel/evenkeel/internal/localrpc/window"
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 )
@@ -58,8 +59,8 @@ type Client struct {
 // Attach joins a port and returns when gab has accepted the client. The client
 // lives until Close, or until gab ends the stream.
 func Attach(ctx context.Context, cfg Config) (*Client, error) {
-	conn, err := grpc.NewClient("unix:"+cfg.Socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20)))
+	conn, err := grpc.NewClient("unix:"+cfg.Socket, append(window.Dial(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20)))...)
 	if err != nil {
 		return nil, fmt.Errorf("attach to port %s: %w", cfg.Port, err)
 	}

@@ -30,6 +30,8 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
+
+	"github.com/evenkeel/evenkeel/internal/localrpc/window"
 )
 
 // Caller is who called, as the kernel says.
@@ -122,11 +124,11 @@ func New(socket string, log *slog.Logger) *Server {
 	})
 	ends := logging.WithLogOnEvents(logging.FinishCall)
 	s := &Server{
-		GRPC: grpc.NewServer(
+		GRPC: grpc.NewServer(append(window.Serve(),
 			grpc.Creds(peerCredentials{insecure.NewCredentials()}),
 			grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), logging.UnaryServerInterceptor(logger, levels, ends), recovery.UnaryServerInterceptor(onPanic), checkUnary),
 			grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), logging.StreamServerInterceptor(logger, levels, ends), recovery.StreamServerInterceptor(onPanic), checkStream),
-		),
+		)...),
 		Health: health.NewServer(), Metrics: registry, socket: socket, log: log,
 	}
 	healthpb.RegisterHealthServer(s.GRPC, s.Health)

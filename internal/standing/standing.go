@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/evenkeel/evenkeel/internal/localrpc/window"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	"github.com/evenkeel/evenkeel/internal/standing/verdict"
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -51,10 +52,17 @@ type Config struct {
 	Grace time.Duration
 }
 
-// poll is how often an absent daemon is looked for, a present one's state is
-// read, and what is protected is read while a cause stands. An exit is seen at
-// once, by pidfd.
+// poll is how often an absent daemon is looked for, and what is protected is
+// read while a cause stands. An exit is seen at once, by pidfd.
 const poll = 50 * time.Millisecond
+
+// frozenPoll is how often a present daemon is looked at for a stop by a signal,
+// which nothing announces; short beside the grace of 2 s.
+const frozenPoll = 100 * time.Millisecond
+
+// asleepPoll bounds how long a deadline on CLOCK_BOOTTIME can be missed because
+// the machine slept; nothing else needs it.
+const asleepPoll = 200 * time.Millisecond
 
 // again is the pause before the leases of gab are asked for again: short, since
 // its next incarnation may be in a view already.
@@ -111,10 +119,8 @@ func (w *watcher) loop(ctx context.Context, events <-chan verdict.Event) {
 	defer timer.Stop()
 	for {
 		// While a cause stands, what is protected is read again and again: it
-		// may appear after the cause did. Otherwise the timer only bounds how
-		// long a deadline can be missed while the machine sleeps, since timers
-		// do not run on CLOCK_BOOTTIME.
-		wait := 2 * poll
+		// may appear after the cause did.
+		wait := asleepPoll
 		if w.core.Leaving() {
 			wait = poll
 		}
@@ -213,7 +219,7 @@ func holdPeer(ctx context.Context, p *Process, events chan<- verdict.Event) {
 	if !send(ctx, events, verdict.Seen{Name: p.Name, PID: p.PID}) {
 		return
 	}
-	frozen, look := false, poll
+	frozen, look := false, frozenPoll
 	if p.Name == GAB {
 		look = time.Minute // nothing to look at but its exit
 	}
@@ -240,8 +246,7 @@ func holdPeer(ctx context.Context, p *Process, events chan<- verdict.Event) {
 // the lease that was held meanwhile runs on.
 func watchLease(ctx context.Context, root paths.Root, events chan<- verdict.Event) {
 	conn, err := grpc.NewClient("unix:"+root.Socket(GAB),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithNoProxy())
+		append(window.Dial(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())...)
 	if err != nil {
 		panic(fmt.Sprintf("client of gab: %v", err)) // only a malformed target
 	}

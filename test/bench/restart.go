@@ -43,24 +43,35 @@ func restart(ctx context.Context, runs int) error {
 	})
 }
 
-// idle reads resident memory and processor time of the daemons and one agent.
+// idle reads resident memory and processor time of the daemons and one agent,
+// all in the same stretch of time on a system that has the ten resources.
 func idle(ctx context.Context, _ int) error {
 	conf := filepath.Join(lab.Repository(), "test/lab/testdata/ten")
 	return withLab(ctx, "bench-idle", conf, func(l *lab.Lab) error {
 		const seconds = 20
+		if err := l.WaitGroup(within(ctx, 20*time.Second), "Server1", "app", "Server1", "|ONLINE|"); err != nil {
+			return err
+		}
+		out, err := l.Must(within(ctx, time.Minute), "Server1", "bash", "-c", fmt.Sprintf(`
+			names="gab fencing hashadow had FileOnOff"; sleep 2
+			ticks() { read -r -a f < /proc/$1/stat; echo $(( f[13] + f[14] )); }
+			declare -A pid before
+			for n in $names; do pid[$n]=$(pgrep -x $n | head -n 1); before[$n]=$(ticks ${pid[$n]}); done
+			sleep %d
+			for n in $names; do
+				echo $n $(awk '/VmRSS/{print $2}' /proc/${pid[$n]}/status) $(( $(ticks ${pid[$n]}) - before[$n] ))
+			done`, seconds))
+		if err != nil {
+			return err
+		}
 		fmt.Printf("  %-12s %12s %16s\n", "process", "resident MiB", "CPU of one core")
-		for _, name := range []string{"gab", "fencing", "hashadow", "had", "FileOnOff"} {
-			out, err := l.Must(within(ctx, time.Minute), "Server1", "bash", "-c", fmt.Sprintf(`
-				p=$(pgrep -x %s | head -n 1); read -r -a a < /proc/$p/stat; sleep %d; read -r -a b < /proc/$p/stat
-				echo $(awk '/VmRSS/{print $2}' /proc/$p/status) $(( b[13] + b[14] - a[13] - a[14] ))`, name, seconds/4))
-			if err != nil {
-				return err
+		for _, line := range strings.Split(strings.TrimSpace(out), "\n") {
+			var name string
+			var kib, ticks int // 100 ticks a second
+			if _, err := fmt.Sscan(line, &name, &kib, &ticks); err != nil {
+				return fmt.Errorf("the system printed %q", line)
 			}
-			var kib, ticks int
-			if _, err := fmt.Sscan(out, &kib, &ticks); err != nil {
-				return fmt.Errorf("%s: the system printed %q", name, out)
-			}
-			fmt.Printf("  %-12s %12.1f %14.2f %%\n", name, float64(kib)/1024, float64(ticks)/(seconds/4))
+			fmt.Printf("  %-12s %12.1f %14.2f %%\n", name, float64(kib)/1024, float64(ticks)/seconds)
 		}
 		return nil
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/evenkeel/evenkeel/internal/journal"
 	"github.com/evenkeel/evenkeel/internal/lab"
 	"github.com/evenkeel/evenkeel/internal/localrpc"
+	"github.com/evenkeel/evenkeel/internal/localrpc/window"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -105,7 +106,7 @@ func New(cfg Config) (*Daemon, error) {
 		return nil, fmt.Errorf("fencing.conf: power_switch lab works only in a lab (%s does not exist)", cfg.Root.LabMarker())
 	}
 	conn, err := grpc.NewClient("unix:"+cfg.Root.Socket(standing.GAB),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())
+		append(window.Dial(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())...)
 	if err != nil {
 		return nil, fmt.Errorf("reach gab: %w", err)
 	}

@@ -10,6 +10,8 @@ import (
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/evenkeel/evenkeel/internal/localrpc/window"
 )
 
 // Port is had's membership of port h. Its methods do not block and belong to
@@ -56,8 +58,8 @@ type gabPort struct {
 
 // openPort registers on port h. It returns when gab has accepted the client.
 func openPort(ctx context.Context, socket string) (Port, error) {
-	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20), grpc.MaxCallSendMsgSize(32<<20)))
+	conn, err := grpc.NewClient("unix:"+socket, append(window.Dial(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(32<<20), grpc.MaxCallSendMsgSize(32<<20)))...)
 	if err != nil {
 		return nil, fmt.Errorf("open port h: %w", err)
 	}
