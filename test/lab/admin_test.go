@@ -138,6 +138,6 @@ func TestBadConfiguration_hasysForce(t *testing.T) {
 	c.waitSystem("Server2", "Server1", "RUNNING", 20*time.Second)
 	c.waitSystem("Server1", "Server2", "RUNNING", 20*time.Second)
 	c.waitGroup("Server2", "svc", "Server1", online, 20*time.Second)
-	c.must("Server2", "hagrp", "-switch", "svc", "-to", "Server2")
+	c.switchTo("Server2", "svc", "Server2")
 	c.waitGroup("Server1", "svc", "Server2", online, 20*time.Second)
 }

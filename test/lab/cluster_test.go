@@ -155,3 +155,18 @@ func (c *cluster) ownerOf(group string, ask ...string) (owner, other string) {
 	c.t.Fatalf("group %s is online nowhere", group)
 	return "", ""
 }
+
+// switchTo orders a switch as soon as the group is probed on the target.
+func (c *cluster) switchTo(ask, group, system string) {
+	c.t.Helper()
+	err := Until(c.within(20*time.Second), group+" to be probed on "+system, func(ctx context.Context) (bool, string) {
+		result, err := c.Exec(ctx, ask, "hagrp", "-switch", group, "-to", system)
+		if err != nil {
+			return false, err.Error()
+		}
+		return !strings.Contains(result.Err, "not fully probed"), result.Err
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}

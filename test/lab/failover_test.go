@@ -217,7 +217,7 @@ func (c *cluster) firstLook(t *testing.T) {
 	}
 	c.waitSystem("west", "east", "RUNNING", 20*time.Second)
 	c.waitGroup("west", "web", "east", offline, 10*time.Second)
-	c.must("west", "hagrp", "-switch", "web", "-to", "east")
+	c.switchTo("west", "web", "east")
 	c.waitGroup("west", "web", "east", online, 20*time.Second)
 	c.waitGroup("west", "web", "west", offline, 5*time.Second)
 	log := c.must("west", "sh", "-c", "cat $EVENKEEL_ROOT/var/log/evenkeel/engine_A.log")
