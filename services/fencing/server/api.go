@@ -26,6 +26,8 @@ import (
 type api struct {
 	fencingv1.UnimplementedFencingServiceServer
 	d *Daemon
+	// declaring makes arming and the record of one declaration one deed.
+	declaring sync.Mutex
 }
 
 // fail is an error with a reason that programs can tell apart.
@@ -199,6 +201,11 @@ func (a *api) ReadKeys(ctx context.Context, _ *fencingv1.ReadKeysRequest) (*fenc
 func (a *api) DeclareProtection(ctx context.Context, r *fencingv1.DeclareProtectionRequest) (*fencingv1.DeclareProtectionResponse, error) {
 	if err := localrpc.MayChange(ctx); err != nil {
 		return nil, err
+	}
+	a.declaring.Lock()
+	defer a.declaring.Unlock()
+	if err := ctx.Err(); err != nil { // nobody waits; had has declared anew since
+		return nil, status.FromContextError(err).Err()
 	}
 	if r.GetResources() > 0 {
 		// Arm first: the number below makes the others count on it.

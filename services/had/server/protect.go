@@ -11,6 +11,9 @@ import (
 const (
 	declareTimeout = 2 * time.Second
 	declareRetry   = time.Second
+	// lookInterval is how often the record of what is protected is looked at:
+	// a declaration that came through late would otherwise undo a newer one.
+	lookInterval = time.Second
 	// lastWordTime is how long an ordered leave waits until its last word can
 	// be that nothing is protected here; after it had leaves without.
 	lastWordTime = 3 * time.Second
@@ -25,6 +28,7 @@ type protection struct {
 	armed    bool
 	retry    vclock.Time
 	problem  string
+	lookAt   vclock.Time // when the record is next compared with what was declared
 }
 
 func (p *protection) retryAt(now vclock.Time) vclock.Time {
@@ -53,6 +57,7 @@ func (l *loop) protect(now vclock.Time) {
 		p.armed = false
 		l.stepSchedule(schedule.Armed{OK: false})
 	}
+	l.lookAtRecord(now)
 	if p.asking || now < p.retry || (n == p.declared && p.problem == "" && (p.armed || n == 0) && p.former == 0) {
 		return
 	}
@@ -69,6 +74,30 @@ func (l *loop) protect(now vclock.Time) {
 		err := l.cfg.Declare(ctx, n, groups)
 		l.post(func() { l.declared(n, err) })
 	})
+}
+
+// lookAtRecord declares again what the record of this system does not say, and
+// starts nothing meanwhile (R2).
+func (l *loop) lookAtRecord(now vclock.Time) {
+	p := &l.protection
+	if l.cfg.ReadProtection == nil || p.asking || p.problem != "" || now < p.lookAt {
+		return
+	}
+	p.lookAt = now.Add(lookInterval)
+	if p.declared == 0 && !p.armed {
+		return // whoever reads too much stops too early, which is safe
+	}
+	recorded, ok, err := l.cfg.ReadProtection()
+	if err == nil && ok && recorded.Resources == p.declared {
+		return
+	}
+	l.log.Error("the record of what is protected here is not what was declared; it is declared again",
+		"declared", p.declared, "recorded", recorded.Resources, "error", err)
+	p.problem = "the record of what is protected here was not what had declared"
+	if p.armed {
+		p.armed = false
+		l.stepSchedule(schedule.Armed{OK: false})
+	}
 }
 
 // declared takes fencing's answer.

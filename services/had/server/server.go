@@ -66,7 +66,9 @@ type Config struct {
 
 	OpenPort func(ctx context.Context) (Port, error)
 	Declare  func(ctx context.Context, resources uint32, groups []string) error
-	Agents   Agents
+	// ReadProtection reads what fencing has recorded of it.
+	ReadProtection func() (standing.Protection, bool, error)
+	Agents         Agents
 }
 
 // Server is one had.
@@ -112,6 +114,9 @@ func New(cfg Config) (*Server, error) {
 		disk.problems = []string{"had was started with -stale"}
 	case cfg.Force && disk.state == join.DiskStale:
 		disk.state, disk.problems = join.DiskValid, nil
+	}
+	if cfg.Declare == nil && !cfg.OneNode {
+		cfg.ReadProtection = func() (standing.Protection, bool, error) { return standing.ReadProtection(cfg.Root) }
 	}
 	l, err := newLoop(cfg, disk)
 	if err != nil {

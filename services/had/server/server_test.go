@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/internal/standing"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -769,4 +770,24 @@ func TestR14LastWordOfAnOrderedStop(t *testing.T) {
 	if n := declared.Load(); n != 0 {
 		t.Errorf("fencing was last told of %d protected resources", n)
 	}
+}
+
+// R2: a declaration that comes through late, after a newer one, does not stay.
+func TestR2LateDeclaration(t *testing.T) {
+	l := newLab(t, "customized")
+	var recorded atomic.Uint32
+	a := l.start("A", l.root("A", twoSystems), func(c *Config) {
+		c.Declare = func(_ context.Context, n uint32, _ []string) error {
+			recorded.Store(n)
+			return nil
+		}
+		c.ReadProtection = func() (standing.Protection, bool, error) {
+			return standing.Protection{Resources: recorded.Load()}, true, nil
+		}
+	})
+	l.start("B", l.root("B", twoSystems))
+	a.awaitGroup("web", "A", "ONLINE")
+	poll(t, "what is protected is declared", func() bool { return recorded.Load() == 2 })
+	recorded.Store(0) // fencing thaws and finds an old call
+	poll(t, "it is declared again", func() bool { return recorded.Load() == 2 })
 }
