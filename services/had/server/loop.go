@@ -67,6 +67,7 @@ type loop struct {
 	heartbeat   time.Duration
 	nextBeat    vclock.Time
 	mode        string
+	yielded     bool // gab came back as the side that yields (R17)
 	incarnation uint64
 	names       map[uint32]string
 	nodes       map[string]uint32
@@ -368,7 +369,7 @@ func (l *loop) received(r *gabv1.AttachResponse) {
 }
 
 func (l *loop) registered(r *gabv1.Registered) {
-	l.mode = r.GetFencingMode()
+	l.mode, l.yielded = r.GetFencingMode(), r.GetYielded()
 	if ms := r.GetHeartbeatMs(); ms > 0 {
 		l.heartbeat = time.Duration(ms) * time.Millisecond
 		l.nextBeat = boottime()
@@ -441,9 +442,11 @@ func (l *loop) viewed(v *gabv1.View) {
 	l.check(l.known.write(l.root))
 	l.apply(l.position(v.GetId(), v.GetSeq()), "", ev)
 	l.publish(&event{kind: "view", state: fmt.Sprintf("%d members", len(ev.Members)), severity: "NOTICE", text: ev.String()})
-	if first {
+	if first || !l.running {
+		// Again in every view: a system that comes later and builds from its
+		// disk has not heard the first one, and would ignore the reports.
 		l.broadcastEvent(engine.SystemJoined{System: l.self, Node: int(l.nodes[l.self]),
-			ConfigValid: l.disk.state == join.DiskValid, Incarnation: l.incarnation})
+			ConfigValid: l.disk.state == join.DiskValid, Incarnation: l.incarnation, Yielded: l.yielded})
 	}
 	jv := join.View{ID: v.GetSeq()}
 	for _, m := range v.GetMembers() {
@@ -710,7 +713,9 @@ func (l *loop) restore(data []byte) {
 func (l *loop) saveConfig(files []engine.File) {
 	if err := writeDisk(l.root, files); err != nil {
 		l.log.Error("the running configuration is not on this disk", "error", err)
+		return
 	}
+	l.post(func() { l.disk.problems = nil }) // what was wrong is replaced
 }
 
 func (l *loop) dump(d dump) {
