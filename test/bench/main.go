@@ -47,7 +47,7 @@ func main() {
 		if !strings.Contains(b.name, *only) {
 			continue
 		}
-		fmt.Printf("\n%s\n", b.name)
+		fmt.Printf("\n%s (load average before: %s)\n", b.name, loadAverage())
 		if err := b.run(ctx, *runs); err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", b.name, err)
 			failed = true
@@ -56,6 +56,14 @@ func main() {
 	if failed {
 		os.Exit(1)
 	}
+}
+
+// loadAverage is how busy the machine was in the last minute, by others and by
+// the benchmark before.
+func loadAverage() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
 }
 
 // figures are the samples of one quantity.
