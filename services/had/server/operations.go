@@ -6,6 +6,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -85,6 +86,9 @@ func (a *api) operate(ctx context.Context, c engine.Command, plan bool) (*hadv1.
 	if err := localrpc.MayChange(ctx); err != nil {
 		return nil, err
 	}
+	if err := named(c); err != nil {
+		return nil, err
+	}
 	c.User = userOf(ctx)
 	if plan {
 		return a.plan(ctx, c)
@@ -104,6 +108,16 @@ func (a *api) operate(ctx context.Context, c engine.Command, plan bool) (*hadv1.
 	case <-ctx.Done():
 		return nil, outcomeUnknown(c.RequestID, "no answer in time")
 	}
+}
+
+// named refuses a command that does not say what it is about.
+func named(c engine.Command) error {
+	kind, _, _ := strings.Cut(string(c.Kind), "-")
+	name := map[string]string{"group": c.Group, "resource": c.Resource, "system": c.System}[kind]
+	if name != "" || c.Kind == engine.CommandSystemStop {
+		return nil
+	}
+	return nameMissing(kind)
 }
 
 func operationProto(got answer) (*hadv1.Operation, error) {

@@ -75,6 +75,9 @@ func find[T interface{ GetName() string }](all []T, kind, id, name string) (T, e
 		}
 	}
 	var none T
+	if name == "" {
+		return none, nameMissing(strings.ToLower(kind))
+	}
 	return none, notFound(kind, id, name, names(all))
 }
 
@@ -263,6 +266,11 @@ func (a resourceAPI) ListResourceDependencies(ctx context.Context, r *hadv1.List
 	if err != nil {
 		return nil, err
 	}
+	if g := r.GetGroup(); g != "" {
+		if _, err := find(look.groups(true), "Group", "V-16-1-40131", g); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range r.GetResources() {
 		if _, err := find(look.resources(true), "Resource", "V-16-1-40130", name); err != nil {
 			return nil, err
@@ -449,7 +457,15 @@ func (a configAPI) DumpConfig(ctx context.Context, r *hadv1.DumpConfigRequest) (
 
 func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventService_WatchEventsServer) error {
 	w := &watcher{events: make(chan *hadv1.Event, watchBound), groups: map[string]bool{}}
+	look, err := a.look(stream.Context())
+	if err != nil {
+		return err
+	}
 	for _, g := range r.GetGroups() {
+		// Before there is a configuration nobody knows which groups there are.
+		if _, err := find(look.groups(true), "Group", "V-16-1-40131", g); err != nil && look.cfg != nil {
+			return err
+		}
 		w.groups[g] = true
 	}
 	if err := a.do(stream.Context(), func() {

@@ -28,6 +28,11 @@ func refusal(code codes.Code, reason, id, severity, text string, more ...string)
 	return st.Err()
 }
 
+// nameMissing refuses a request without the name of its object.
+func nameMissing(kind string) error {
+	return refusal(codes.InvalidArgument, "NAME_MISSING", "V-16-1-10000", "ERROR", "name: give the name of a "+kind)
+}
+
 // notFound names the nearest known names.
 func notFound(kind, id, name string, known []string) error {
 	near := policy.Nearest(name, known)

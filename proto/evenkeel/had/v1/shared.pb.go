@@ -2,10 +2,15 @@
 // how fresh a fact is, what an operation was answered with, and explanations.
 //
 // Errors of every service: canonical codes. Each error status carries a
-// google.rpc.ErrorInfo with domain "evenkeel.had", reason (an upper-case word
+// google.rpc.ErrorInfo with domain "evenkeel.had" ("evenkeel.rpc" if the call
+// was refused before the engine looked at it), reason (an upper-case word
 // such as GROUP_NOT_FOUND) and metadata message_id ("V-16-1-10133") and
 // severity ("ERROR", "WARNING", "NOTICE"); the status message is the text that
 // VCS's commands print after the id, then what to do next.
+// INVALID_ARGUMENT: BAD_REQUEST for a string of more than 4096 bytes (256 for a
+// request_id), one with control characters, or a list of more than 1024
+// elements; NAME_MISSING; REQUEST_ID_REUSED if the request_id named another
+// operation before. PERMISSION_DENIED: MAY_ONLY_READ.
 // NOT_FOUND names the nearest known names. FAILED_PRECONDITION says which
 // state forbids the operation and what leads out; its reason is NOT_RUNNING if
 // it is this had's own state. UNAVAILABLE with reason GATE_HELD means that views
