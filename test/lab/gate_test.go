@@ -131,7 +131,7 @@ self_stop=lab
 
 // TestFencingDeadOnTheSurvivor: the owner crashes when fencing is dead on the
 // other system. Nothing starts there; the commands lead out one after the
-// other: start fencing, clear the keys of the dead.
+// other: start the daemons, seed by hand, clear the keys of the dead.
 func TestFencingDeadOnTheSurvivor(t *testing.T) {
 	needsRoot(t)
 	c := start(t, "testdata/address-fenced", false)
@@ -141,10 +141,13 @@ func TestFencingDeadOnTheSurvivor(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.shows("Server2", "gabconfig -a", "Port h is held", "no fencing client on port b here", "ha node start")
-	// Longer than fencing may be missing: Server2 leaves port h (R10).
-	c.shows("Server2", "hastatus -sum", "INITING", "GATE HELD", "ha node start")
+	// Longer than fencing may be missing: Server2, which protects nothing,
+	// leaves the cluster (R2).
+	c.shows("Server2", "hastatus -sum", "INITING", "gabconfig -a")
+	c.shows("Server2", "gabconfig -a", "gab does not run", "ha node start")
 	c.answers("Server2")
 	c.must("Server2", "ha", "node", "start")
+	c.must("Server2", "gabconfig", "-x")
 	c.shows("Server2", "ha fencing status", "refused", "ha fencing clear")
 	if result, err := c.Exec(c.ctx, "Server2", "ls", "/run/svc.flag"); err != nil || result.Code == 0 {
 		t.Errorf("the group runs on Server2 while fencing refuses: %v", err)
