@@ -74,6 +74,8 @@ func (d *demo) measure(ctx context.Context, seen failed) error {
 		message("address probe", false, "nobody else has the address"),
 		message("address", false, "address added"),
 	)
+	// All times are compared on the wall clock, as the logs' are.
+	seen.refused, seen.answered = seen.refused.Round(0), seen.answered.Round(0)
 	// What the client sees follows the logs: the address answers as soon as it
 	// is added, and the file is refused until the grace period is over.
 	steps := lab.Split(records, seen.began, seen.refused, marks, "NFS grace (to the client's last refusal)")
