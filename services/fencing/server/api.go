@@ -312,7 +312,10 @@ func (a *api) Vouch(ctx context.Context, r *fencingv1.VouchRequest) (*fencingv1.
 	if who == "" {
 		who = callerName(ctx)
 	}
-	seen := a.d.vouched.wait(r.GetRequestId())
+	seen, first := a.d.vouched.wait(r.GetRequestId(), system.Name)
+	if first != system.Name {
+		return nil, fail(codes.InvalidArgument, "REQUEST_ID_REUSED", "request_id %s vouched for %s before; take a new id to vouch for %s", r.GetRequestId(), first, system.Name)
+	}
 	a.d.call(ctx, func() {
 		a.d.broadcast(fencing.Vouch{System: system, Who: who, Request: r.GetRequestId()})
 	})
@@ -361,14 +364,21 @@ func callerName(ctx context.Context) string {
 type vouches struct {
 	mu      sync.Mutex
 	waiting map[string]chan struct{}
+	// systems are those that the requests asked here were about.
+	systems map[string]string
 }
 
 // wait returns a channel that is closed when the request was delivered; once
-// delivered, it stays so.
-func (v *vouches) wait(request string) <-chan struct{} {
+// delivered, it stays so. first is the system that the request was about when
+// it was asked first.
+func (v *vouches) wait(request, system string) (seen <-chan struct{}, first string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.get(request)
+	seen = v.get(request)
+	if v.systems[request] == "" {
+		v.systems[request] = system
+	}
+	return seen, v.systems[request]
 }
 
 // maxVouches bounds what is remembered; an operator gives few.
@@ -376,7 +386,7 @@ const maxVouches = 1024
 
 func (v *vouches) get(request string) chan struct{} {
 	if v.waiting == nil || len(v.waiting) >= maxVouches {
-		v.waiting = map[string]chan struct{}{}
+		v.waiting, v.systems = map[string]chan struct{}{}, map[string]string{}
 	}
 	ch := v.waiting[request]
 	if ch == nil {
