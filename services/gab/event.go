@@ -133,7 +133,9 @@ func (e FenceAnswer) String() string {
 }
 func (e Protection) String() string { return fmt.Sprintf("protection resources=%d", e.Resources) }
 func (Seed) String() string         { return "seed" }
-func (e Leave) String() string      { return fmt.Sprintf("leave force=%v protected=%v", e.Force, e.Protected) }
+func (e Leave) String() string {
+	return fmt.Sprintf("leave force=%v protected=%v", e.Force, e.Protected)
+}
 func (e CounterPersisted) String() string {
 	return fmt.Sprintf("counter-persisted id=%d ok=%v", e.ID, e.OK)
 }
