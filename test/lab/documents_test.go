@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -115,5 +117,34 @@ func TestDocumentedCommands(t *testing.T) {
 		if health := shell("grpcurl -plaintext -unix /run/evenkeel/" + daemon + ".sock grpc.health.v1.Health/Check"); !strings.Contains(health.Out, "SERVING") {
 			t.Errorf("%s: %+v", daemon, health)
 		}
+	}
+}
+
+// TestReadme: the first look that README.md promises to a laptop without root.
+func TestReadme(t *testing.T) {
+	name := fmt.Sprintf("t%dreadme", os.Getpid()%10000)
+	ran := 0
+	t.Cleanup(func() { _, _ = New(name).halab(context.Background(), "down") })
+	for _, command := range examples(t, "README.md") {
+		if !strings.Contains(command, "bin/halab") {
+			continue
+		}
+		// All labs of the tests have names of their own.
+		command = strings.TrimPrefix(command, "make build && ")
+		command, _, _ = strings.Cut(command, " #")
+		command = regexp.MustCompile(`bin/halab (up|exec|crash|down)`).ReplaceAllString(command, "bin/halab $1 --name "+name)
+		shell := exec.Command("sh", "-c", command)
+		shell.Dir = Repository()
+		out, err := shell.CombinedOutput()
+		ran++
+		if err != nil {
+			t.Errorf("%s: %v\n%s", command, err, out)
+		}
+		if strings.Contains(command, "hastatus -sum") && !strings.Contains(string(out), "-- SYSTEM STATE") {
+			t.Errorf("%s: %s", command, out)
+		}
+	}
+	if ran < 4 {
+		t.Errorf("only %d commands of README.md were run", ran)
 	}
 }
