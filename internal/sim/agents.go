@@ -342,7 +342,7 @@ func (n *node) importDisk(r *resourceModel) string {
 	if n.gab != nil {
 		inc = n.gab.inc
 	}
-	if d.owned && d.owner != n.id && n.w.opt.Broken != "ignore-label" {
+	if d.owned && d.owner != n.id {
 		k := n.known[d.owner]
 		later := k.member && k.inc != d.inc
 		gone := !k.member && k.evidence != 0 && k.inc >= d.inc

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/evenkeel/evenkeel/fencing"
-	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/services/gab"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/policy"
@@ -16,12 +15,9 @@ func Broken() [][2]string {
 	return [][2]string{
 		{"no-gate", "R1, R10: views are released without evidence"},
 		{"power-lies", "R4: the power switch says off and does nothing"},
-		{"keep-former", "R8: entry points of a former had go on"},
-		{"ignore-label", "R4: a disk is taken over whatever its label says"},
-		{"no-lease", "R6: raises need no lease, and a pause ends nothing"},
 		{"diverge", "I3: one system's engine counts time otherwise"},
 		{"answer-early", "R15: users are answered before the order"},
-		{"forget-requests", "R15: a retry is a new operation"},
+		{"join-once", "R22: JOIN is said once; who builds later has not heard it"},
 		{"gab:deliver-early", "R5: messages are delivered before they are stable"},
 		{"gab:forget-flush", "R18: the flush forgets"},
 		{"gab:flush-before-fence", "R5: flushed messages are delivered before the evidence"},
@@ -75,19 +71,6 @@ func (h *hadd) bend(ev engine.Event) engine.Event {
 			c.Elapsed /= 2
 			return c
 		}
-	case "forget-requests":
-		if c, ok := ev.(engine.Command); ok {
-			c.RequestID = fmt.Sprintf("%s at %s", c.RequestID, h.pos)
-			return c
-		}
 	}
 	return ev
-}
-
-// leaseFor is the lease that the scheduler hears of.
-func (w *World) leaseFor(t vclock.Time) vclock.Time {
-	if w.opt.Broken == "no-lease" {
-		return vclock.Never
-	}
-	return t
 }

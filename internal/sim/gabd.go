@@ -233,6 +233,12 @@ func (n *node) attach(port gab.Port, owner *proc, take func(any), ended func(str
 			n.w.stepGab(g, gab.Register{Port: port, Client: owner.name})
 		}
 	})
+	n.w.later(owner, time.Second, func() {
+		if !s.closed && g.dead { // it died before it had taken the stream
+			s.closed = true
+			ended("gab is gone")
+		}
+	})
 	return s
 }
 

@@ -69,7 +69,6 @@ type protection struct {
 	asking, armed             bool
 	retry                     vclock.Time
 	problem                   bool
-	alarm                     alarm
 }
 
 // wireHad is a message of port h.
@@ -102,9 +101,7 @@ func (n *node) startHad() {
 		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, waiters: map[string]func(engine.CommandResult, bool){}}
 	n.had = h
 	w.later(h.proc, w.boot.between(5*time.Millisecond, 200*time.Millisecond), func() {
-		if w.opt.Broken != "keep-former" {
-			n.endFormer()
-		}
+		n.endFormer()
 		h.agentsReady = true
 		h.startAgents()
 	})
@@ -177,7 +174,7 @@ func (h *hadd) received(e any) {
 	case gab.Outcome:
 		h.outcome(e)
 	case gab.Lease:
-		h.stepSchedule(schedule.Lease{Until: h.n.w.leaseFor(e.Until)})
+		h.stepSchedule(schedule.Lease{Until: e.Until})
 	case gab.Gate:
 		h.gate = ""
 		if e.Held {
@@ -215,7 +212,7 @@ func (h *hadd) viewed(v gab.DeliverView) {
 	}
 	h.n.learnView(v)
 	h.apply(h.position(v.ID, v.Seq), "", ev)
-	if !h.running || first {
+	if first || !h.running && h.n.w.opt.Broken != "join-once" {
 		h.sendEvent(engine.SystemJoined{System: h.n.name, Node: h.n.id, ConfigValid: true, Incarnation: h.inc, Yielded: h.yielded})
 	}
 	jv := join.View{ID: v.Seq}

@@ -98,6 +98,16 @@ func (n *node) powerOff(why string) {
 // reboot powers off and on again after a while.
 func (n *node) reboot(why string, lo, hi time.Duration) {
 	n.powerOff(why)
+	n.pressButton(lo, hi)
+}
+
+// pressButton switches the machine on again after a while, unless somebody
+// else was faster.
+func (n *node) pressButton(lo, hi time.Duration) {
+	if n.booting {
+		return
+	}
+	n.booting = true
 	n.w.after(n.w.boot.between(lo, hi), n.powerOn)
 }
 

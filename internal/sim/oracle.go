@@ -38,9 +38,8 @@ type ack struct {
 }
 
 type releasedNode struct {
-	is   bool
-	inc  uint64
-	hard bool // on evidence that it is off, not merely cut
+	is  bool
+	inc uint64
 }
 
 func newOracle(w *World) *oracle {

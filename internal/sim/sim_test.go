@@ -66,6 +66,9 @@ func many(first, n uint64, limit time.Duration, broken string, each func(Result)
 // checked after every step.
 func TestSeeds(t *testing.T) {
 	n := uint64(400)
+	if raceEnabled || testing.Short() {
+		n = 20
+	}
 	if *flagSeeds > 0 {
 		n = *flagSeeds
 	}
