@@ -49,9 +49,9 @@ deps: ## as root on Debian: install the packages that the lab needs, if missing
 
 test: deps build test-unit test-lab ## everything: unit, datadriven, property, fuzz seeds, race detector, policy, end to end
 
-test-unit: ## all that needs no lab, with the race detector; the long randomised harness without it
+test-unit: ## all that needs no lab, with the race detector; the long randomised runs without it
 	$(TESTS) -race -timeout 20m $$($(GO) list ./... | grep -v /test/lab)
-	$(TESTS) -timeout 10m ./services/gab/...
+	$(TESTS) -timeout 10m ./services/gab/... ./internal/sim/...
 
 test-lab: build bin/lab-nfswrite ## real daemons in namespaces (root only; an ordinary user gets the list of what was left out)
 	$(TESTS) -count=1 -timeout 20m ./test/lab/...

@@ -532,6 +532,17 @@ func (c *Core) maybeAnswer(now vclock.Time, out []Effect) []Effect {
 	return append(out, Broadcast{RaceResult{View: r.view, Verdict: Answered, Detail: joinDeparted(c.gated)}})
 }
 
+// releasedWith lists whoever was answered for with a view and has evidence.
+func (c *Core) releasedWith(view ViewID) []Departed {
+	var departed []Departed
+	for _, r := range c.released {
+		if r.view == view && r.departed.Evidence != NoEvidence {
+			departed = append(departed, r.departed)
+		}
+	}
+	return departed
+}
+
 // onVouch takes an operator's word, ordered: the same on every member.
 func (c *Core) onVouch(now vclock.Time, m Vouch, out []Effect) []Effect {
 	detail := fmt.Sprintf("vouched for by %s, request %s", m.Who, m.Request)
@@ -548,13 +559,16 @@ func (c *Core) onVouch(now vclock.Time, m Vouch, out []Effect) []Effect {
 	}
 	for i := range c.released {
 		r := &c.released[i]
-		if !r.departed.System.same(m.System) || r.departed.Evidence.suffices() {
+		if !r.departed.System.same(m.System) || r.departed.Evidence == Vouched {
 			continue
 		}
+		// Also over evidence that suffices: gab takes no evidence but this
+		// from a system that the departed did not know, and then its gate is
+		// still held although the race is answered (R10).
 		r.departed.Evidence, r.departed.Detail = Vouched, detail
 		out = append(out, Note{Code: "vouched", Text: m.String()})
 		if len(c.members) > 0 && c.members[0].Node == c.self.Node {
-			out = append(out, Answer{View: r.view, Departed: []Departed{r.departed}})
+			out = append(out, Answer{View: r.view, Departed: c.releasedWith(r.view)})
 		}
 		return out
 	}
