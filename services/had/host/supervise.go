@@ -274,19 +274,26 @@ func (s *supervisor) serve(in *instance, wasUp bool, early []time.Time) (deaths 
 	}
 }
 
-// up makes an instance the current one and begins its watches.
+// up makes an instance the current one, says so, and then begins its watches:
+// nobody hears of a resource from an agent that is not yet known to be up.
 func (s *supervisor) up(in *instance, restarted bool) {
+	watches := in.offers(agentv1.EntryPoint_ENTRY_POINT_WATCH)
 	s.mu.Lock()
 	s.live = in
-	watches := in.offers(agentv1.EntryPoint_ENTRY_POINT_WATCH)
-	if watches {
-		for _, name := range slices.Sorted(maps.Keys(s.watched)) {
-			s.beginWatch(in, s.watched[name])
-		}
-	}
 	s.mu.Unlock()
 	s.h.cfg.Log.Info("agent is up", "type", s.name, "version", in.desc.GetVersion(), "pid", in.proc.rec.PID)
 	s.h.emit(AgentUp{Type: s.name, Version: in.desc.GetVersion(), Restarted: restarted, Watches: watches})
+	if !watches {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.watched)) {
+		// Whoever heard of the agent may have asked for a watch meanwhile.
+		if s.live == in && s.watches[name] == nil {
+			s.beginWatch(in, s.watched[name])
+		}
+	}
 }
 
 // takeDown keeps new calls away from an instance and ends its watches.
