@@ -31,10 +31,7 @@ func (e *Engine) command(from SystemID, c Command) {
 		e.explain(Explanation{Group: group, Subject: c.words(), Decision: "refused: " + no.text})
 	}
 	if c.RequestID != "" {
-		e.st.Requests = append(e.st.Requests, res)
-		if extra := len(e.st.Requests) - keptRequests; extra > 0 {
-			e.st.Requests = slices.Clone(e.st.Requests[extra:])
-		}
+		e.keepRequest(res)
 	}
 	e.emit(res)
 }
@@ -481,7 +478,7 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 	}
 	var waiting []string
 	for _, r := range g.resources {
-		i := e.instance(r.name, c.System)
+		i := e.at(r, c.System)
 		if !i.moving() {
 			continue
 		}

@@ -44,7 +44,7 @@ func (e *Engine) resourceCommand(c Command) ([]Notice, *refusal) {
 func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *refusal {
 	n := c.System
 	need := append(g.graph.Descendants(r.name), r.name)
-	i := e.instance(r.name, n)
+	i := e.at(r, n)
 	switch {
 	case r.persistent():
 		return refuse(10285, "Resource %s is persistent (Operations = None) and cannot be brought online", r.name)
@@ -85,7 +85,7 @@ func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *ref
 // offlineResource takes one resource offline.
 func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *refusal {
 	n := c.System
-	i := e.instance(r.name, n)
+	i := e.at(r, n)
 	parents := e.leaning(g, r, n)
 	switch {
 	case r.persistent():
@@ -175,7 +175,7 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 // evacuate switches the groups of a system to others, where one will have
 // them.
 func (e *Engine) evacuate(n SystemID) {
-	groups := e.groupsOn(n)
+	groups := slices.Clone(e.groupsOn(n))
 	slices.SortStableFunc(groups, func(a, b *groupModel) int { return a.level - b.level })
 	for _, g := range groups {
 		if !e.active(g, n) || !g.failover() || !g.evacuate || e.frozen(g, n) || e.inTransit(g, n) {

@@ -28,6 +28,7 @@ type Engine struct {
 	out []Effect
 	// dirty are the groups that the event at hand may have moved.
 	dirty map[string]bool
+	ix    index
 }
 
 // New returns an empty replica: no system, no configuration.
@@ -71,6 +72,9 @@ func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect 
 	}
 	e.settle()
 	e.wish()
+	if audit != nil {
+		audit(e)
+	}
 	out, e.out = e.out, nil
 	return out
 }
@@ -83,7 +87,7 @@ func (e *Engine) clock(from SystemID, ev Clock) {
 	}
 	e.st.Now += min(ev.Elapsed, 2*ClockPeriod)
 	if e.st.Wish > 0 && e.st.Now >= e.st.Wish {
-		e.touchAll()
+		e.touchDue()
 	}
 }
 
@@ -140,10 +144,8 @@ func (e *Engine) Explanations(group string) []Explanation {
 
 // Answer returns the answer to a request id that was applied before (R15).
 func (e *Engine) Answer(requestID string) (CommandResult, bool) {
-	for i := len(e.st.Requests) - 1; i >= 0; i-- {
-		if e.st.Requests[i].RequestID == requestID {
-			return e.st.Requests[i], true
-		}
+	if i := e.requestAt(requestID); i >= 0 {
+		return e.st.Requests[i], true
 	}
 	return CommandResult{}, false
 }
@@ -222,9 +224,6 @@ func (e *Engine) consistent() error {
 	return nil
 }
 
-// Clone returns an independent copy, for --plan.
-func (e *Engine) Clone() (*Engine, error) { return Restore(e.Snapshot()) }
-
 // Hash is over the canonical state, for invariant I3.
 func (e *Engine) Hash() uint64 {
 	h := fnv.New64a()
@@ -238,7 +237,7 @@ func (e *Engine) Hash() uint64 {
 func (e *Engine) Outstanding(system SystemID) []Effect {
 	var cmds []resource.Command
 	for _, r := range e.resourceModels() {
-		i := e.st.Resources[r.name][system]
+		i := e.at(r, system)
 		if i == nil {
 			continue
 		}
@@ -268,7 +267,7 @@ func (e *Engine) Outstanding(system SystemID) []Effect {
 // not probed offline there.
 func (e *Engine) Protected(system SystemID) bool {
 	for _, r := range e.resourceModels() {
-		i := e.st.Resources[r.name][system]
+		i := e.at(r, system)
 		if i == nil || !r.onOff() || !e.mod.byGroup[r.group].failover() {
 			continue
 		}
@@ -283,20 +282,7 @@ func (e *Engine) resourceModels() []*resourceModel {
 	if e.mod == nil {
 		return nil
 	}
-	var out []*resourceModel
-	for _, g := range e.mod.groups {
-		out = append(out, g.resources...)
-	}
-	return out
-}
-
-func (e *Engine) systemNames() []string {
-	out := make([]string, 0, len(e.st.Systems))
-	for n := range e.st.Systems {
-		out = append(out, n)
-	}
-	sort.Strings(out)
-	return out
+	return e.mod.resources
 }
 
 func (e *Engine) emit(f Effect) { e.out = append(e.out, f) }
@@ -311,13 +297,23 @@ func messageID(id int) string { return fmt.Sprintf("V-16-1-%d", id) }
 func (e *Engine) explain(x Explanation) {
 	x.Pos, x.Time = e.st.Pos, e.st.Now
 	e.st.Why = append(e.st.Why, x)
-	if extra := len(e.st.Why) - keptExplanations; extra > 0 {
-		e.st.Why = slices.Clone(e.st.Why[extra:])
+	for len(e.st.Why) > keptExplanations {
+		e.st.Why = dropFirst(e.st.Why)
 	}
 	e.emit(Explained{x})
 }
 
-func (e *Engine) touch(g string) { e.dirty[g] = true }
+// touch says that a group may have moved: settle looks at it, and what the
+// index holds about it is looked at again.
+func (e *Engine) touch(g string) {
+	e.dirty[g] = true
+	if e.mod == nil {
+		return
+	}
+	if m := e.mod.byGroup[g]; m != nil {
+		e.markStale(m)
+	}
+}
 
 func (e *Engine) touchAll() {
 	if e.mod == nil {
@@ -340,22 +336,48 @@ func (e *Engine) settle() {
 }
 
 func (e *Engine) settleGroups() {
+	if len(e.dirty) == 0 || e.mod == nil {
+		return
+	}
+	e.refresh()
 	var touched []*groupModel
 	settled := map[*groupModel]bool{}
-	for _, g := range e.allGroups() {
-		if !e.dirty[g.name] || settled[g] {
+	todo := e.dirtyAfter(-1)
+	for len(todo) > 0 {
+		g, dirty := todo[0], len(e.dirty)
+		todo = todo[1:]
+		if settled[g] {
 			continue
 		}
+		for _, member := range g.family {
+			e.markStale(member)
+		}
 		e.stepToRest(g.family)
+		e.refresh()
 		touched = append(touched, g.family...)
 		for _, member := range g.family {
 			settled[member] = true
+		}
+		if len(e.dirty) != dirty {
+			todo = e.dirtyAfter(g.num)
 		}
 	}
 	for _, g := range touched {
 		e.show(g)
 	}
 	clear(e.dirty)
+}
+
+// dirtyAfter returns the dirty groups behind a number, by name.
+func (e *Engine) dirtyAfter(num int) []*groupModel {
+	out := make([]*groupModel, 0, len(e.dirty))
+	for name := range e.dirty {
+		if g := e.mod.byGroup[name]; g != nil && g.num > num {
+			out = append(out, g)
+		}
+	}
+	slices.SortFunc(out, func(a, b *groupModel) int { return a.num - b.num })
+	return out
 }
 
 // stepToRest steps the groups of a family until nothing moves. A family that
@@ -379,14 +401,8 @@ func (e *Engine) stepToRest(family []*groupModel) {
 
 // wish tells when a Clock is next of use, if that changed.
 func (e *Engine) wish() {
-	var next time.Duration
-	for _, r := range e.resourceModels() {
-		for _, p := range e.mod.byGroup[r.group].list {
-			if at := e.st.Resources[r.name][p.System].RetryAt; at > e.st.Now && (next == 0 || at < next) {
-				next = at
-			}
-		}
-	}
+	e.refresh()
+	_, next := e.ix.deadlines.first()
 	if next != e.st.Wish {
 		e.st.Wish = next
 		e.emit(DeadlineWish{At: next})

@@ -299,7 +299,7 @@ func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidat
 func (e *Engine) burden(n SystemID) (groups, available int) {
 	available = e.mod.capacity(n)
 	for _, g := range e.groupsOn(n) {
-		if e.active(g, n) {
+		if e.activeOn(g, n) {
 			available -= g.load
 			if g.failover() {
 				groups++
@@ -316,8 +316,8 @@ func (e *Engine) lacking(g *groupModel, n SystemID) []string {
 	for _, p := range g.prerequisites {
 		left := e.mod.limit(n, "Limits", p.Key)
 		for _, other := range e.groupsOn(n) {
-			if other != g && e.active(other, n) {
-				left -= other.needs(p.Key)
+			if need := other.needs(p.Key); need != 0 && other != g && e.activeOn(other, n) {
+				left -= need
 			}
 		}
 		if left < g.needs(p.Key) {
@@ -466,7 +466,7 @@ func (e *Engine) hindrances(g *groupModel) []string {
 			add("faulted on "+n+" ("+strings.Join(f, ", ")+")", e.faultHint(g, f, n))
 		}
 		for _, r := range g.resources {
-			i := e.instance(r.name, n)
+			i := e.at(r, n)
 			switch {
 			case i.Flags&resource.FlagAdminWait != 0:
 				add(r.name+" is in ADMIN_WAIT on "+n, "put it right, then hares -clear "+r.name+" -sys "+n)

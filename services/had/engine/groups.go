@@ -15,7 +15,7 @@ func (e *Engine) active(g *groupModel, n SystemID) bool { return e.activeCount(g
 func (e *Engine) activeCount(g *groupModel, n SystemID) int {
 	count := 0
 	for _, r := range g.resources {
-		if i := e.instance(r.name, n); r.onOff() && (i.up() || i.raising()) {
+		if i := e.at(r, n); r.onOff() && (i.up() || i.raising()) {
 			count++
 		}
 	}
@@ -39,7 +39,7 @@ func (e *Engine) activeAnywhere(g *groupModel) []string { return e.activeElsewhe
 // inTransit says whether anything of the group is on its way on a system.
 func (e *Engine) inTransit(g *groupModel, n SystemID) bool {
 	for _, r := range g.resources {
-		if i := e.instance(r.name, n); i.moving() {
+		if i := e.at(r, n); i.moving() {
 			return true
 		}
 	}
@@ -49,7 +49,7 @@ func (e *Engine) inTransit(g *groupModel, n SystemID) bool {
 // gaveUp returns the first resource in ADMIN_WAIT on a system, or "".
 func (e *Engine) gaveUp(g *groupModel, n SystemID) string {
 	for _, r := range g.resources {
-		if e.instance(r.name, n).Flags&resource.FlagAdminWait != 0 {
+		if e.at(r, n).Flags&resource.FlagAdminWait != 0 {
 			return r.name
 		}
 	}
@@ -67,7 +67,7 @@ func (e *Engine) frozen(g *groupModel, n SystemID) bool {
 func (e *Engine) unprobed(g *groupModel, n SystemID) []string {
 	var out []string
 	for _, r := range g.resources {
-		if r.enabled && !e.instance(r.name, n).Probed {
+		if r.enabled && !e.at(r, n).Probed {
 			out = append(out, r.name)
 		}
 	}
@@ -77,7 +77,7 @@ func (e *Engine) unprobed(g *groupModel, n SystemID) []string {
 func (e *Engine) faults(g *groupModel, n SystemID) []string {
 	var out []string
 	for _, r := range g.resources {
-		if e.instance(r.name, n).State == resource.StateFaulted {
+		if e.at(r, n).State == resource.StateFaulted {
 			out = append(out, r.name)
 		}
 	}
@@ -243,7 +243,7 @@ func (e *Engine) raise(g *groupModel, r string, n SystemID) {
 func (e *Engine) stop(g *groupModel, n SystemID, reason string) {
 	on := e.st.Groups[g.name].On[n]
 	for _, r := range g.resources {
-		i := e.instance(r.name, n)
+		i := e.at(r, n)
 		switch {
 		case r.onOff() && (i.up() || i.raising()):
 			pending := i.Pending.Kind == resource.CommandOnline
@@ -279,7 +279,7 @@ func (e *Engine) finish(g *groupModel, n SystemID) bool {
 
 func (e *Engine) wants(g *groupModel, n SystemID, w want) bool {
 	for _, r := range g.resources {
-		i := e.instance(r.name, n)
+		i := e.at(r, n)
 		if i.Want == w || (w == wantOnline && i.Pending.Kind == resource.CommandOnline && i.Want != wantOffline && !i.Flushed) {
 			return true
 		}
@@ -313,7 +313,7 @@ func (e *Engine) whole(g *groupModel, n SystemID) bool {
 		if r.persistent() || !r.enabled {
 			continue
 		}
-		up := e.instance(r.name, n).up()
+		up := e.at(r, n).up()
 		if r.autoUp {
 			auto = true
 			if !up {
@@ -332,7 +332,7 @@ func (e *Engine) whole(g *groupModel, n SystemID) bool {
 func (e *Engine) base(g *groupModel, n SystemID) string {
 	running := false
 	for _, r := range g.resources {
-		running = running || (r.onOff() && e.instance(r.name, n).up())
+		running = running || (r.onOff() && e.at(r, n).up())
 	}
 	onlyOnOnly := !slices.ContainsFunc(g.resources, func(r *resourceModel) bool { return r.onOff() })
 	switch {
@@ -371,7 +371,7 @@ func (e *Engine) groupText(g *groupModel, n SystemID) string {
 
 func (e *Engine) criticalFault(g *groupModel, n SystemID) bool {
 	for _, r := range g.resources {
-		if e.instance(r.name, n).State != resource.StateFaulted {
+		if e.at(r, n).State != resource.StateFaulted {
 			continue
 		}
 		needing := append(g.graph.Ancestors(r.name), r.name)
@@ -387,7 +387,7 @@ func (e *Engine) show(g *groupModel) {
 	for _, p := range g.list {
 		n := p.System
 		for _, r := range g.resources {
-			i := e.instance(r.name, n)
+			i := e.at(r, n)
 			text := e.stateText(r, i)
 			if !i.Probed && i.Shown == "" {
 				continue

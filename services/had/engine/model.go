@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 	"time"
 
@@ -17,12 +16,17 @@ type model struct {
 	cluster string
 	systems []string
 	groups  []*groupModel
-	byGroup map[string]*groupModel
-	byRes   map[string]*resourceModel
+	// resources of all groups, in the order of the groups.
+	resources []*resourceModel
+	byGroup   map[string]*groupModel
+	byRes     map[string]*resourceModel
 }
 
 type groupModel struct {
-	name      string
+	name string
+	// num is the place in model.groups.
+	num       int
+	places    map[SystemID]int        // of a long list; see place
 	list      []maincf.SystemPriority // by priority
 	autoList  []string
 	resources []*resourceModel
@@ -53,6 +57,9 @@ type groupModel struct {
 }
 
 type resourceModel struct {
+	// num is the place in model.resources.
+	num                       int
+	in                        *groupModel
 	name, typ, group          string
 	category                  string
 	critical, enabled, autoUp bool
@@ -69,7 +76,36 @@ func (r *resourceModel) persistent() bool { return r.category == maincf.Operatio
 func (g *groupModel) failover() bool { return g.parallel != 1 }
 
 func (g *groupModel) on(s SystemID) bool {
-	return slices.ContainsFunc(g.list, func(p maincf.SystemPriority) bool { return p.System == s })
+	return g.place(s) >= 0
+}
+
+// longList is how many systems are looked through faster than looked up.
+const longList = 8
+
+func (g *groupModel) findPlaces() {
+	if len(g.list) <= longList {
+		return
+	}
+	g.places = make(map[SystemID]int, len(g.list))
+	for i, p := range g.list {
+		g.places[p.System] = i
+	}
+}
+
+// place returns where a system is in the list, or -1.
+func (g *groupModel) place(s SystemID) int {
+	if g.places != nil {
+		if i, ok := g.places[s]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range g.list {
+		if g.list[i].System == s {
+			return i
+		}
+	}
+	return -1
 }
 
 // sameZone says whether two systems are in one zone of the group: always
@@ -112,6 +148,13 @@ func newModel(cfg *maincf.Config) *model {
 		}
 	}
 	sort.Slice(m.groups, func(i, j int) bool { return m.groups[i].name < m.groups[j].name })
+	for i, g := range m.groups {
+		g.num = i
+		for _, r := range g.resources {
+			r.num, r.in = len(m.resources), g
+			m.resources = append(m.resources, r)
+		}
+	}
 	m.connect(cfg)
 	return m
 }
@@ -151,6 +194,7 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		v, _ := cfg.GroupAttr(g, "Enabled", s.System)
 		gm.disabled[s.System] = !v.Bool()
 	}
+	gm.findPlaces()
 	var order []string
 	for _, r := range g.Resources {
 		gm.resources = append(gm.resources, newResourceModel(cfg, g, r))

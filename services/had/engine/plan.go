@@ -12,10 +12,7 @@ const planSteps = 10000
 // The replica itself does not change. Effects come in the order of events,
 // with the answer to the command among the first.
 func (e *Engine) Plan(from SystemID, c Command) ([]Effect, error) {
-	copied, err := e.Clone()
-	if err != nil {
-		return nil, err
-	}
+	copied := e.Clone()
 	c.RequestID = ""
 	pos := e.st.Pos
 	pos.Seq++

@@ -8,15 +8,12 @@ import (
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
-// instance returns a resource on a system of its group's SystemList.
-func (e *Engine) instance(r string, n SystemID) *instance { return e.st.Resources[r][n] }
-
 // order sends a command to the scheduler of a system.
 func (e *Engine) order(kind resource.CommandKind, r *resourceModel, n SystemID, arg int) resource.Command {
 	e.st.LastID++
 	c := resource.Command{ID: e.st.LastID, Kind: kind, System: n, Resource: r.name, Arg: arg}
 	e.emit(ResourceCommand{Command: c, Group: r.group, Attempt: e.st.Groups[r.group].On[n].Retries})
-	i := e.instance(r.name, n)
+	i := e.at(r, n)
 	switch kind {
 	case resource.CommandOnline, resource.CommandOffline:
 		i.Pending, i.Bound, i.Flushed, i.RetryAt = c, c.ID, false, 0
@@ -38,7 +35,7 @@ func (e *Engine) advance(g *groupModel, n SystemID) bool {
 	}
 	moved := false
 	for _, r := range g.resources {
-		i := e.instance(r.name, n)
+		i := e.at(r, n)
 		if i.Pending.ID != 0 {
 			continue
 		}
@@ -120,10 +117,10 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 		return
 	}
 	r := e.mod.byRes[rep.Resource]
-	if r == nil || e.instance(r.name, from) == nil {
+	if r == nil || e.at(r, from) == nil {
 		return
 	}
-	i := e.instance(r.name, from)
+	i := e.at(r, from)
 	i.Unseen = slices.DeleteFunc(i.Unseen, func(c resource.Command) bool { return c.ID <= rep.Seen || c.ID == rep.Done })
 	if rep.Seen < i.Bound {
 		return // R6: made before the scheduler knew of the last transition.
@@ -419,7 +416,7 @@ func (e *Engine) refault(g *groupModel, n SystemID) {
 		return
 	}
 	for _, r := range g.resources {
-		if e.instance(r.name, n).State == resource.StateFaulted {
+		if e.at(r, n).State == resource.StateFaulted {
 			return
 		}
 	}
@@ -431,7 +428,7 @@ func (e *Engine) refault(g *groupModel, n SystemID) {
 func (e *Engine) clearFaults(g *groupModel, n SystemID, which func(*resourceModel) bool) []string {
 	var cleared []string
 	for _, r := range g.resources {
-		i := e.instance(r.name, n)
+		i := e.at(r, n)
 		gaveUp := i.Flags&resource.FlagAdminWait != 0
 		if r.persistent() || !which(r) || (i.State != resource.StateFaulted && !gaveUp) {
 			continue

@@ -185,7 +185,7 @@ func (e *Engine) groupStatus(g *groupModel) GroupStatus {
 func (e *Engine) resourceStatus(g *groupModel, r *resourceModel) ResourceStatus {
 	out := ResourceStatus{Name: r.name, Group: g.name, Type: r.typ, Category: r.category, Critical: r.critical, Enabled: r.enabled}
 	for _, p := range g.list {
-		i := e.instance(r.name, p.System)
+		i := e.at(r, p.System)
 		text, code := e.waiting(g, r, i, p.System)
 		out.Systems = append(out.Systems, ResourceOnSystemStatus{
 			System: p.System, State: e.stateText(r, i), IState: text, IStateCode: code,

@@ -225,7 +225,7 @@ func (e *Engine) proven(g *groupModel, n SystemID) (bool, string) {
 // when last heard of, or nobody had looked.
 func (e *Engine) mayRun(g *groupModel, n SystemID) bool {
 	for _, r := range g.resources {
-		i := e.st.Resources[r.name][n]
+		i := e.at(r, n)
 		if r.onOff() && r.enabled && (i.up() || i.moving() || (!i.Probed && e.st.Systems[n].Incarnation != 0)) {
 			return true
 		}
@@ -237,7 +237,7 @@ func (e *Engine) mayRun(g *groupModel, n SystemID) bool {
 func (e *Engine) reset(g *groupModel, n SystemID) {
 	on := e.st.Groups[g.name].On[n]
 	for _, r := range g.resources {
-		i := e.st.Resources[r.name][n]
+		i := e.at(r, n)
 		i.forget()
 		i.Probed, i.State, i.Flags, i.Confidence, i.Since = false, resource.StateOffline, 0, 0, e.st.Now
 		i.Reason = ""
@@ -270,7 +270,7 @@ func (e *Engine) rejoin(g *groupModel, n SystemID) {
 	was := e.active(g, n) || on.Starting || on.WasActive
 	stopping := on.Stopping
 	for _, r := range g.resources {
-		i := e.st.Resources[r.name][n]
+		i := e.at(r, n)
 		i.forget()
 		i.Probed, i.Flags = false, 0
 	}
@@ -394,24 +394,11 @@ func (e *Engine) drain() bool {
 	return drained
 }
 
-func (e *Engine) groupsOn(n SystemID) []*groupModel {
-	if e.mod == nil {
-		return nil
-	}
-	var out []*groupModel
-	for _, g := range e.mod.groups {
-		if g.on(n) {
-			out = append(out, g)
-		}
-	}
-	return out
-}
-
 // leave lets each LEAVING system go on which nothing is active any more.
 func (e *Engine) leave() {
 	for _, n := range e.systemNames() {
 		s := e.st.Systems[n]
-		if s.State != SystemLeaving || !s.InH || len(e.heldBy(n)) > 0 {
+		if s.State != SystemLeaving || !s.InH || e.holdsAny(n) {
 			continue
 		}
 		e.setState(n, SystemExiting)
@@ -425,12 +412,12 @@ func (e *Engine) leave() {
 func (e *Engine) heldBy(n SystemID) []string {
 	var out []string
 	for _, g := range e.groupsOn(n) {
-		if !e.active(g, n) && !e.inTransit(g, n) {
+		if !e.busyOn(g, n) {
 			continue
 		}
 		text := "group " + g.name
 		for _, r := range g.resources {
-			if i := e.st.Resources[r.name][n]; i.Halted {
+			if i := e.at(r, n); i.Halted {
 				text += fmt.Sprintf(" (%s: %s)", r.name, e.stateText(r, i))
 			}
 		}

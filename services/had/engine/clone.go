@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+)
+
+// Clone returns an independent copy, for --plan. What never changes once it
+// is there is shared: the model, the text of the files, and the candidates of
+// explanations.
+func (e *Engine) Clone() *Engine {
+	c := &Engine{st: e.st, mod: e.mod, dirty: maps.Clone(e.dirty)}
+	c.st.Files = slices.Clone(e.st.Files)
+	c.st.Requests = slices.Clone(e.st.Requests)
+	c.st.Why = slices.Clone(e.st.Why)
+	c.st.Systems = make(map[string]*system, len(e.st.Systems))
+	for n, s := range e.st.Systems {
+		c.st.Systems[n] = s.clone()
+	}
+	c.st.Groups = make(map[string]*group, len(e.st.Groups))
+	for n, g := range e.st.Groups {
+		c.st.Groups[n] = g.clone()
+	}
+	c.st.Resources = make(map[string]map[string]*instance, len(e.st.Resources))
+	for n, at := range e.st.Resources {
+		copied := make(map[string]*instance, len(at))
+		for s, i := range at {
+			copied[s] = i.clone()
+		}
+		c.st.Resources[n] = copied
+	}
+	return c
+}
+
+// same returns a pointer to a copy of what p points to.
+func same[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}
+
+func (s *system) clone() *system {
+	c := *s
+	c.Lost = same(s.Lost)
+	return &c
+}
+
+func (g *group) clone() *group {
+	c := *g
+	c.Move, c.Due = same(g.Move), same(g.Due)
+	c.On = make(map[string]*groupOn, len(g.On))
+	for n, on := range g.On {
+		c.On[n] = same(on)
+	}
+	return &c
+}
+
+func (i *instance) clone() *instance {
+	c := *i
+	c.Unseen = slices.Clone(i.Unseen)
+	return &c
+}

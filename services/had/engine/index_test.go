@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// Every test of this package, each story and each random run, compares the
+// index with the state after every event (E195).
+func init() { audit = checkIndex }
+
+func checkIndex(e *Engine) {
+	bad := func(format string, args ...any) { panic("engine: index: " + fmt.Sprintf(format, args...)) }
+	fresh := &Engine{st: e.st, mod: e.mod, dirty: map[string]bool{}}
+	fresh.reindex()
+	fresh.refresh()
+	if !slices.Equal(fresh.systemNames(), e.systemNames()) {
+		bad("systems are %v, not %v", fresh.systemNames(), e.systemNames())
+	}
+	for _, r := range e.st.Requests {
+		if i := e.requestAt(r.RequestID); i < 0 || e.st.Requests[i].RequestID != r.RequestID {
+			bad("request %s is at %d", r.RequestID, i)
+		}
+	}
+	if len(e.ix.requests) > len(e.st.Requests) {
+		bad("%d requests, %d kept", len(e.ix.requests), len(e.st.Requests))
+	}
+	if e.mod == nil {
+		return
+	}
+	if e.ix.of != e.mod || len(e.ix.stale) > 0 {
+		bad("left stale")
+	}
+	for _, g := range e.mod.groups {
+		for place, p := range g.list {
+			if a, b := e.ix.activity[g.num][place], fresh.ix.activity[g.num][place]; a != b {
+				bad("group %s on %s is %v, not %v: it changed and was not touched", g.name, p.System, b, a)
+			}
+			for _, r := range g.resources {
+				if e.at(r, p.System) != e.st.Resources[r.name][p.System] {
+					bad("resource %s on %s is another", r.name, p.System)
+				}
+			}
+			if !slices.Contains(e.groupsOn(p.System), g) {
+				bad("group %s is not on %s", g.name, p.System)
+			}
+		}
+		if a, b := e.ix.deadlines.at[g.num], fresh.ix.deadlines.at[g.num]; a != b {
+			bad("group %s waits until %s, not %s", g.name, b, a)
+		}
+	}
+	if _, at := fresh.ix.deadlines.first(); at != e.st.Wish {
+		bad("deadline is %s, not %s", at, e.st.Wish)
+	}
+}
+
+// TestDeadlines compares the heap with a plain search.
+func TestDeadlines(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const n = 12
+		d, plain := newDeadlines(n), map[int]time.Duration{}
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			i := rapid.IntRange(0, n-1).Draw(t, "number")
+			at := time.Duration(rapid.IntRange(0, 9).Draw(t, "at"))
+			d.set(i, at)
+			if plain[i] = at; at == 0 {
+				delete(plain, i)
+			}
+			var want time.Duration
+			for _, v := range plain {
+				if want == 0 || v < want {
+					want = v
+				}
+			}
+			if _, got := d.first(); got != want {
+				t.Fatalf("first is %d, not %d, of %v", got, want, plain)
+			}
+			if len(d.heap) != len(plain) {
+				t.Fatalf("%d kept of %v", len(d.heap), plain)
+			}
+		}
+	})
+}
+
+// TestClone: a copy has the same hash, and shares nothing that may change.
+func TestClone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			w.step()
+		}
+		c := w.e.Clone()
+		if c.Hash() != w.e.Hash() {
+			t.Fatalf("the copy differs:\n%s\n%s", c.Snapshot(), w.e.Snapshot())
+		}
+		mine := map[uintptr]string{}
+		pointers(reflect.ValueOf(&w.e.st).Elem(), "state", func(p uintptr, path string) { mine[p] = path })
+		pointers(reflect.ValueOf(&c.st).Elem(), "state", func(p uintptr, path string) {
+			if mine[p] != "" {
+				t.Fatalf("%s of the copy is %s of the original", path, mine[p])
+			}
+		})
+	})
+}
+
+// pointers visits what is reached through pointers, maps and slices, without
+// what is never changed once it is there.
+func pointers(v reflect.Value, path string, visit func(uintptr, string)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			visit(v.Pointer(), path)
+			pointers(v.Elem(), path, visit)
+		}
+	case reflect.Map:
+		if !v.IsNil() {
+			visit(v.Pointer(), path)
+			for i := v.MapRange(); i.Next(); {
+				pointers(i.Value(), path+"["+i.Key().String()+"]", visit)
+			}
+		}
+	case reflect.Slice:
+		if v.Len() > 0 {
+			visit(v.Pointer(), path)
+		}
+		switch v.Type().Elem() {
+		case reflect.TypeFor[Explanation](), reflect.TypeFor[CommandResult](), reflect.TypeFor[File]():
+			return
+		}
+		for i := range v.Len() {
+			pointers(v.Index(i), fmt.Sprintf("%s[%d]", path, i), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			pointers(v.Field(i), path+"."+v.Type().Field(i).Name, visit)
+		}
+	}
+}
