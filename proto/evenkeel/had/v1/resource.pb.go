@@ -142,7 +142,11 @@ type ResourceOnSystem struct {
 	// For people: why it is as it is, "" if there is nothing to say.
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	// How fresh it is.
-	Freshness     *Freshness `protobuf:"bytes,8,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	Freshness *Freshness `protobuf:"bytes,8,opt,name=freshness,proto3" json:"freshness,omitempty"`
+	// As hares -display prints it: "STATE UNKNOWN", "" if there is none.
+	Flags string `protobuf:"bytes,9,opt,name=flags,proto3" json:"flags,omitempty"`
+	// What the agent's info told last.
+	Info          *ResourceInfo `protobuf:"bytes,10,opt,name=info,proto3" json:"info,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +237,161 @@ func (x *ResourceOnSystem) GetFreshness() *Freshness {
 	return nil
 }
 
+func (x *ResourceOnSystem) GetFlags() string {
+	if x != nil {
+		return x.Flags
+	}
+	return ""
+}
+
+func (x *ResourceOnSystem) GetInfo() *ResourceInfo {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+// ResourceInfo is what the info entry point told about a resource on one
+// system (attribute ResourceInfo).
+type ResourceInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "Valid": msg, ts and facts are those of ts. "Invalid": the last attempt
+	// failed, msg says why, facts are the last good ones. "Stale": nothing was
+	// gathered since it was flushed, since the resource went offline or since
+	// had started there; facts are empty.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// For people, "" if there is nothing to say.
+	Msg string `protobuf:"bytes,2,opt,name=msg,proto3" json:"msg,omitempty"`
+	// When it was gathered, by the clock of its system, RFC 3339; "" if never.
+	Ts string `protobuf:"bytes,3,opt,name=ts,proto3" json:"ts,omitempty"`
+	// The facts by name, at most 4 KiB together.
+	Facts []*ResourceFact `protobuf:"bytes,4,rep,name=facts,proto3" json:"facts,omitempty"`
+	// True if facts were left out because they were more than 4 KiB.
+	Truncated     bool `protobuf:"varint,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceInfo) Reset() {
+	*x = ResourceInfo{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceInfo) ProtoMessage() {}
+
+func (x *ResourceInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceInfo.ProtoReflect.Descriptor instead.
+func (*ResourceInfo) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ResourceInfo) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ResourceInfo) GetMsg() string {
+	if x != nil {
+		return x.Msg
+	}
+	return ""
+}
+
+func (x *ResourceInfo) GetTs() string {
+	if x != nil {
+		return x.Ts
+	}
+	return ""
+}
+
+func (x *ResourceInfo) GetFacts() []*ResourceFact {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+func (x *ResourceInfo) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+// ResourceFact is one key of ResourceInfo.
+type ResourceFact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key, such as "Used%".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceFact) Reset() {
+	*x = ResourceFact{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceFact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceFact) ProtoMessage() {}
+
+func (x *ResourceFact) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceFact.ProtoReflect.Descriptor instead.
+func (*ResourceFact) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ResourceFact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceFact) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // ResourceDependency is one `requires` line.
 type ResourceDependency struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -248,7 +407,7 @@ type ResourceDependency struct {
 
 func (x *ResourceDependency) Reset() {
 	*x = ResourceDependency{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[2]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +419,7 @@ func (x *ResourceDependency) String() string {
 func (*ResourceDependency) ProtoMessage() {}
 
 func (x *ResourceDependency) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[2]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +432,7 @@ func (x *ResourceDependency) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceDependency.ProtoReflect.Descriptor instead.
 func (*ResourceDependency) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{2}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ResourceDependency) GetGroup() string {
@@ -308,7 +467,7 @@ type GetResourceRequest struct {
 
 func (x *GetResourceRequest) Reset() {
 	*x = GetResourceRequest{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[3]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +479,7 @@ func (x *GetResourceRequest) String() string {
 func (*GetResourceRequest) ProtoMessage() {}
 
 func (x *GetResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[3]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +492,7 @@ func (x *GetResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResourceRequest.ProtoReflect.Descriptor instead.
 func (*GetResourceRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{3}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetResourceRequest) GetName() string {
@@ -354,7 +513,7 @@ type GetResourceResponse struct {
 
 func (x *GetResourceResponse) Reset() {
 	*x = GetResourceResponse{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[4]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +525,7 @@ func (x *GetResourceResponse) String() string {
 func (*GetResourceResponse) ProtoMessage() {}
 
 func (x *GetResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[4]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +538,7 @@ func (x *GetResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResourceResponse.ProtoReflect.Descriptor instead.
 func (*GetResourceResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{4}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetResourceResponse) GetResource() *Resource {
@@ -407,7 +566,7 @@ type ListResourcesRequest struct {
 
 func (x *ListResourcesRequest) Reset() {
 	*x = ListResourcesRequest{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[5]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +578,7 @@ func (x *ListResourcesRequest) String() string {
 func (*ListResourcesRequest) ProtoMessage() {}
 
 func (x *ListResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[5]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,7 +591,7 @@ func (x *ListResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourcesRequest.ProtoReflect.Descriptor instead.
 func (*ListResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{5}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListResourcesRequest) GetPageSize() int32 {
@@ -476,7 +635,7 @@ type ListResourcesResponse struct {
 
 func (x *ListResourcesResponse) Reset() {
 	*x = ListResourcesResponse{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[6]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +647,7 @@ func (x *ListResourcesResponse) String() string {
 func (*ListResourcesResponse) ProtoMessage() {}
 
 func (x *ListResourcesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[6]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +660,7 @@ func (x *ListResourcesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourcesResponse.ProtoReflect.Descriptor instead.
 func (*ListResourcesResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{6}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListResourcesResponse) GetResources() []*Resource {
@@ -531,7 +690,7 @@ type ListResourceDependenciesRequest struct {
 
 func (x *ListResourceDependenciesRequest) Reset() {
 	*x = ListResourceDependenciesRequest{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[7]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +702,7 @@ func (x *ListResourceDependenciesRequest) String() string {
 func (*ListResourceDependenciesRequest) ProtoMessage() {}
 
 func (x *ListResourceDependenciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[7]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +715,7 @@ func (x *ListResourceDependenciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourceDependenciesRequest.ProtoReflect.Descriptor instead.
 func (*ListResourceDependenciesRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{7}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListResourceDependenciesRequest) GetResources() []string {
@@ -584,7 +743,7 @@ type ListResourceDependenciesResponse struct {
 
 func (x *ListResourceDependenciesResponse) Reset() {
 	*x = ListResourceDependenciesResponse{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[8]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +755,7 @@ func (x *ListResourceDependenciesResponse) String() string {
 func (*ListResourceDependenciesResponse) ProtoMessage() {}
 
 func (x *ListResourceDependenciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[8]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +768,7 @@ func (x *ListResourceDependenciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourceDependenciesResponse.ProtoReflect.Descriptor instead.
 func (*ListResourceDependenciesResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{8}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListResourceDependenciesResponse) GetDependencies() []*ResourceDependency {
@@ -636,7 +795,7 @@ type OnlineResourceRequest struct {
 
 func (x *OnlineResourceRequest) Reset() {
 	*x = OnlineResourceRequest{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[9]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +807,7 @@ func (x *OnlineResourceRequest) String() string {
 func (*OnlineResourceRequest) ProtoMessage() {}
 
 func (x *OnlineResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[9]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +820,7 @@ func (x *OnlineResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineResourceRequest.ProtoReflect.Descriptor instead.
 func (*OnlineResourceRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{9}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OnlineResourceRequest) GetName() string {
@@ -703,7 +862,7 @@ type OnlineResourceResponse struct {
 
 func (x *OnlineResourceResponse) Reset() {
 	*x = OnlineResourceResponse{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[10]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +874,7 @@ func (x *OnlineResourceResponse) String() string {
 func (*OnlineResourceResponse) ProtoMessage() {}
 
 func (x *OnlineResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[10]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +887,7 @@ func (x *OnlineResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineResourceResponse.ProtoReflect.Descriptor instead.
 func (*OnlineResourceResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OnlineResourceResponse) GetOperation() *Operation {
@@ -758,7 +917,7 @@ type OfflineResourceRequest struct {
 
 func (x *OfflineResourceRequest) Reset() {
 	*x = OfflineResourceRequest{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[11]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +929,7 @@ func (x *OfflineResourceRequest) String() string {
 func (*OfflineResourceRequest) ProtoMessage() {}
 
 func (x *OfflineResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[11]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +942,7 @@ func (x *OfflineResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflineResourceRequest.ProtoReflect.Descriptor instead.
 func (*OfflineResourceRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{11}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OfflineResourceRequest) GetName() string {
@@ -832,7 +991,7 @@ type OfflineResourceResponse struct {
 
 func (x *OfflineResourceResponse) Reset() {
 	*x = OfflineResourceResponse{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[12]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1003,7 @@ func (x *OfflineResourceResponse) String() string {
 func (*OfflineResourceResponse) ProtoMessage() {}
 
 func (x *OfflineResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[12]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1016,7 @@ func (x *OfflineResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfflineResourceResponse.ProtoReflect.Descriptor instead.
 func (*OfflineResourceResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{12}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OfflineResourceResponse) GetOperation() *Operation {
@@ -884,7 +1043,7 @@ type ProbeResourceRequest struct {
 
 func (x *ProbeResourceRequest) Reset() {
 	*x = ProbeResourceRequest{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[13]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1055,7 @@ func (x *ProbeResourceRequest) String() string {
 func (*ProbeResourceRequest) ProtoMessage() {}
 
 func (x *ProbeResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[13]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1068,7 @@ func (x *ProbeResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResourceRequest.ProtoReflect.Descriptor instead.
 func (*ProbeResourceRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{13}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ProbeResourceRequest) GetName() string {
@@ -951,7 +1110,7 @@ type ProbeResourceResponse struct {
 
 func (x *ProbeResourceResponse) Reset() {
 	*x = ProbeResourceResponse{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[14]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1122,7 @@ func (x *ProbeResourceResponse) String() string {
 func (*ProbeResourceResponse) ProtoMessage() {}
 
 func (x *ProbeResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[14]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1135,7 @@ func (x *ProbeResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResourceResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResourceResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{14}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ProbeResourceResponse) GetOperation() *Operation {
@@ -1003,7 +1162,7 @@ type ClearResourceRequest struct {
 
 func (x *ClearResourceRequest) Reset() {
 	*x = ClearResourceRequest{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[15]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1015,7 +1174,7 @@ func (x *ClearResourceRequest) String() string {
 func (*ClearResourceRequest) ProtoMessage() {}
 
 func (x *ClearResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[15]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1028,7 +1187,7 @@ func (x *ClearResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearResourceRequest.ProtoReflect.Descriptor instead.
 func (*ClearResourceRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{15}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ClearResourceRequest) GetName() string {
@@ -1070,7 +1229,7 @@ type ClearResourceResponse struct {
 
 func (x *ClearResourceResponse) Reset() {
 	*x = ClearResourceResponse{}
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[16]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1241,7 @@ func (x *ClearResourceResponse) String() string {
 func (*ClearResourceResponse) ProtoMessage() {}
 
 func (x *ClearResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[16]
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,10 +1254,385 @@ func (x *ClearResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearResourceResponse.ProtoReflect.Descriptor instead.
 func (*ClearResourceResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{16}
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ClearResourceResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// RunResourceActionRequest runs an action.
+type RunResourceActionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the resource.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The system on which the action runs.
+	System string `protobuf:"bytes,2,opt,name=system,proto3" json:"system,omitempty"`
+	// The action, one of the type's SupportedActions.
+	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	// Its arguments, at most 16 KiB together.
+	Arguments     []string `protobuf:"bytes,4,rep,name=arguments,proto3" json:"arguments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunResourceActionRequest) Reset() {
+	*x = RunResourceActionRequest{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunResourceActionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunResourceActionRequest) ProtoMessage() {}
+
+func (x *RunResourceActionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunResourceActionRequest.ProtoReflect.Descriptor instead.
+func (*RunResourceActionRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RunResourceActionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RunResourceActionRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *RunResourceActionRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *RunResourceActionRequest) GetArguments() []string {
+	if x != nil {
+		return x.Arguments
+	}
+	return nil
+}
+
+// RunResourceActionResponse is how the action ended.
+type RunResourceActionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it printed, at most 64 KiB.
+	Output string `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
+	// 0 if it succeeded; what the action says otherwise.
+	ExitCode int32 `protobuf:"varint,2,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	// True if it printed more than output holds.
+	Truncated     bool `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunResourceActionResponse) Reset() {
+	*x = RunResourceActionResponse{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunResourceActionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunResourceActionResponse) ProtoMessage() {}
+
+func (x *RunResourceActionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunResourceActionResponse.ProtoReflect.Descriptor instead.
+func (*RunResourceActionResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RunResourceActionResponse) GetOutput() string {
+	if x != nil {
+		return x.Output
+	}
+	return ""
+}
+
+func (x *RunResourceActionResponse) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *RunResourceActionResponse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+// RefreshResourceInfoRequest has ResourceInfo gathered anew.
+type RefreshResourceInfoRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the object.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Only on this system; on all RUNNING systems of the group if "".
+	System        string `protobuf:"bytes,4,opt,name=system,proto3" json:"system,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshResourceInfoRequest) Reset() {
+	*x = RefreshResourceInfoRequest{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshResourceInfoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshResourceInfoRequest) ProtoMessage() {}
+
+func (x *RefreshResourceInfoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshResourceInfoRequest.ProtoReflect.Descriptor instead.
+func (*RefreshResourceInfoRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RefreshResourceInfoRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RefreshResourceInfoRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RefreshResourceInfoRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *RefreshResourceInfoRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+// RefreshResourceInfoResponse says how it was taken.
+type RefreshResourceInfoResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshResourceInfoResponse) Reset() {
+	*x = RefreshResourceInfoResponse{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshResourceInfoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshResourceInfoResponse) ProtoMessage() {}
+
+func (x *RefreshResourceInfoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshResourceInfoResponse.ProtoReflect.Descriptor instead.
+func (*RefreshResourceInfoResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RefreshResourceInfoResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// FlushResourceInfoRequest forgets ResourceInfo.
+type FlushResourceInfoRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the object.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Only of this system; of all systems of the group if "".
+	System        string `protobuf:"bytes,4,opt,name=system,proto3" json:"system,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlushResourceInfoRequest) Reset() {
+	*x = FlushResourceInfoRequest{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlushResourceInfoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlushResourceInfoRequest) ProtoMessage() {}
+
+func (x *FlushResourceInfoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlushResourceInfoRequest.ProtoReflect.Descriptor instead.
+func (*FlushResourceInfoRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *FlushResourceInfoRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FlushResourceInfoRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *FlushResourceInfoRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *FlushResourceInfoRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+// FlushResourceInfoResponse says how it was taken.
+type FlushResourceInfoResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlushResourceInfoResponse) Reset() {
+	*x = FlushResourceInfoResponse{}
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlushResourceInfoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlushResourceInfoResponse) ProtoMessage() {}
+
+func (x *FlushResourceInfoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_resource_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlushResourceInfoResponse.ProtoReflect.Descriptor instead.
+func (*FlushResourceInfoResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_resource_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *FlushResourceInfoResponse) GetOperation() *Operation {
 	if x != nil {
 		return x.Operation
 	}
@@ -1119,7 +1653,7 @@ const file_evenkeel_had_v1_resource_proto_rawDesc = "" +
 	"\asystems\x18\x06 \x03(\v2!.evenkeel.had.v1.ResourceOnSystemR\asystems\x12:\n" +
 	"\n" +
 	"attributes\x18\a \x03(\v2\x1a.evenkeel.had.v1.AttributeR\n" +
-	"attributes\"\x83\x02\n" +
+	"attributes\"\xcc\x02\n" +
 	"\x10ResourceOnSystem\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
@@ -1131,7 +1665,19 @@ const file_evenkeel_had_v1_resource_proto_rawDesc = "" +
 	"confidence\x18\x06 \x01(\x05R\n" +
 	"confidence\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x128\n" +
-	"\tfreshness\x18\b \x01(\v2\x1a.evenkeel.had.v1.FreshnessR\tfreshness\"X\n" +
+	"\tfreshness\x18\b \x01(\v2\x1a.evenkeel.had.v1.FreshnessR\tfreshness\x12\x14\n" +
+	"\x05flags\x18\t \x01(\tR\x05flags\x121\n" +
+	"\x04info\x18\n" +
+	" \x01(\v2\x1d.evenkeel.had.v1.ResourceInfoR\x04info\"\x99\x01\n" +
+	"\fResourceInfo\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x10\n" +
+	"\x03msg\x18\x02 \x01(\tR\x03msg\x12\x0e\n" +
+	"\x02ts\x18\x03 \x01(\tR\x02ts\x123\n" +
+	"\x05facts\x18\x04 \x03(\v2\x1d.evenkeel.had.v1.ResourceFactR\x05facts\x12\x1c\n" +
+	"\ttruncated\x18\x05 \x01(\bR\ttruncated\"8\n" +
+	"\fResourceFact\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"X\n" +
 	"\x12ResourceDependency\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\tR\x06parent\x12\x14\n" +
@@ -1188,7 +1734,32 @@ const file_evenkeel_had_v1_resource_proto_rawDesc = "" +
 	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
 	"\x06system\x18\x04 \x01(\tR\x06system\"Q\n" +
 	"\x15ClearResourceResponse\x128\n" +
-	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation2\xd5\x05\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"z\n" +
+	"\x18RunResourceActionRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06system\x18\x02 \x01(\tR\x06system\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x12\x1c\n" +
+	"\targuments\x18\x04 \x03(\tR\targuments\"n\n" +
+	"\x19RunResourceActionResponse\x12\x16\n" +
+	"\x06output\x18\x01 \x01(\tR\x06output\x12\x1b\n" +
+	"\texit_code\x18\x02 \x01(\x05R\bexitCode\x12\x1c\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\"{\n" +
+	"\x1aRefreshResourceInfoRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
+	"\x06system\x18\x04 \x01(\tR\x06system\"W\n" +
+	"\x1bRefreshResourceInfoResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"y\n" +
+	"\x18FlushResourceInfoRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
+	"\x06system\x18\x04 \x01(\tR\x06system\"U\n" +
+	"\x19FlushResourceInfoResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation2\x9f\b\n" +
 	"\x0fResourceService\x12X\n" +
 	"\vGetResource\x12#.evenkeel.had.v1.GetResourceRequest\x1a$.evenkeel.had.v1.GetResourceResponse\x12^\n" +
 	"\rListResources\x12%.evenkeel.had.v1.ListResourcesRequest\x1a&.evenkeel.had.v1.ListResourcesResponse\x12\x7f\n" +
@@ -1196,7 +1767,10 @@ const file_evenkeel_had_v1_resource_proto_rawDesc = "" +
 	"\x0eOnlineResource\x12&.evenkeel.had.v1.OnlineResourceRequest\x1a'.evenkeel.had.v1.OnlineResourceResponse\x12d\n" +
 	"\x0fOfflineResource\x12'.evenkeel.had.v1.OfflineResourceRequest\x1a(.evenkeel.had.v1.OfflineResourceResponse\x12^\n" +
 	"\rProbeResource\x12%.evenkeel.had.v1.ProbeResourceRequest\x1a&.evenkeel.had.v1.ProbeResourceResponse\x12^\n" +
-	"\rClearResource\x12%.evenkeel.had.v1.ClearResourceRequest\x1a&.evenkeel.had.v1.ClearResourceResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
+	"\rClearResource\x12%.evenkeel.had.v1.ClearResourceRequest\x1a&.evenkeel.had.v1.ClearResourceResponse\x12j\n" +
+	"\x11RunResourceAction\x12).evenkeel.had.v1.RunResourceActionRequest\x1a*.evenkeel.had.v1.RunResourceActionResponse\x12p\n" +
+	"\x13RefreshResourceInfo\x12+.evenkeel.had.v1.RefreshResourceInfoRequest\x1a,.evenkeel.had.v1.RefreshResourceInfoResponse\x12j\n" +
+	"\x11FlushResourceInfo\x12).evenkeel.had.v1.FlushResourceInfoRequest\x1a*.evenkeel.had.v1.FlushResourceInfoResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
 
 var (
 	file_evenkeel_had_v1_resource_proto_rawDescOnce sync.Once
@@ -1210,59 +1784,77 @@ func file_evenkeel_had_v1_resource_proto_rawDescGZIP() []byte {
 	return file_evenkeel_had_v1_resource_proto_rawDescData
 }
 
-var file_evenkeel_had_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_evenkeel_had_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_evenkeel_had_v1_resource_proto_goTypes = []any{
 	(*Resource)(nil),                         // 0: evenkeel.had.v1.Resource
 	(*ResourceOnSystem)(nil),                 // 1: evenkeel.had.v1.ResourceOnSystem
-	(*ResourceDependency)(nil),               // 2: evenkeel.had.v1.ResourceDependency
-	(*GetResourceRequest)(nil),               // 3: evenkeel.had.v1.GetResourceRequest
-	(*GetResourceResponse)(nil),              // 4: evenkeel.had.v1.GetResourceResponse
-	(*ListResourcesRequest)(nil),             // 5: evenkeel.had.v1.ListResourcesRequest
-	(*ListResourcesResponse)(nil),            // 6: evenkeel.had.v1.ListResourcesResponse
-	(*ListResourceDependenciesRequest)(nil),  // 7: evenkeel.had.v1.ListResourceDependenciesRequest
-	(*ListResourceDependenciesResponse)(nil), // 8: evenkeel.had.v1.ListResourceDependenciesResponse
-	(*OnlineResourceRequest)(nil),            // 9: evenkeel.had.v1.OnlineResourceRequest
-	(*OnlineResourceResponse)(nil),           // 10: evenkeel.had.v1.OnlineResourceResponse
-	(*OfflineResourceRequest)(nil),           // 11: evenkeel.had.v1.OfflineResourceRequest
-	(*OfflineResourceResponse)(nil),          // 12: evenkeel.had.v1.OfflineResourceResponse
-	(*ProbeResourceRequest)(nil),             // 13: evenkeel.had.v1.ProbeResourceRequest
-	(*ProbeResourceResponse)(nil),            // 14: evenkeel.had.v1.ProbeResourceResponse
-	(*ClearResourceRequest)(nil),             // 15: evenkeel.had.v1.ClearResourceRequest
-	(*ClearResourceResponse)(nil),            // 16: evenkeel.had.v1.ClearResourceResponse
-	(*Attribute)(nil),                        // 17: evenkeel.had.v1.Attribute
-	(*Freshness)(nil),                        // 18: evenkeel.had.v1.Freshness
-	(*Operation)(nil),                        // 19: evenkeel.had.v1.Operation
+	(*ResourceInfo)(nil),                     // 2: evenkeel.had.v1.ResourceInfo
+	(*ResourceFact)(nil),                     // 3: evenkeel.had.v1.ResourceFact
+	(*ResourceDependency)(nil),               // 4: evenkeel.had.v1.ResourceDependency
+	(*GetResourceRequest)(nil),               // 5: evenkeel.had.v1.GetResourceRequest
+	(*GetResourceResponse)(nil),              // 6: evenkeel.had.v1.GetResourceResponse
+	(*ListResourcesRequest)(nil),             // 7: evenkeel.had.v1.ListResourcesRequest
+	(*ListResourcesResponse)(nil),            // 8: evenkeel.had.v1.ListResourcesResponse
+	(*ListResourceDependenciesRequest)(nil),  // 9: evenkeel.had.v1.ListResourceDependenciesRequest
+	(*ListResourceDependenciesResponse)(nil), // 10: evenkeel.had.v1.ListResourceDependenciesResponse
+	(*OnlineResourceRequest)(nil),            // 11: evenkeel.had.v1.OnlineResourceRequest
+	(*OnlineResourceResponse)(nil),           // 12: evenkeel.had.v1.OnlineResourceResponse
+	(*OfflineResourceRequest)(nil),           // 13: evenkeel.had.v1.OfflineResourceRequest
+	(*OfflineResourceResponse)(nil),          // 14: evenkeel.had.v1.OfflineResourceResponse
+	(*ProbeResourceRequest)(nil),             // 15: evenkeel.had.v1.ProbeResourceRequest
+	(*ProbeResourceResponse)(nil),            // 16: evenkeel.had.v1.ProbeResourceResponse
+	(*ClearResourceRequest)(nil),             // 17: evenkeel.had.v1.ClearResourceRequest
+	(*ClearResourceResponse)(nil),            // 18: evenkeel.had.v1.ClearResourceResponse
+	(*RunResourceActionRequest)(nil),         // 19: evenkeel.had.v1.RunResourceActionRequest
+	(*RunResourceActionResponse)(nil),        // 20: evenkeel.had.v1.RunResourceActionResponse
+	(*RefreshResourceInfoRequest)(nil),       // 21: evenkeel.had.v1.RefreshResourceInfoRequest
+	(*RefreshResourceInfoResponse)(nil),      // 22: evenkeel.had.v1.RefreshResourceInfoResponse
+	(*FlushResourceInfoRequest)(nil),         // 23: evenkeel.had.v1.FlushResourceInfoRequest
+	(*FlushResourceInfoResponse)(nil),        // 24: evenkeel.had.v1.FlushResourceInfoResponse
+	(*Attribute)(nil),                        // 25: evenkeel.had.v1.Attribute
+	(*Freshness)(nil),                        // 26: evenkeel.had.v1.Freshness
+	(*Operation)(nil),                        // 27: evenkeel.had.v1.Operation
 }
 var file_evenkeel_had_v1_resource_proto_depIdxs = []int32{
 	1,  // 0: evenkeel.had.v1.Resource.systems:type_name -> evenkeel.had.v1.ResourceOnSystem
-	17, // 1: evenkeel.had.v1.Resource.attributes:type_name -> evenkeel.had.v1.Attribute
-	18, // 2: evenkeel.had.v1.ResourceOnSystem.freshness:type_name -> evenkeel.had.v1.Freshness
-	0,  // 3: evenkeel.had.v1.GetResourceResponse.resource:type_name -> evenkeel.had.v1.Resource
-	0,  // 4: evenkeel.had.v1.ListResourcesResponse.resources:type_name -> evenkeel.had.v1.Resource
-	2,  // 5: evenkeel.had.v1.ListResourceDependenciesResponse.dependencies:type_name -> evenkeel.had.v1.ResourceDependency
-	19, // 6: evenkeel.had.v1.OnlineResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
-	19, // 7: evenkeel.had.v1.OfflineResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
-	19, // 8: evenkeel.had.v1.ProbeResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
-	19, // 9: evenkeel.had.v1.ClearResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
-	3,  // 10: evenkeel.had.v1.ResourceService.GetResource:input_type -> evenkeel.had.v1.GetResourceRequest
-	5,  // 11: evenkeel.had.v1.ResourceService.ListResources:input_type -> evenkeel.had.v1.ListResourcesRequest
-	7,  // 12: evenkeel.had.v1.ResourceService.ListResourceDependencies:input_type -> evenkeel.had.v1.ListResourceDependenciesRequest
-	9,  // 13: evenkeel.had.v1.ResourceService.OnlineResource:input_type -> evenkeel.had.v1.OnlineResourceRequest
-	11, // 14: evenkeel.had.v1.ResourceService.OfflineResource:input_type -> evenkeel.had.v1.OfflineResourceRequest
-	13, // 15: evenkeel.had.v1.ResourceService.ProbeResource:input_type -> evenkeel.had.v1.ProbeResourceRequest
-	15, // 16: evenkeel.had.v1.ResourceService.ClearResource:input_type -> evenkeel.had.v1.ClearResourceRequest
-	4,  // 17: evenkeel.had.v1.ResourceService.GetResource:output_type -> evenkeel.had.v1.GetResourceResponse
-	6,  // 18: evenkeel.had.v1.ResourceService.ListResources:output_type -> evenkeel.had.v1.ListResourcesResponse
-	8,  // 19: evenkeel.had.v1.ResourceService.ListResourceDependencies:output_type -> evenkeel.had.v1.ListResourceDependenciesResponse
-	10, // 20: evenkeel.had.v1.ResourceService.OnlineResource:output_type -> evenkeel.had.v1.OnlineResourceResponse
-	12, // 21: evenkeel.had.v1.ResourceService.OfflineResource:output_type -> evenkeel.had.v1.OfflineResourceResponse
-	14, // 22: evenkeel.had.v1.ResourceService.ProbeResource:output_type -> evenkeel.had.v1.ProbeResourceResponse
-	16, // 23: evenkeel.had.v1.ResourceService.ClearResource:output_type -> evenkeel.had.v1.ClearResourceResponse
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	25, // 1: evenkeel.had.v1.Resource.attributes:type_name -> evenkeel.had.v1.Attribute
+	26, // 2: evenkeel.had.v1.ResourceOnSystem.freshness:type_name -> evenkeel.had.v1.Freshness
+	2,  // 3: evenkeel.had.v1.ResourceOnSystem.info:type_name -> evenkeel.had.v1.ResourceInfo
+	3,  // 4: evenkeel.had.v1.ResourceInfo.facts:type_name -> evenkeel.had.v1.ResourceFact
+	0,  // 5: evenkeel.had.v1.GetResourceResponse.resource:type_name -> evenkeel.had.v1.Resource
+	0,  // 6: evenkeel.had.v1.ListResourcesResponse.resources:type_name -> evenkeel.had.v1.Resource
+	4,  // 7: evenkeel.had.v1.ListResourceDependenciesResponse.dependencies:type_name -> evenkeel.had.v1.ResourceDependency
+	27, // 8: evenkeel.had.v1.OnlineResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
+	27, // 9: evenkeel.had.v1.OfflineResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
+	27, // 10: evenkeel.had.v1.ProbeResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
+	27, // 11: evenkeel.had.v1.ClearResourceResponse.operation:type_name -> evenkeel.had.v1.Operation
+	27, // 12: evenkeel.had.v1.RefreshResourceInfoResponse.operation:type_name -> evenkeel.had.v1.Operation
+	27, // 13: evenkeel.had.v1.FlushResourceInfoResponse.operation:type_name -> evenkeel.had.v1.Operation
+	5,  // 14: evenkeel.had.v1.ResourceService.GetResource:input_type -> evenkeel.had.v1.GetResourceRequest
+	7,  // 15: evenkeel.had.v1.ResourceService.ListResources:input_type -> evenkeel.had.v1.ListResourcesRequest
+	9,  // 16: evenkeel.had.v1.ResourceService.ListResourceDependencies:input_type -> evenkeel.had.v1.ListResourceDependenciesRequest
+	11, // 17: evenkeel.had.v1.ResourceService.OnlineResource:input_type -> evenkeel.had.v1.OnlineResourceRequest
+	13, // 18: evenkeel.had.v1.ResourceService.OfflineResource:input_type -> evenkeel.had.v1.OfflineResourceRequest
+	15, // 19: evenkeel.had.v1.ResourceService.ProbeResource:input_type -> evenkeel.had.v1.ProbeResourceRequest
+	17, // 20: evenkeel.had.v1.ResourceService.ClearResource:input_type -> evenkeel.had.v1.ClearResourceRequest
+	19, // 21: evenkeel.had.v1.ResourceService.RunResourceAction:input_type -> evenkeel.had.v1.RunResourceActionRequest
+	21, // 22: evenkeel.had.v1.ResourceService.RefreshResourceInfo:input_type -> evenkeel.had.v1.RefreshResourceInfoRequest
+	23, // 23: evenkeel.had.v1.ResourceService.FlushResourceInfo:input_type -> evenkeel.had.v1.FlushResourceInfoRequest
+	6,  // 24: evenkeel.had.v1.ResourceService.GetResource:output_type -> evenkeel.had.v1.GetResourceResponse
+	8,  // 25: evenkeel.had.v1.ResourceService.ListResources:output_type -> evenkeel.had.v1.ListResourcesResponse
+	10, // 26: evenkeel.had.v1.ResourceService.ListResourceDependencies:output_type -> evenkeel.had.v1.ListResourceDependenciesResponse
+	12, // 27: evenkeel.had.v1.ResourceService.OnlineResource:output_type -> evenkeel.had.v1.OnlineResourceResponse
+	14, // 28: evenkeel.had.v1.ResourceService.OfflineResource:output_type -> evenkeel.had.v1.OfflineResourceResponse
+	16, // 29: evenkeel.had.v1.ResourceService.ProbeResource:output_type -> evenkeel.had.v1.ProbeResourceResponse
+	18, // 30: evenkeel.had.v1.ResourceService.ClearResource:output_type -> evenkeel.had.v1.ClearResourceResponse
+	20, // 31: evenkeel.had.v1.ResourceService.RunResourceAction:output_type -> evenkeel.had.v1.RunResourceActionResponse
+	22, // 32: evenkeel.had.v1.ResourceService.RefreshResourceInfo:output_type -> evenkeel.had.v1.RefreshResourceInfoResponse
+	24, // 33: evenkeel.had.v1.ResourceService.FlushResourceInfo:output_type -> evenkeel.had.v1.FlushResourceInfoResponse
+	24, // [24:34] is the sub-list for method output_type
+	14, // [14:24] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_had_v1_resource_proto_init() }
@@ -1277,7 +1869,7 @@ func file_evenkeel_had_v1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_had_v1_resource_proto_rawDesc), len(file_evenkeel_had_v1_resource_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,9 @@ const (
 	ResourceService_OfflineResource_FullMethodName          = "/evenkeel.had.v1.ResourceService/OfflineResource"
 	ResourceService_ProbeResource_FullMethodName            = "/evenkeel.had.v1.ResourceService/ProbeResource"
 	ResourceService_ClearResource_FullMethodName            = "/evenkeel.had.v1.ResourceService/ClearResource"
+	ResourceService_RunResourceAction_FullMethodName        = "/evenkeel.had.v1.ResourceService/RunResourceAction"
+	ResourceService_RefreshResourceInfo_FullMethodName      = "/evenkeel.had.v1.ResourceService/RefreshResourceInfo"
+	ResourceService_FlushResourceInfo_FullMethodName        = "/evenkeel.had.v1.ResourceService/FlushResourceInfo"
 )
 
 // ResourceServiceClient is the client API for ResourceService service.
@@ -51,6 +54,24 @@ type ResourceServiceClient interface {
 	// ClearResource clears a fault. FAILED_PRECONDITION (V-16-1-10267) if it is
 	// not faulted.
 	ClearResource(ctx context.Context, in *ClearResourceRequest, opts ...grpc.CallOption) (*ClearResourceResponse, error)
+	// RunResourceAction runs an action of the resource's agent on one system
+	// and answers with its output (hares -action). It changes no state of the
+	// resource and is not repeated: each call runs the action once. NOT_FOUND
+	// (V-16-1-10260, nearest names); INVALID_ARGUMENT if the token is no
+	// SupportedActions of the type (nearest token), the system is not in the
+	// group's SystemList (V-16-1-10135) or the arguments are too long;
+	// FAILED_PRECONDITION if the system is not RUNNING (V-16-1-10200), the
+	// resource is disabled or its agent does not run there; DEADLINE_EXCEEDED
+	// after ActionTimeout. An action that ran and failed is no error: see
+	// exit_code.
+	RunResourceAction(ctx context.Context, in *RunResourceActionRequest, opts ...grpc.CallOption) (*RunResourceActionResponse, error)
+	// RefreshResourceInfo has the agents gather ResourceInfo anew
+	// (hares -refreshinfo). It is answered when the order was delivered; the
+	// values follow.
+	RefreshResourceInfo(ctx context.Context, in *RefreshResourceInfoRequest, opts ...grpc.CallOption) (*RefreshResourceInfoResponse, error)
+	// FlushResourceInfo forgets the values of ResourceInfo; its State is Stale
+	// until the agent gathers it again (hares -flushinfo).
+	FlushResourceInfo(ctx context.Context, in *FlushResourceInfoRequest, opts ...grpc.CallOption) (*FlushResourceInfoResponse, error)
 }
 
 type resourceServiceClient struct {
@@ -131,6 +152,36 @@ func (c *resourceServiceClient) ClearResource(ctx context.Context, in *ClearReso
 	return out, nil
 }
 
+func (c *resourceServiceClient) RunResourceAction(ctx context.Context, in *RunResourceActionRequest, opts ...grpc.CallOption) (*RunResourceActionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RunResourceActionResponse)
+	err := c.cc.Invoke(ctx, ResourceService_RunResourceAction_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *resourceServiceClient) RefreshResourceInfo(ctx context.Context, in *RefreshResourceInfoRequest, opts ...grpc.CallOption) (*RefreshResourceInfoResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RefreshResourceInfoResponse)
+	err := c.cc.Invoke(ctx, ResourceService_RefreshResourceInfo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *resourceServiceClient) FlushResourceInfo(ctx context.Context, in *FlushResourceInfoRequest, opts ...grpc.CallOption) (*FlushResourceInfoResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FlushResourceInfoResponse)
+	err := c.cc.Invoke(ctx, ResourceService_FlushResourceInfo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ResourceServiceServer is the server API for ResourceService service.
 // All implementations must embed UnimplementedResourceServiceServer
 // for forward compatibility.
@@ -152,6 +203,24 @@ type ResourceServiceServer interface {
 	// ClearResource clears a fault. FAILED_PRECONDITION (V-16-1-10267) if it is
 	// not faulted.
 	ClearResource(context.Context, *ClearResourceRequest) (*ClearResourceResponse, error)
+	// RunResourceAction runs an action of the resource's agent on one system
+	// and answers with its output (hares -action). It changes no state of the
+	// resource and is not repeated: each call runs the action once. NOT_FOUND
+	// (V-16-1-10260, nearest names); INVALID_ARGUMENT if the token is no
+	// SupportedActions of the type (nearest token), the system is not in the
+	// group's SystemList (V-16-1-10135) or the arguments are too long;
+	// FAILED_PRECONDITION if the system is not RUNNING (V-16-1-10200), the
+	// resource is disabled or its agent does not run there; DEADLINE_EXCEEDED
+	// after ActionTimeout. An action that ran and failed is no error: see
+	// exit_code.
+	RunResourceAction(context.Context, *RunResourceActionRequest) (*RunResourceActionResponse, error)
+	// RefreshResourceInfo has the agents gather ResourceInfo anew
+	// (hares -refreshinfo). It is answered when the order was delivered; the
+	// values follow.
+	RefreshResourceInfo(context.Context, *RefreshResourceInfoRequest) (*RefreshResourceInfoResponse, error)
+	// FlushResourceInfo forgets the values of ResourceInfo; its State is Stale
+	// until the agent gathers it again (hares -flushinfo).
+	FlushResourceInfo(context.Context, *FlushResourceInfoRequest) (*FlushResourceInfoResponse, error)
 	mustEmbedUnimplementedResourceServiceServer()
 }
 
@@ -182,6 +251,15 @@ func (UnimplementedResourceServiceServer) ProbeResource(context.Context, *ProbeR
 }
 func (UnimplementedResourceServiceServer) ClearResource(context.Context, *ClearResourceRequest) (*ClearResourceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ClearResource not implemented")
+}
+func (UnimplementedResourceServiceServer) RunResourceAction(context.Context, *RunResourceActionRequest) (*RunResourceActionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunResourceAction not implemented")
+}
+func (UnimplementedResourceServiceServer) RefreshResourceInfo(context.Context, *RefreshResourceInfoRequest) (*RefreshResourceInfoResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefreshResourceInfo not implemented")
+}
+func (UnimplementedResourceServiceServer) FlushResourceInfo(context.Context, *FlushResourceInfoRequest) (*FlushResourceInfoResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method FlushResourceInfo not implemented")
 }
 func (UnimplementedResourceServiceServer) mustEmbedUnimplementedResourceServiceServer() {}
 func (UnimplementedResourceServiceServer) testEmbeddedByValue()                         {}
@@ -330,6 +408,60 @@ func _ResourceService_ClearResource_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ResourceService_RunResourceAction_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RunResourceActionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResourceServiceServer).RunResourceAction(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResourceService_RunResourceAction_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResourceServiceServer).RunResourceAction(ctx, req.(*RunResourceActionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ResourceService_RefreshResourceInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefreshResourceInfoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResourceServiceServer).RefreshResourceInfo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResourceService_RefreshResourceInfo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResourceServiceServer).RefreshResourceInfo(ctx, req.(*RefreshResourceInfoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ResourceService_FlushResourceInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FlushResourceInfoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResourceServiceServer).FlushResourceInfo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResourceService_FlushResourceInfo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResourceServiceServer).FlushResourceInfo(ctx, req.(*FlushResourceInfoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ResourceService_ServiceDesc is the grpc.ServiceDesc for ResourceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -364,6 +496,18 @@ var ResourceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ClearResource",
 			Handler:    _ResourceService_ClearResource_Handler,
+		},
+		{
+			MethodName: "RunResourceAction",
+			Handler:    _ResourceService_RunResourceAction_Handler,
+		},
+		{
+			MethodName: "RefreshResourceInfo",
+			Handler:    _ResourceService_RefreshResourceInfo_Handler,
+		},
+		{
+			MethodName: "FlushResourceInfo",
+			Handler:    _ResourceService_FlushResourceInfo_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
