@@ -99,7 +99,7 @@ func (e *Engine) carryOut(c Command) ([]Notice, *refusal) {
 	}
 	switch c.Kind {
 	case CommandGroupOnline, CommandGroupOffline, CommandGroupSwitch, CommandGroupClear,
-		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandGroupAutoenable:
+		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandGroupAutoenable, CommandGroupClearAdminWait:
 		return e.groupCommand(c)
 	case CommandResourceOnline, CommandResourceOffline, CommandResourceProbe, CommandResourceClear:
 		return e.resourceCommand(c)
@@ -135,6 +135,8 @@ func (e *Engine) groupCommand(c Command) ([]Notice, *refusal) {
 		return nil, e.unfreezeGroup(g, c)
 	case CommandGroupFlush:
 		return nil, e.flushGroup(g, c)
+	case CommandGroupClearAdminWait:
+		return nil, e.clearAdminWait(g, c)
 	default:
 		return nil, e.autoenable(g, c)
 	}

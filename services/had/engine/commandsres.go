@@ -98,12 +98,15 @@ func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *re
 		return refuse(10200, "System %s is not available: it is %s", n, e.st.Systems[n].State)
 	case len(parents) > 0 && !c.IgnoreParent && !c.ParentProp:
 		return refuse(10268, "Resource %s is needed by %s, which is online on system %s; take it offline first, or use -parentprop or -ignoreparent", r.name, strings.Join(parents, ", "), n)
-	case !i.up() && !i.raising():
+	case !i.up() && !i.raising() && !c.Propagate:
 		return nil
 	}
 	drop := []string{r.name}
 	if c.ParentProp {
 		drop = append(parents, r.name)
+	}
+	if c.Propagate {
+		drop = append(drop, g.graph.Descendants(r.name)...)
 	}
 	e.drop(g, drop, n)
 	i.Alone = c.IgnoreParent

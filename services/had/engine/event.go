@@ -189,6 +189,9 @@ const (
 	CommandSystemStop CommandKind = "system-stop"
 	// CommandSystemForce is hasys -force: build from the disk of System.
 	CommandSystemForce CommandKind = "system-force"
+	// CommandGroupClearAdminWait is hagrp -clearadminwait for System; Fault is
+	// its -fault.
+	CommandGroupClearAdminWait CommandKind = "group-clear-adminwait"
 )
 
 // Command is an operation of a user.
@@ -215,6 +218,12 @@ type Command struct {
 	IgnoreParent bool `json:"ignore_parent,omitempty"`
 	// ParentProp is hares -offline -parentprop: parents first.
 	ParentProp bool `json:"parent_prop,omitempty"`
+
+	// Groups. Propagate is hagrp -online and -offline -propagate: children
+	// first, parents first; of a resource it is hares -offprop: what it needs
+	// goes offline after it. Fault is hagrp -clearadminwait -fault.
+	Propagate bool `json:"propagate,omitempty"`
+	Fault     bool `json:"fault,omitempty"`
 }
 
 // ClockPeriod is how often the lowest system of the view proposes a Clock.

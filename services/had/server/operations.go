@@ -329,13 +329,13 @@ func (a systemAPI) StopSystem(ctx context.Context, r *hadv1.StopSystemRequest) (
 
 func (a groupAPI) OnlineGroup(ctx context.Context, r *hadv1.OnlineGroupRequest) (*hadv1.OnlineGroupResponse, error) {
 	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandGroupOnline, Group: r.GetName(),
-		System: r.GetSystem(), Any: r.GetAnySystem()}, r.GetPlan())
+		System: r.GetSystem(), Any: r.GetAnySystem(), Propagate: r.GetPropagate()}, r.GetPlan())
 	return &hadv1.OnlineGroupResponse{Operation: op}, err
 }
 
 func (a groupAPI) OfflineGroup(ctx context.Context, r *hadv1.OfflineGroupRequest) (*hadv1.OfflineGroupResponse, error) {
 	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandGroupOffline, Group: r.GetName(),
-		System: r.GetSystem(), Any: r.GetAnySystem()}, r.GetPlan())
+		System: r.GetSystem(), Any: r.GetAnySystem(), Propagate: r.GetPropagate(), Force: r.GetForce()}, r.GetPlan())
 	return &hadv1.OfflineGroupResponse{Operation: op}, err
 }
 
@@ -375,6 +375,12 @@ func (a groupAPI) AutoenableGroup(ctx context.Context, r *hadv1.AutoenableGroupR
 	return &hadv1.AutoenableGroupResponse{Operation: op}, err
 }
 
+func (a groupAPI) ClearAdminWaitGroup(ctx context.Context, r *hadv1.ClearAdminWaitGroupRequest) (*hadv1.ClearAdminWaitGroupResponse, error) {
+	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandGroupClearAdminWait, Group: r.GetName(),
+		System: r.GetSystem(), Fault: r.GetFault()}, r.GetPlan())
+	return &hadv1.ClearAdminWaitGroupResponse{Operation: op}, err
+}
+
 func (a resourceAPI) OnlineResource(ctx context.Context, r *hadv1.OnlineResourceRequest) (*hadv1.OnlineResourceResponse, error) {
 	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandResourceOnline, Resource: r.GetName(),
 		System: r.GetSystem()}, r.GetPlan())
@@ -383,7 +389,7 @@ func (a resourceAPI) OnlineResource(ctx context.Context, r *hadv1.OnlineResource
 
 func (a resourceAPI) OfflineResource(ctx context.Context, r *hadv1.OfflineResourceRequest) (*hadv1.OfflineResourceResponse, error) {
 	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandResourceOffline, Resource: r.GetName(),
-		System: r.GetSystem(), IgnoreParent: r.GetIgnoreParent()}, r.GetPlan())
+		System: r.GetSystem(), IgnoreParent: r.GetIgnoreParent(), ParentProp: r.GetParentProp(), Propagate: r.GetPropagate()}, r.GetPlan())
 	return &hadv1.OfflineResourceResponse{Operation: op}, err
 }
 

@@ -717,7 +717,9 @@ type OfflineGroupRequest struct {
 	// Wherever it is online.
 	AnySystem bool `protobuf:"varint,5,opt,name=any_system,json=anySystem,proto3" json:"any_system,omitempty"`
 	// Take the groups that require it offline first (hagrp -propagate).
-	Propagate     bool `protobuf:"varint,6,opt,name=propagate,proto3" json:"propagate,omitempty"`
+	Propagate bool `protobuf:"varint,6,opt,name=propagate,proto3" json:"propagate,omitempty"`
+	// Also the group ClusterService (hagrp -offline -force).
+	Force         bool `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -790,6 +792,13 @@ func (x *OfflineGroupRequest) GetAnySystem() bool {
 func (x *OfflineGroupRequest) GetPropagate() bool {
 	if x != nil {
 		return x.Propagate
+	}
+	return false
+}
+
+func (x *OfflineGroupRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
 	}
 	return false
 }
@@ -1572,6 +1581,136 @@ func (x *AutoenableGroupResponse) GetOperation() *Operation {
 	return nil
 }
 
+// ClearAdminWaitGroupRequest ends the wait for an administrator.
+type ClearAdminWaitGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the object.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The system.
+	System string `protobuf:"bytes,4,opt,name=system,proto3" json:"system,omitempty"`
+	// What could not be taken offline is UNABLE TO OFFLINE, what did not come up
+	// or went down by itself is FAULTED, without a clean (hagrp
+	// -clearadminwait -fault); else the resources are monitored as before.
+	Fault         bool `protobuf:"varint,5,opt,name=fault,proto3" json:"fault,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearAdminWaitGroupRequest) Reset() {
+	*x = ClearAdminWaitGroupRequest{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearAdminWaitGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearAdminWaitGroupRequest) ProtoMessage() {}
+
+func (x *ClearAdminWaitGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearAdminWaitGroupRequest.ProtoReflect.Descriptor instead.
+func (*ClearAdminWaitGroupRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ClearAdminWaitGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClearAdminWaitGroupRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ClearAdminWaitGroupRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *ClearAdminWaitGroupRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *ClearAdminWaitGroupRequest) GetFault() bool {
+	if x != nil {
+		return x.Fault
+	}
+	return false
+}
+
+// ClearAdminWaitGroupResponse says how it was taken.
+type ClearAdminWaitGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearAdminWaitGroupResponse) Reset() {
+	*x = ClearAdminWaitGroupResponse{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearAdminWaitGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearAdminWaitGroupResponse) ProtoMessage() {}
+
+func (x *ClearAdminWaitGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearAdminWaitGroupResponse.ProtoReflect.Descriptor instead.
+func (*ClearAdminWaitGroupResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ClearAdminWaitGroupResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 // ExplainGroupRequest asks for the decisions about a group.
 type ExplainGroupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1585,7 +1724,7 @@ type ExplainGroupRequest struct {
 
 func (x *ExplainGroupRequest) Reset() {
 	*x = ExplainGroupRequest{}
-	mi := &file_evenkeel_had_v1_group_proto_msgTypes[25]
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1736,7 @@ func (x *ExplainGroupRequest) String() string {
 func (*ExplainGroupRequest) ProtoMessage() {}
 
 func (x *ExplainGroupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_group_proto_msgTypes[25]
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1749,7 @@ func (x *ExplainGroupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainGroupRequest.ProtoReflect.Descriptor instead.
 func (*ExplainGroupRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{25}
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExplainGroupRequest) GetName() string {
@@ -1643,7 +1782,7 @@ type ExplainGroupResponse struct {
 
 func (x *ExplainGroupResponse) Reset() {
 	*x = ExplainGroupResponse{}
-	mi := &file_evenkeel_had_v1_group_proto_msgTypes[26]
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1794,7 @@ func (x *ExplainGroupResponse) String() string {
 func (*ExplainGroupResponse) ProtoMessage() {}
 
 func (x *ExplainGroupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_group_proto_msgTypes[26]
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1807,7 @@ func (x *ExplainGroupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainGroupResponse.ProtoReflect.Descriptor instead.
 func (*ExplainGroupResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{26}
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExplainGroupResponse) GetGroup() *Group {
@@ -1744,7 +1883,7 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"any_system\x18\x05 \x01(\bR\tanySystem\x12\x1c\n" +
 	"\tpropagate\x18\x06 \x01(\bR\tpropagate\"O\n" +
 	"\x13OnlineGroupResponse\x128\n" +
-	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xb1\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xc7\x01\n" +
 	"\x13OfflineGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1753,7 +1892,8 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\x06system\x18\x04 \x01(\tR\x06system\x12\x1d\n" +
 	"\n" +
 	"any_system\x18\x05 \x01(\bR\tanySystem\x12\x1c\n" +
-	"\tpropagate\x18\x06 \x01(\bR\tpropagate\"P\n" +
+	"\tpropagate\x18\x06 \x01(\bR\tpropagate\x12\x14\n" +
+	"\x05force\x18\a \x01(\bR\x05force\"P\n" +
 	"\x14OfflineGroupResponse\x128\n" +
 	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\x97\x01\n" +
 	"\x12SwitchGroupRequest\x12\x12\n" +
@@ -1810,6 +1950,15 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
 	"\x06system\x18\x04 \x01(\tR\x06system\"S\n" +
 	"\x17AutoenableGroupResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\x91\x01\n" +
+	"\x1aClearAdminWaitGroupRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
+	"\x06system\x18\x04 \x01(\tR\x06system\x12\x14\n" +
+	"\x05fault\x18\x05 \x01(\bR\x05fault\"W\n" +
+	"\x1bClearAdminWaitGroupResponse\x128\n" +
 	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"?\n" +
 	"\x13ExplainGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -1819,7 +1968,7 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\tdecisions\x18\x02 \x03(\v2\x19.evenkeel.had.v1.DecisionR\tdecisions\x12\x1e\n" +
 	"\n" +
 	"hindrances\x18\x03 \x03(\tR\n" +
-	"hindrances2\xea\b\n" +
+	"hindrances2\xdc\t\n" +
 	"\fGroupService\x12O\n" +
 	"\bGetGroup\x12 .evenkeel.had.v1.GetGroupRequest\x1a!.evenkeel.had.v1.GetGroupResponse\x12U\n" +
 	"\n" +
@@ -1834,7 +1983,8 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\rUnfreezeGroup\x12%.evenkeel.had.v1.UnfreezeGroupRequest\x1a&.evenkeel.had.v1.UnfreezeGroupResponse\x12U\n" +
 	"\n" +
 	"FlushGroup\x12\".evenkeel.had.v1.FlushGroupRequest\x1a#.evenkeel.had.v1.FlushGroupResponse\x12d\n" +
-	"\x0fAutoenableGroup\x12'.evenkeel.had.v1.AutoenableGroupRequest\x1a(.evenkeel.had.v1.AutoenableGroupResponse\x12[\n" +
+	"\x0fAutoenableGroup\x12'.evenkeel.had.v1.AutoenableGroupRequest\x1a(.evenkeel.had.v1.AutoenableGroupResponse\x12p\n" +
+	"\x13ClearAdminWaitGroup\x12+.evenkeel.had.v1.ClearAdminWaitGroupRequest\x1a,.evenkeel.had.v1.ClearAdminWaitGroupResponse\x12[\n" +
 	"\fExplainGroup\x12$.evenkeel.had.v1.ExplainGroupRequest\x1a%.evenkeel.had.v1.ExplainGroupResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
 
 var (
@@ -1849,7 +1999,7 @@ func file_evenkeel_had_v1_group_proto_rawDescGZIP() []byte {
 	return file_evenkeel_had_v1_group_proto_rawDescData
 }
 
-var file_evenkeel_had_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_evenkeel_had_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_evenkeel_had_v1_group_proto_goTypes = []any{
 	(*Group)(nil),                         // 0: evenkeel.had.v1.Group
 	(*GroupOnSystem)(nil),                 // 1: evenkeel.had.v1.GroupOnSystem
@@ -1876,59 +2026,64 @@ var file_evenkeel_had_v1_group_proto_goTypes = []any{
 	(*FlushGroupResponse)(nil),            // 22: evenkeel.had.v1.FlushGroupResponse
 	(*AutoenableGroupRequest)(nil),        // 23: evenkeel.had.v1.AutoenableGroupRequest
 	(*AutoenableGroupResponse)(nil),       // 24: evenkeel.had.v1.AutoenableGroupResponse
-	(*ExplainGroupRequest)(nil),           // 25: evenkeel.had.v1.ExplainGroupRequest
-	(*ExplainGroupResponse)(nil),          // 26: evenkeel.had.v1.ExplainGroupResponse
-	(*Attribute)(nil),                     // 27: evenkeel.had.v1.Attribute
-	(*Freshness)(nil),                     // 28: evenkeel.had.v1.Freshness
-	(*Operation)(nil),                     // 29: evenkeel.had.v1.Operation
-	(*Decision)(nil),                      // 30: evenkeel.had.v1.Decision
+	(*ClearAdminWaitGroupRequest)(nil),    // 25: evenkeel.had.v1.ClearAdminWaitGroupRequest
+	(*ClearAdminWaitGroupResponse)(nil),   // 26: evenkeel.had.v1.ClearAdminWaitGroupResponse
+	(*ExplainGroupRequest)(nil),           // 27: evenkeel.had.v1.ExplainGroupRequest
+	(*ExplainGroupResponse)(nil),          // 28: evenkeel.had.v1.ExplainGroupResponse
+	(*Attribute)(nil),                     // 29: evenkeel.had.v1.Attribute
+	(*Freshness)(nil),                     // 30: evenkeel.had.v1.Freshness
+	(*Operation)(nil),                     // 31: evenkeel.had.v1.Operation
+	(*Decision)(nil),                      // 32: evenkeel.had.v1.Decision
 }
 var file_evenkeel_had_v1_group_proto_depIdxs = []int32{
 	1,  // 0: evenkeel.had.v1.Group.systems:type_name -> evenkeel.had.v1.GroupOnSystem
-	27, // 1: evenkeel.had.v1.Group.attributes:type_name -> evenkeel.had.v1.Attribute
-	28, // 2: evenkeel.had.v1.GroupOnSystem.freshness:type_name -> evenkeel.had.v1.Freshness
+	29, // 1: evenkeel.had.v1.Group.attributes:type_name -> evenkeel.had.v1.Attribute
+	30, // 2: evenkeel.had.v1.GroupOnSystem.freshness:type_name -> evenkeel.had.v1.Freshness
 	0,  // 3: evenkeel.had.v1.GetGroupResponse.group:type_name -> evenkeel.had.v1.Group
 	0,  // 4: evenkeel.had.v1.ListGroupsResponse.groups:type_name -> evenkeel.had.v1.Group
 	2,  // 5: evenkeel.had.v1.ListGroupDependenciesResponse.dependencies:type_name -> evenkeel.had.v1.GroupDependency
-	29, // 6: evenkeel.had.v1.OnlineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	29, // 7: evenkeel.had.v1.OfflineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	29, // 8: evenkeel.had.v1.SwitchGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	29, // 9: evenkeel.had.v1.ClearGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	29, // 10: evenkeel.had.v1.FreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	29, // 11: evenkeel.had.v1.UnfreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	29, // 12: evenkeel.had.v1.FlushGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	29, // 13: evenkeel.had.v1.AutoenableGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	0,  // 14: evenkeel.had.v1.ExplainGroupResponse.group:type_name -> evenkeel.had.v1.Group
-	30, // 15: evenkeel.had.v1.ExplainGroupResponse.decisions:type_name -> evenkeel.had.v1.Decision
-	3,  // 16: evenkeel.had.v1.GroupService.GetGroup:input_type -> evenkeel.had.v1.GetGroupRequest
-	5,  // 17: evenkeel.had.v1.GroupService.ListGroups:input_type -> evenkeel.had.v1.ListGroupsRequest
-	7,  // 18: evenkeel.had.v1.GroupService.ListGroupDependencies:input_type -> evenkeel.had.v1.ListGroupDependenciesRequest
-	9,  // 19: evenkeel.had.v1.GroupService.OnlineGroup:input_type -> evenkeel.had.v1.OnlineGroupRequest
-	11, // 20: evenkeel.had.v1.GroupService.OfflineGroup:input_type -> evenkeel.had.v1.OfflineGroupRequest
-	13, // 21: evenkeel.had.v1.GroupService.SwitchGroup:input_type -> evenkeel.had.v1.SwitchGroupRequest
-	15, // 22: evenkeel.had.v1.GroupService.ClearGroup:input_type -> evenkeel.had.v1.ClearGroupRequest
-	17, // 23: evenkeel.had.v1.GroupService.FreezeGroup:input_type -> evenkeel.had.v1.FreezeGroupRequest
-	19, // 24: evenkeel.had.v1.GroupService.UnfreezeGroup:input_type -> evenkeel.had.v1.UnfreezeGroupRequest
-	21, // 25: evenkeel.had.v1.GroupService.FlushGroup:input_type -> evenkeel.had.v1.FlushGroupRequest
-	23, // 26: evenkeel.had.v1.GroupService.AutoenableGroup:input_type -> evenkeel.had.v1.AutoenableGroupRequest
-	25, // 27: evenkeel.had.v1.GroupService.ExplainGroup:input_type -> evenkeel.had.v1.ExplainGroupRequest
-	4,  // 28: evenkeel.had.v1.GroupService.GetGroup:output_type -> evenkeel.had.v1.GetGroupResponse
-	6,  // 29: evenkeel.had.v1.GroupService.ListGroups:output_type -> evenkeel.had.v1.ListGroupsResponse
-	8,  // 30: evenkeel.had.v1.GroupService.ListGroupDependencies:output_type -> evenkeel.had.v1.ListGroupDependenciesResponse
-	10, // 31: evenkeel.had.v1.GroupService.OnlineGroup:output_type -> evenkeel.had.v1.OnlineGroupResponse
-	12, // 32: evenkeel.had.v1.GroupService.OfflineGroup:output_type -> evenkeel.had.v1.OfflineGroupResponse
-	14, // 33: evenkeel.had.v1.GroupService.SwitchGroup:output_type -> evenkeel.had.v1.SwitchGroupResponse
-	16, // 34: evenkeel.had.v1.GroupService.ClearGroup:output_type -> evenkeel.had.v1.ClearGroupResponse
-	18, // 35: evenkeel.had.v1.GroupService.FreezeGroup:output_type -> evenkeel.had.v1.FreezeGroupResponse
-	20, // 36: evenkeel.had.v1.GroupService.UnfreezeGroup:output_type -> evenkeel.had.v1.UnfreezeGroupResponse
-	22, // 37: evenkeel.had.v1.GroupService.FlushGroup:output_type -> evenkeel.had.v1.FlushGroupResponse
-	24, // 38: evenkeel.had.v1.GroupService.AutoenableGroup:output_type -> evenkeel.had.v1.AutoenableGroupResponse
-	26, // 39: evenkeel.had.v1.GroupService.ExplainGroup:output_type -> evenkeel.had.v1.ExplainGroupResponse
-	28, // [28:40] is the sub-list for method output_type
-	16, // [16:28] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	31, // 6: evenkeel.had.v1.OnlineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 7: evenkeel.had.v1.OfflineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 8: evenkeel.had.v1.SwitchGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 9: evenkeel.had.v1.ClearGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 10: evenkeel.had.v1.FreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 11: evenkeel.had.v1.UnfreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 12: evenkeel.had.v1.FlushGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 13: evenkeel.had.v1.AutoenableGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 14: evenkeel.had.v1.ClearAdminWaitGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	0,  // 15: evenkeel.had.v1.ExplainGroupResponse.group:type_name -> evenkeel.had.v1.Group
+	32, // 16: evenkeel.had.v1.ExplainGroupResponse.decisions:type_name -> evenkeel.had.v1.Decision
+	3,  // 17: evenkeel.had.v1.GroupService.GetGroup:input_type -> evenkeel.had.v1.GetGroupRequest
+	5,  // 18: evenkeel.had.v1.GroupService.ListGroups:input_type -> evenkeel.had.v1.ListGroupsRequest
+	7,  // 19: evenkeel.had.v1.GroupService.ListGroupDependencies:input_type -> evenkeel.had.v1.ListGroupDependenciesRequest
+	9,  // 20: evenkeel.had.v1.GroupService.OnlineGroup:input_type -> evenkeel.had.v1.OnlineGroupRequest
+	11, // 21: evenkeel.had.v1.GroupService.OfflineGroup:input_type -> evenkeel.had.v1.OfflineGroupRequest
+	13, // 22: evenkeel.had.v1.GroupService.SwitchGroup:input_type -> evenkeel.had.v1.SwitchGroupRequest
+	15, // 23: evenkeel.had.v1.GroupService.ClearGroup:input_type -> evenkeel.had.v1.ClearGroupRequest
+	17, // 24: evenkeel.had.v1.GroupService.FreezeGroup:input_type -> evenkeel.had.v1.FreezeGroupRequest
+	19, // 25: evenkeel.had.v1.GroupService.UnfreezeGroup:input_type -> evenkeel.had.v1.UnfreezeGroupRequest
+	21, // 26: evenkeel.had.v1.GroupService.FlushGroup:input_type -> evenkeel.had.v1.FlushGroupRequest
+	23, // 27: evenkeel.had.v1.GroupService.AutoenableGroup:input_type -> evenkeel.had.v1.AutoenableGroupRequest
+	25, // 28: evenkeel.had.v1.GroupService.ClearAdminWaitGroup:input_type -> evenkeel.had.v1.ClearAdminWaitGroupRequest
+	27, // 29: evenkeel.had.v1.GroupService.ExplainGroup:input_type -> evenkeel.had.v1.ExplainGroupRequest
+	4,  // 30: evenkeel.had.v1.GroupService.GetGroup:output_type -> evenkeel.had.v1.GetGroupResponse
+	6,  // 31: evenkeel.had.v1.GroupService.ListGroups:output_type -> evenkeel.had.v1.ListGroupsResponse
+	8,  // 32: evenkeel.had.v1.GroupService.ListGroupDependencies:output_type -> evenkeel.had.v1.ListGroupDependenciesResponse
+	10, // 33: evenkeel.had.v1.GroupService.OnlineGroup:output_type -> evenkeel.had.v1.OnlineGroupResponse
+	12, // 34: evenkeel.had.v1.GroupService.OfflineGroup:output_type -> evenkeel.had.v1.OfflineGroupResponse
+	14, // 35: evenkeel.had.v1.GroupService.SwitchGroup:output_type -> evenkeel.had.v1.SwitchGroupResponse
+	16, // 36: evenkeel.had.v1.GroupService.ClearGroup:output_type -> evenkeel.had.v1.ClearGroupResponse
+	18, // 37: evenkeel.had.v1.GroupService.FreezeGroup:output_type -> evenkeel.had.v1.FreezeGroupResponse
+	20, // 38: evenkeel.had.v1.GroupService.UnfreezeGroup:output_type -> evenkeel.had.v1.UnfreezeGroupResponse
+	22, // 39: evenkeel.had.v1.GroupService.FlushGroup:output_type -> evenkeel.had.v1.FlushGroupResponse
+	24, // 40: evenkeel.had.v1.GroupService.AutoenableGroup:output_type -> evenkeel.had.v1.AutoenableGroupResponse
+	26, // 41: evenkeel.had.v1.GroupService.ClearAdminWaitGroup:output_type -> evenkeel.had.v1.ClearAdminWaitGroupResponse
+	28, // 42: evenkeel.had.v1.GroupService.ExplainGroup:output_type -> evenkeel.had.v1.ExplainGroupResponse
+	30, // [30:43] is the sub-list for method output_type
+	17, // [17:30] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_had_v1_group_proto_init() }
@@ -1943,7 +2098,7 @@ func file_evenkeel_had_v1_group_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_had_v1_group_proto_rawDesc), len(file_evenkeel_had_v1_group_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

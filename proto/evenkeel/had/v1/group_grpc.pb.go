@@ -32,6 +32,7 @@ const (
 	GroupService_UnfreezeGroup_FullMethodName         = "/evenkeel.had.v1.GroupService/UnfreezeGroup"
 	GroupService_FlushGroup_FullMethodName            = "/evenkeel.had.v1.GroupService/FlushGroup"
 	GroupService_AutoenableGroup_FullMethodName       = "/evenkeel.had.v1.GroupService/AutoenableGroup"
+	GroupService_ClearAdminWaitGroup_FullMethodName   = "/evenkeel.had.v1.GroupService/ClearAdminWaitGroup"
 	GroupService_ExplainGroup_FullMethodName          = "/evenkeel.had.v1.GroupService/ExplainGroup"
 )
 
@@ -63,6 +64,9 @@ type GroupServiceClient interface {
 	FlushGroup(ctx context.Context, in *FlushGroupRequest, opts ...grpc.CallOption) (*FlushGroupResponse, error)
 	// AutoenableGroup says that an autodisabled group's state on a system is known to be offline (hagrp -autoenable).
 	AutoenableGroup(ctx context.Context, in *AutoenableGroupRequest, opts ...grpc.CallOption) (*AutoenableGroupResponse, error)
+	// ClearAdminWaitGroup ends the ADMIN_WAIT of a group's resources on a system
+	// (hagrp -clearadminwait).
+	ClearAdminWaitGroup(ctx context.Context, in *ClearAdminWaitGroupRequest, opts ...grpc.CallOption) (*ClearAdminWaitGroupResponse, error)
 	// ExplainGroup returns why a group is where it is and what leads out.
 	ExplainGroup(ctx context.Context, in *ExplainGroupRequest, opts ...grpc.CallOption) (*ExplainGroupResponse, error)
 }
@@ -185,6 +189,16 @@ func (c *groupServiceClient) AutoenableGroup(ctx context.Context, in *Autoenable
 	return out, nil
 }
 
+func (c *groupServiceClient) ClearAdminWaitGroup(ctx context.Context, in *ClearAdminWaitGroupRequest, opts ...grpc.CallOption) (*ClearAdminWaitGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClearAdminWaitGroupResponse)
+	err := c.cc.Invoke(ctx, GroupService_ClearAdminWaitGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *groupServiceClient) ExplainGroup(ctx context.Context, in *ExplainGroupRequest, opts ...grpc.CallOption) (*ExplainGroupResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExplainGroupResponse)
@@ -223,6 +237,9 @@ type GroupServiceServer interface {
 	FlushGroup(context.Context, *FlushGroupRequest) (*FlushGroupResponse, error)
 	// AutoenableGroup says that an autodisabled group's state on a system is known to be offline (hagrp -autoenable).
 	AutoenableGroup(context.Context, *AutoenableGroupRequest) (*AutoenableGroupResponse, error)
+	// ClearAdminWaitGroup ends the ADMIN_WAIT of a group's resources on a system
+	// (hagrp -clearadminwait).
+	ClearAdminWaitGroup(context.Context, *ClearAdminWaitGroupRequest) (*ClearAdminWaitGroupResponse, error)
 	// ExplainGroup returns why a group is where it is and what leads out.
 	ExplainGroup(context.Context, *ExplainGroupRequest) (*ExplainGroupResponse, error)
 	mustEmbedUnimplementedGroupServiceServer()
@@ -267,6 +284,9 @@ func (UnimplementedGroupServiceServer) FlushGroup(context.Context, *FlushGroupRe
 }
 func (UnimplementedGroupServiceServer) AutoenableGroup(context.Context, *AutoenableGroupRequest) (*AutoenableGroupResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AutoenableGroup not implemented")
+}
+func (UnimplementedGroupServiceServer) ClearAdminWaitGroup(context.Context, *ClearAdminWaitGroupRequest) (*ClearAdminWaitGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClearAdminWaitGroup not implemented")
 }
 func (UnimplementedGroupServiceServer) ExplainGroup(context.Context, *ExplainGroupRequest) (*ExplainGroupResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainGroup not implemented")
@@ -490,6 +510,24 @@ func _GroupService_AutoenableGroup_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GroupService_ClearAdminWaitGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClearAdminWaitGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).ClearAdminWaitGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_ClearAdminWaitGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).ClearAdminWaitGroup(ctx, req.(*ClearAdminWaitGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GroupService_ExplainGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExplainGroupRequest)
 	if err := dec(in); err != nil {
@@ -558,6 +596,10 @@ var GroupService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AutoenableGroup",
 			Handler:    _GroupService_AutoenableGroup_Handler,
+		},
+		{
+			MethodName: "ClearAdminWaitGroup",
+			Handler:    _GroupService_ClearAdminWaitGroup_Handler,
 		},
 		{
 			MethodName: "ExplainGroup",

@@ -910,7 +910,11 @@ type OfflineResourceRequest struct {
 	System string `protobuf:"bytes,4,opt,name=system,proto3" json:"system,omitempty"`
 	// Take it offline although resources that require it are online
 	// (hares -offline -ignoreparent).
-	IgnoreParent  bool `protobuf:"varint,5,opt,name=ignore_parent,json=ignoreParent,proto3" json:"ignore_parent,omitempty"`
+	IgnoreParent bool `protobuf:"varint,5,opt,name=ignore_parent,json=ignoreParent,proto3" json:"ignore_parent,omitempty"`
+	// Take what requires it offline first (hares -offline -parentprop).
+	ParentProp bool `protobuf:"varint,6,opt,name=parent_prop,json=parentProp,proto3" json:"parent_prop,omitempty"`
+	// Take offline also everything that it requires (hares -offprop).
+	Propagate     bool `protobuf:"varint,7,opt,name=propagate,proto3" json:"propagate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -976,6 +980,20 @@ func (x *OfflineResourceRequest) GetSystem() string {
 func (x *OfflineResourceRequest) GetIgnoreParent() bool {
 	if x != nil {
 		return x.IgnoreParent
+	}
+	return false
+}
+
+func (x *OfflineResourceRequest) GetParentProp() bool {
+	if x != nil {
+		return x.ParentProp
+	}
+	return false
+}
+
+func (x *OfflineResourceRequest) GetPropagate() bool {
+	if x != nil {
+		return x.Propagate
 	}
 	return false
 }
@@ -1709,14 +1727,17 @@ const file_evenkeel_had_v1_resource_proto_rawDesc = "" +
 	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
 	"\x06system\x18\x04 \x01(\tR\x06system\"R\n" +
 	"\x16OnlineResourceResponse\x128\n" +
-	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\x9c\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xdb\x01\n" +
 	"\x16OfflineResourceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
 	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
 	"\x06system\x18\x04 \x01(\tR\x06system\x12#\n" +
-	"\rignore_parent\x18\x05 \x01(\bR\fignoreParent\"S\n" +
+	"\rignore_parent\x18\x05 \x01(\bR\fignoreParent\x12\x1f\n" +
+	"\vparent_prop\x18\x06 \x01(\bR\n" +
+	"parentProp\x12\x1c\n" +
+	"\tpropagate\x18\a \x01(\bR\tpropagate\"S\n" +
 	"\x17OfflineResourceResponse\x128\n" +
 	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"u\n" +
 	"\x14ProbeResourceRequest\x12\x12\n" +
