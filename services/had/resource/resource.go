@@ -4,6 +4,8 @@
 // total order. Values only: no behaviour, no clock, no I/O.
 package resource
 
+import "slices"
+
 // State is what is known about a resource on one system.
 type State uint8
 
@@ -59,6 +61,8 @@ const (
 	// CommandMonitorOnly: the group or system is frozen (Arg=1) or no longer
 	// (Arg=0): monitor, but neither online, offline, clean nor restart.
 	CommandMonitorOnly
+	// CommandRefreshInfo: gather ResourceInfo now.
+	CommandRefreshInfo
 )
 
 // String returns the command's word in logs and goldens.
@@ -74,6 +78,8 @@ func (k CommandKind) String() string {
 		return "clear"
 	case CommandMonitorOnly:
 		return "monitor-only"
+	case CommandRefreshInfo:
+		return "refresh-info"
 	default:
 		return "command?"
 	}
@@ -120,4 +126,63 @@ type Report struct {
 	// Reason says why in a sentence for people ("" if there is nothing to
 	// say): "monitor reported OFFLINE unexpectedly; clean succeeded".
 	Reason string
+	// WaitReason is the clean reason (VCS's 0 to 5) for which the scheduler
+	// gave the resource up; it counts with FlagAdminWait alone.
+	WaitReason int `json:",omitempty"`
+	// MonitorMillis is the average time of the last monitors in milliseconds
+	// (ComputeStats), 0 if none is kept.
+	MonitorMillis int `json:",omitempty"`
+}
+
+// InfoState says what ResourceInfo is worth.
+type InfoState string
+
+// The states of ResourceInfo as VCS prints them.
+const (
+	// InfoStale: nothing was gathered since it was flushed or the resource
+	// went down.
+	InfoStale InfoState = "Stale"
+	// InfoValid: the facts are those of the last info.
+	InfoValid InfoState = "Valid"
+	// InfoInvalid: the last info failed; the facts are older.
+	InfoInvalid InfoState = "Invalid"
+)
+
+// MaxInfo is how many bytes of names and values ResourceInfo may have.
+const MaxInfo = 4096
+
+// Fact is one key of ResourceInfo.
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Info is what an agent's info told about a resource on one system.
+type Info struct {
+	State InfoState `json:"state"`
+	// Msg is for people.
+	Msg string `json:"msg,omitempty"`
+	// Time is when it was gathered by the clock of its system, RFC 3339: for
+	// people, never decided upon.
+	Time  string `json:"time,omitempty"`
+	Facts []Fact `json:"facts,omitempty"`
+	// Truncated: facts beyond MaxInfo were left out.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
+// NewFacts sorts facts by name and leaves out what goes beyond MaxInfo.
+func NewFacts(facts map[string]string) (kept []Fact, truncated bool) {
+	names := make([]string, 0, len(facts))
+	for name := range facts {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	size := 0
+	for _, name := range names {
+		if size += len(name) + len(facts[name]); size > MaxInfo {
+			return kept, true
+		}
+		kept = append(kept, Fact{Name: name, Value: facts[name]})
+	}
+	return kept, false
 }

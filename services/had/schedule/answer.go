@@ -113,6 +113,8 @@ func (c *Core) afterMonitor(m *machine, e EntryPointResult) {
 		e.Saw = SawOffline
 	}
 	c.countTimeouts(m, e)
+	m.measure(e, c.now)
+	e.Confidence = m.afterDetailed(e)
 	m.schedule(c.now)
 	switch m.phase {
 	case probing:
@@ -147,6 +149,10 @@ func (c *Core) countTimeouts(m *machine, e EntryPointResult) {
 		}
 		m.timeouts++
 		m.trouble(c.now)
+		if n := m.spec.Limits.AlertOnMonitorTimeouts; n > 0 && m.timeouts%n == 0 {
+			c.note("WARNING", "13028", m, "Resource(%s) - monitor procedure did not complete within the expected time %d times in a row (AlertOnMonitorTimeouts = %d).",
+				m.spec.Resource, m.timeouts, n)
+		}
 	case e.Saw == SawUnknown:
 		m.flags |= resource.FlagUnknown
 		m.timeouts = 0

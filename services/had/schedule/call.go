@@ -24,8 +24,12 @@ func urgency(e EntryPoint) int {
 		return 1
 	case Online:
 		return 2
-	case Open, Close:
+	case Open, Close, AttrChanged:
 		return 3
+	case Action:
+		return 5
+	case Info:
+		return 6
 	}
 	return 4
 }
@@ -34,6 +38,7 @@ func urgency(e EntryPoint) int {
 func (c *Core) expire() {
 	for _, name := range c.names {
 		m := c.resources[name]
+		c.expireActions(m)
 		switch {
 		case m.call != 0 && !m.ended && m.entry.Raises() && !c.now.Before(c.lease):
 			m.ended, m.lateLease = true, true
@@ -41,10 +46,14 @@ func (c *Core) expire() {
 		case m.call != 0 && !m.ended && !c.now.Before(m.due):
 			m.ended = true
 			c.out = append(c.out, Cancel{m.call, "timed out"})
+		case m.call == 0 && m.want == 0 && m.newValues && m.opened && m.phase != closing && m.phase != detached:
+			c.ask(m, AttrChanged)
 		case m.call == 0 && m.want == 0 && m.nextMonitor != vclock.Never && !c.now.Before(m.nextMonitor):
 			c.ask(m, Monitor)
 		case m.call == 0 && m.want == 0 && m.monitored() && (m.pushed || len(m.probes) > 0):
 			c.ask(m, Monitor)
+		case m.call == 0 && m.want == 0:
+			c.askAside(m)
 		}
 	}
 }
@@ -93,13 +102,16 @@ func (c *Core) begin(m *machine) {
 		m.extraMonitor = m.pushed
 		m.pushed = false
 		m.answers, m.probes = append(m.answers, m.probes...), nil
+		m.beginDetailed()
 	}
+	m.began = c.now
 	c.running[m.spec.Type]++
 	c.calls[m.call] = m
 	call := Call{ID: m.call, Resource: m.spec.Resource, Type: m.spec.Type, Entry: m.entry, Deadline: m.due}
 	if m.entry == Clean {
 		call.Reason = m.cleanReason
 	}
+	c.beginAside(m, &call)
 	c.out = append(c.out, call)
 }
 
@@ -124,6 +136,10 @@ func (c *Core) result(e EntryPointResult) {
 	}
 	if m.removing || !m.spec.Enabled {
 		c.afterDisable(m, entry)
+		return
+	}
+	if entry == Action || entry == Info || entry == AttrChanged {
+		c.afterAside(m, entry, e)
 		return
 	}
 	if e.Outcome == PluginGone {

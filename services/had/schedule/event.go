@@ -22,11 +22,15 @@ const (
 	Offline
 	Monitor
 	Clean
+	AttrChanged
+	Action
+	Info
 )
 
 // String returns the entry point's name.
 func (e EntryPoint) String() string {
-	return [...]string{"none", "open", "close", "online", "offline", "monitor", "clean"}[e]
+	return [...]string{"none", "open", "close", "online", "offline", "monitor", "clean",
+		"attr_changed", "action", "info"}[e]
 }
 
 // Raises reports whether the entry point can raise a resource (R6).
@@ -102,7 +106,24 @@ type Event interface {
 }
 
 // SetResource adds a resource or replaces what is known about it.
-type SetResource struct{ Spec Spec }
+type SetResource struct {
+	Spec Spec
+	// NewValues: its attributes have other values than before; the agent is
+	// told.
+	NewValues bool
+}
+
+// ActionID names an action that somebody waits for; the shell counts.
+type ActionID uint64
+
+// Act asks for an action of a resource's agent. It is answered by exactly one
+// of the result of its Call and ActionRefused.
+type Act struct {
+	ID       ActionID
+	Resource string
+	// Until is when it is refused if it has not begun.
+	Until vclock.Time
+}
 
 // RemoveResource ends a resource: it is closed and forgotten. The application
 // is left as it is.
@@ -123,6 +144,11 @@ type EntryPointResult struct {
 	Wait int
 	// Detail is for people.
 	Detail string
+	// Facts and Truncated are of an Info that is OK.
+	Facts     []resource.Fact
+	Truncated bool
+	// Missing: the agent has no such entry point.
+	Missing bool
 }
 
 // PluginUp says that the agent of a type takes calls.
@@ -148,6 +174,7 @@ type Wake struct{}
 
 func (SetResource) event()      {}
 func (RemoveResource) event()   {}
+func (Act) event()              {}
 func (Command) event()          {}
 func (EntryPointResult) event() {}
 func (PluginUp) event()         {}
@@ -160,6 +187,7 @@ func (Wake) event()             {}
 func (e SetResource) String() string {
 	return fmt.Sprintf("set %s type=%s %s enabled=%t", e.Spec.Resource, e.Spec.Type, e.Spec.Operations, e.Spec.Enabled)
 }
+func (e Act) String() string            { return fmt.Sprintf("act %d %s", e.ID, e.Resource) }
 func (e RemoveResource) String() string { return "remove " + e.Resource }
 func (e Command) String() string {
 	return fmt.Sprintf("command %s %s #%d arg=%d", e.Command.Kind, e.Command.Resource, e.Command.ID, e.Command.Arg)
@@ -189,6 +217,22 @@ type Call struct {
 	Entry    EntryPoint
 	Reason   CleanReason // of Clean
 	Deadline vclock.Time
+	// Detailed: this monitor is to look closer (LevelTwoMonitorFreq).
+	Detailed bool
+	// Action is of Action.
+	Action ActionID
+}
+
+// ActionRefused answers an Act that does not begin.
+type ActionRefused struct {
+	ID  ActionID
+	Why string
+}
+
+// Informed is new ResourceInfo to be broadcast; the shell puts in the time.
+type Informed struct {
+	Resource string
+	Info     resource.Info
 }
 
 // Cancel ends a running call early; its EntryPointResult still comes.
@@ -214,18 +258,45 @@ func (Cancel) effect() {}
 func (Report) effect() {}
 func (Note) effect()   {}
 
+func (ActionRefused) effect() {}
+func (Informed) effect()      {}
+
 func (e Call) String() string {
 	s := fmt.Sprintf("call %d %s %s until %s", e.ID, e.Entry, e.Resource, e.Deadline)
 	if e.Entry == Clean {
 		s += fmt.Sprintf(" reason=%d", e.Reason)
+	}
+	if e.Detailed {
+		s += " detailed"
+	}
+	if e.Entry == Action {
+		s += fmt.Sprintf(" action=%d", e.Action)
 	}
 	return s
 }
 func (e Cancel) String() string { return fmt.Sprintf("cancel %d: %s", e.ID, e.Why) }
 func (e Report) String() string {
 	r := e.Report
-	return fmt.Sprintf("report %s %s flags=%#x probed=%t conf=%d seen=%d done=%d failed=%t %q",
+	s := fmt.Sprintf("report %s %s flags=%#x probed=%t conf=%d seen=%d done=%d failed=%t %q",
 		r.Resource, r.State, uint16(r.Flags), r.Probed, r.Confidence, r.Seen, r.Done, r.Failed, r.Reason)
+	if r.Flags&resource.FlagAdminWait != 0 {
+		s += fmt.Sprintf(" wait-reason=%d", r.WaitReason)
+	}
+	if r.MonitorMillis != 0 {
+		s += fmt.Sprintf(" monitor=%dms", r.MonitorMillis)
+	}
+	return s
+}
+func (e ActionRefused) String() string { return fmt.Sprintf("action %d refused: %s", e.ID, e.Why) }
+func (e Informed) String() string {
+	s := fmt.Sprintf("info %s %s", e.Resource, e.Info.State)
+	for _, f := range e.Info.Facts {
+		s += " " + f.Name + "=" + f.Value
+	}
+	if e.Info.Msg != "" {
+		s += fmt.Sprintf(" %q", e.Info.Msg)
+	}
+	return s
 }
 func (e Note) String() string {
 	return fmt.Sprintf("note %s %s %s: %s", e.Severity, e.Code, e.Resource, e.Text)

@@ -33,6 +33,7 @@ type facts struct {
 	flags      resource.Flags
 	probed     bool
 	confidence int
+	average    int
 }
 
 // machine is one resource.
@@ -82,6 +83,27 @@ type machine struct {
 	confident    vclock.Time
 	cleanReason  CleanReason
 	cleaned      bool // clean succeeded; the next monitor must confirm
+
+	aside
+}
+
+// aside is what goes on beside the life of a resource: none of it changes its
+// state.
+type aside struct {
+	newValues bool                // the agent is to be told of new values
+	actions   []Act               // waiting, in the order of asking
+	action    ActionID            // running
+	infoAsked []resource.EffectID // refreshes that wait
+	infoWant  bool                // gather as soon as nothing else runs
+	nextInfo  vclock.Time         // the next periodic info; Never: none
+	info      resource.Info       // what was told last
+	sinceTwo  int                 // monitors since the last good detailed one
+	detailed  bool                // the running monitor is detailed
+	deep      int                 // confidence of the last detailed monitor, 0: none
+	began     vclock.Time         // of the running call
+	spent     vclock.Duration     // by the monitors of this average
+	spentOn   int                 // how many these are
+	average   int                 // milliseconds
 }
 
 func (m *machine) running(e EntryPoint) bool { return m.call != 0 && m.entry == e }
@@ -107,6 +129,7 @@ func (m *machine) restsOffline() bool {
 
 func (m *machine) enter(p phase, now vclock.Time) {
 	m.phase = p
+	m.settleAside(p, now)
 	m.cycles, m.cleans, m.cleaned = 0, 0, false
 	m.nextMonitor = vclock.Never
 	m.schedule(now)
@@ -130,39 +153,51 @@ func (m *machine) schedule(now vclock.Time) {
 func (m *machine) deadline(lease vclock.Time) vclock.Time {
 	if m.call != 0 {
 		if m.ended {
-			return vclock.Never
+			return m.actionsDue()
 		}
 		if m.entry.Raises() {
-			return vclock.Earlier(m.due, lease)
+			return vclock.Earlier(m.actionsDue(), vclock.Earlier(m.due, lease))
 		}
-		return m.due
+		return vclock.Earlier(m.actionsDue(), m.due)
 	}
 	if m.want != 0 {
-		return vclock.Never
+		return m.actionsDue()
 	}
-	return m.nextMonitor
+	return vclock.Earlier(m.actionsDue(), vclock.Earlier(m.nextMonitor, m.nextInfo))
 }
 
 func (m *machine) timeout(e EntryPoint) vclock.Duration {
 	l := m.spec.Limits
 	n := map[EntryPoint]int{Open: l.OpenTimeout, Close: l.CloseTimeout, Online: l.OnlineTimeout,
-		Offline: l.OfflineTimeout, Monitor: l.MonitorTimeout, Clean: l.CleanTimeout}[e]
+		Offline: l.OfflineTimeout, Monitor: l.MonitorTimeout, Clean: l.CleanTimeout,
+		AttrChanged: l.AttrChangedTimeout, Action: l.ActionTimeout, Info: l.InfoTimeout}[e]
 	return seconds(max(1, n))
 }
 
-func (m *machine) facts() facts { return facts{m.state, m.flags, m.probed, m.confidence} }
+func (m *machine) facts() facts { return facts{m.state, m.flags, m.probed, m.confidence, m.average} }
 
 func (m *machine) report() resource.Report {
 	return resource.Report{
 		Resource: m.spec.Resource, Seen: m.seen, Probed: m.probed, State: m.state,
-		Flags: m.flags, Confidence: m.confidence, Reason: m.reason,
+		Flags: m.flags, Confidence: m.confidence, Reason: m.reason, MonitorMillis: m.average,
+		WaitReason: m.waitReason(),
 	}
 }
 
-// confirm zeroes the counters after ConfInterval without trouble.
+// waitReason is why the resource is in ADMIN_WAIT.
+func (m *machine) waitReason() int {
+	if m.flags&resource.FlagAdminWait == 0 {
+		return 0
+	}
+	return int(m.cleanReason)
+}
+
+// confirm zeroes the counters after ConfInterval online without trouble, once:
+// what follows counts anew.
 func (m *machine) confirm(now vclock.Time) {
-	if m.confident != 0 && !now.Before(m.confident) {
+	if m.phase == online && m.confident != 0 && !now.Before(m.confident) {
 		m.restarts, m.tolerated, m.timeouts, m.onlineTries = 0, 0, 0, 0
+		m.confident = 0
 	}
 }
 

@@ -29,6 +29,16 @@ type model struct {
 	ordered map[string]resource.CommandKind
 	// badOnline: the last Online that ended did not end well.
 	badOnline map[string]bool
+	// acts are the actions that have neither begun nor been refused.
+	acts    map[schedule.ActionID]bool
+	lastAct schedule.ActionID
+}
+
+func (m *model) answeredAct(id schedule.ActionID) {
+	if !m.acts[id] {
+		m.t.Fatalf("action %d answered twice or never asked for", id)
+	}
+	delete(m.acts, id)
 }
 
 const threads = 2
@@ -51,6 +61,8 @@ func (m *model) step(ev schedule.Event) {
 			}
 		case schedule.Report:
 			m.reported(e.Report)
+		case schedule.ActionRefused:
+			m.answeredAct(e.ID)
 		}
 	}
 	if at, ok := m.core.Deadline(); ok && at == vclock.Never {
@@ -73,6 +85,12 @@ func (m *model) begun(e schedule.Call) {
 	}
 	if e.Entry == schedule.Clean && e.Reason == schedule.OnlineHung && !m.badOnline[e.Resource] {
 		m.t.Fatalf("clean of %s for a hung online, yet none hung, was cancelled or lost its agent", e.Resource)
+	}
+	if e.Entry == schedule.Action {
+		m.answeredAct(e.Action)
+	}
+	if e.Detailed && (e.Entry != schedule.Monitor || m.core.Phase(e.Resource) != "Online") {
+		m.t.Fatalf("detailed: %s in phase %s", e, m.core.Phase(e.Resource))
 	}
 	m.calls[e.ID], m.busy[e.Resource] = e, e.ID
 	if len(m.calls) > threads {
@@ -102,7 +120,7 @@ func (m *model) reported(r resource.Report) {
 func (m *model) command() {
 	m.nextCmd++
 	kind := rapid.SampledFrom([]resource.CommandKind{resource.CommandOnline, resource.CommandOnline, resource.CommandOffline,
-		resource.CommandProbe, resource.CommandClear, resource.CommandMonitorOnly}).Draw(m.t, "kind")
+		resource.CommandProbe, resource.CommandClear, resource.CommandMonitorOnly, resource.CommandRefreshInfo}).Draw(m.t, "kind")
 	cmd := resource.Command{ID: m.nextCmd, Kind: kind, Resource: rapid.SampledFrom(names).Draw(m.t, "resource"),
 		Arg: rapid.IntRange(0, 1).Draw(m.t, "arg")}
 	m.open[cmd.ID] = true
@@ -162,13 +180,16 @@ func TestProperties(t *testing.T) {
 		m := &model{t: t, core: schedule.New(), twin: schedule.New(), calls: map[schedule.CallID]schedule.Call{},
 			busy: map[string]schedule.CallID{}, open: map[resource.EffectID]bool{},
 			lastCmd: map[string]resource.Command{}, frozen: map[string]bool{},
-			ordered: map[string]resource.CommandKind{}, badOnline: map[string]bool{}}
+			ordered: map[string]resource.CommandKind{}, badOnline: map[string]bool{},
+			acts: map[schedule.ActionID]bool{}}
 		for _, name := range names {
 			l := schedule.DefaultLimits()
 			l.NumThreads = threads
 			l.RestartLimit = rapid.IntRange(0, 2).Draw(t, "restart")
 			l.OnlineRetryLimit = rapid.IntRange(0, 2).Draw(t, "retry")
 			l.CleanRetryLimit = rapid.IntRange(0, 2).Draw(t, "cleanretry")
+			l.InfoInterval = rapid.IntRange(0, 30).Draw(t, "info")
+			l.LevelTwoMonitorFreq = rapid.IntRange(0, 3).Draw(t, "leveltwo")
 			l.FaultOnMonitorTimeouts = rapid.IntRange(0, 2).Draw(t, "hung")
 			m.step(schedule.SetResource{Spec: schedule.Spec{Resource: name, Type: "T", Enabled: true, Protected: true, Limits: l}})
 		}
@@ -189,6 +210,11 @@ func TestProperties(t *testing.T) {
 					m.plugin = true
 					m.step(schedule.PluginUp{Type: "T"})
 				}
+			},
+			"act": func(t *rapid.T) {
+				m.lastAct++
+				m.acts[m.lastAct] = true
+				m.step(schedule.Act{ID: m.lastAct, Resource: rapid.SampledFrom(names).Draw(t, "resource"), Until: m.now.Add(20 * time.Second)})
 			},
 			"push": func(*rapid.T) { m.step(schedule.WatchPush{Resource: "a"}) },
 			"wake": func(*rapid.T) {

@@ -37,9 +37,11 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 	c.now, c.out = now, out
 	switch e := ev.(type) {
 	case SetResource:
-		c.set(e.Spec)
+		c.set(e.Spec, e.NewValues)
 	case RemoveResource:
 		c.remove(e.Resource)
+	case Act:
+		c.act(e)
 	case Command:
 		c.command(e.Command)
 	case EntryPointResult:
@@ -137,16 +139,18 @@ func (c *Core) Hash() uint64 {
 	return h.Sum64()
 }
 
-func (c *Core) set(spec Spec) {
+func (c *Core) set(spec Spec, newValues bool) {
 	m := c.resources[spec.Resource]
 	if m == nil {
-		m = &machine{nextMonitor: vclock.Never, intentOnline: spec.IntentOnline}
+		m = &machine{nextMonitor: vclock.Never, intentOnline: spec.IntentOnline, aside: aside{nextInfo: vclock.Never}}
 		c.resources[spec.Resource] = m
 		i, _ := slices.BinarySearch(c.names, spec.Resource)
 		c.names = slices.Insert(c.names, i, spec.Resource)
 	}
+	before := m.spec
 	m.spec = spec
 	m.removing = false
+	c.respec(m, before, newValues)
 	switch {
 	case spec.Enabled && m.phase == detached:
 		m.enter(opening, c.now)
@@ -181,6 +185,7 @@ func (c *Core) detach(m *machine) {
 	m.enter(detached, c.now)
 	m.want, m.opened, m.probed, m.flags = 0, false, false, 0
 	c.settle(m, true, "the resource is not enabled here")
+	c.dropAside(m, "the resource is not enabled here")
 	if m.removing {
 		delete(c.resources, m.spec.Resource)
 		if i, found := slices.BinarySearch(c.names, m.spec.Resource); found {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -17,6 +18,7 @@ type story struct {
 	core  *schedule.Core
 	calls map[string]schedule.CallID
 	next  resource.EffectID
+	acts  schedule.ActionID
 	now   vclock.Time
 }
 
@@ -25,31 +27,50 @@ func newStory() *story {
 }
 
 var limitNames = map[string]func(*schedule.Spec, int){
-	"restart":   func(s *schedule.Spec, n int) { s.Limits.RestartLimit = n },
-	"retry":     func(s *schedule.Spec, n int) { s.Limits.OnlineRetryLimit = n },
-	"onwait":    func(s *schedule.Spec, n int) { s.Limits.OnlineWaitLimit = n },
-	"offwait":   func(s *schedule.Spec, n int) { s.Limits.OfflineWaitLimit = n },
-	"cleanmax":  func(s *schedule.Spec, n int) { s.Limits.CleanRetryLimit = n },
-	"tolerance": func(s *schedule.Spec, n int) { s.Limits.ToleranceLimit = n },
-	"hung":      func(s *schedule.Spec, n int) { s.Limits.FaultOnMonitorTimeouts = n },
-	"conf":      func(s *schedule.Spec, n int) { s.Limits.ConfInterval = n },
-	"offmon":    func(s *schedule.Spec, n int) { s.Limits.OfflineMonitorInterval = n },
-	"threads":   func(s *schedule.Spec, n int) { s.Limits.NumThreads = n },
-	"enabled":   func(s *schedule.Spec, n int) { s.Enabled = n != 0 },
-	"protected": func(s *schedule.Spec, n int) { s.Protected = n != 0 },
-	"noclean":   func(s *schedule.Spec, n int) { s.NoClean = n != 0 },
-	"none":      func(s *schedule.Spec, n int) { s.ManageFaultsNone = n != 0 },
-	"intent":    func(s *schedule.Spec, n int) { s.Limits.IntentionalOffline = n != 0 },
-	"onoff":     func(s *schedule.Spec, n int) { s.Operations = schedule.OnOff },
-	"ononly":    func(s *schedule.Spec, n int) { s.Operations = schedule.OnOnly },
-	"persist":   func(s *schedule.Spec, n int) { s.Operations = schedule.None },
+	"restart":       func(s *schedule.Spec, n int) { s.Limits.RestartLimit = n },
+	"retry":         func(s *schedule.Spec, n int) { s.Limits.OnlineRetryLimit = n },
+	"onwait":        func(s *schedule.Spec, n int) { s.Limits.OnlineWaitLimit = n },
+	"offwait":       func(s *schedule.Spec, n int) { s.Limits.OfflineWaitLimit = n },
+	"cleanmax":      func(s *schedule.Spec, n int) { s.Limits.CleanRetryLimit = n },
+	"tolerance":     func(s *schedule.Spec, n int) { s.Limits.ToleranceLimit = n },
+	"hung":          func(s *schedule.Spec, n int) { s.Limits.FaultOnMonitorTimeouts = n },
+	"conf":          func(s *schedule.Spec, n int) { s.Limits.ConfInterval = n },
+	"offmon":        func(s *schedule.Spec, n int) { s.Limits.OfflineMonitorInterval = n },
+	"monitor":       func(s *schedule.Spec, n int) { s.Limits.MonitorInterval = n },
+	"montimeout":    func(s *schedule.Spec, n int) { s.Limits.MonitorTimeout = n },
+	"ontimeout":     func(s *schedule.Spec, n int) { s.Limits.OnlineTimeout = n },
+	"offtimeout":    func(s *schedule.Spec, n int) { s.Limits.OfflineTimeout = n },
+	"cleantimeout":  func(s *schedule.Spec, n int) { s.Limits.CleanTimeout = n },
+	"opentimeout":   func(s *schedule.Spec, n int) { s.Limits.OpenTimeout = n },
+	"closetimeout":  func(s *schedule.Spec, n int) { s.Limits.CloseTimeout = n },
+	"attrtimeout":   func(s *schedule.Spec, n int) { s.Limits.AttrChangedTimeout = n },
+	"actiontimeout": func(s *schedule.Spec, n int) { s.Limits.ActionTimeout = n },
+	"infotimeout":   func(s *schedule.Spec, n int) { s.Limits.InfoTimeout = n },
+	"info":          func(s *schedule.Spec, n int) { s.Limits.InfoInterval = n },
+	"leveltwo":      func(s *schedule.Spec, n int) { s.Limits.LevelTwoMonitorFreq = n },
+	"alert":         func(s *schedule.Spec, n int) { s.Limits.AlertOnMonitorTimeouts = n },
+	"stats":         func(s *schedule.Spec, n int) { s.Limits.StatsFrequency = n },
+	"threads":       func(s *schedule.Spec, n int) { s.Limits.NumThreads = n },
+	"enabled":       func(s *schedule.Spec, n int) { s.Enabled = n != 0 },
+	"protected":     func(s *schedule.Spec, n int) { s.Protected = n != 0 },
+	"noclean":       func(s *schedule.Spec, n int) { s.NoClean = n != 0 },
+	"none":          func(s *schedule.Spec, n int) { s.ManageFaultsNone = n != 0 },
+	"intent":        func(s *schedule.Spec, n int) { s.Limits.IntentionalOffline = n != 0 },
+	"onoff":         func(s *schedule.Spec, n int) { s.Operations = schedule.OnOff },
+	"ononly":        func(s *schedule.Spec, n int) { s.Operations = schedule.OnOnly },
+	"persist":       func(s *schedule.Spec, n int) { s.Operations = schedule.None },
 }
 
 func (s *story) event(t testing.TB, words []string) schedule.Event {
 	switch words[0] {
 	case "set":
 		spec := schedule.Spec{Resource: words[1], Type: "T", Enabled: true, Limits: schedule.DefaultLimits()}
+		newValues := false
 		for _, word := range words[2:] {
+			if word == "newvalues" {
+				newValues = true
+				continue
+			}
 			name, value, _ := strings.Cut(word, "=")
 			n, _ := strconv.Atoi(value)
 			set := limitNames[name]
@@ -58,7 +79,14 @@ func (s *story) event(t testing.TB, words []string) schedule.Event {
 			}
 			set(&spec, n)
 		}
-		return schedule.SetResource{Spec: spec}
+		return schedule.SetResource{Spec: spec, NewValues: newValues}
+	case "act":
+		s.acts++
+		until := s.now.Add(30 * time.Second)
+		if len(words) > 2 {
+			until = seconds(t, words[2])
+		}
+		return schedule.Act{ID: s.acts, Resource: words[1], Until: until}
 	case "remove":
 		return schedule.RemoveResource{Resource: words[1]}
 	case "up":
@@ -83,7 +111,7 @@ func (s *story) event(t testing.TB, words []string) schedule.Event {
 	}
 	kinds := map[string]resource.CommandKind{"online": resource.CommandOnline, "offline": resource.CommandOffline,
 		"probe": resource.CommandProbe, "clear": resource.CommandClear, "freeze": resource.CommandMonitorOnly,
-		"thaw": resource.CommandMonitorOnly}
+		"thaw": resource.CommandMonitorOnly, "refreshinfo": resource.CommandRefreshInfo}
 	kind, known := kinds[words[0]]
 	if !known {
 		t.Fatalf("unknown event %q", words)
@@ -109,6 +137,9 @@ func (s *story) result(t testing.TB, words []string) schedule.Event {
 		case "ok":
 		case "online":
 			r.Saw, r.Confidence = schedule.SawOnline, 100
+			if value != "" {
+				r.Confidence, _ = strconv.Atoi(value)
+			}
 		case "offline":
 			r.Saw = schedule.SawOffline
 		case "intentional":
@@ -122,6 +153,13 @@ func (s *story) result(t testing.TB, words []string) schedule.Event {
 			r.Outcome = schedule.Cancelled
 		case "gone":
 			r.Outcome = schedule.PluginGone
+		case "missing":
+			r.Outcome, r.Missing = schedule.Failed, true
+		case "fact":
+			key, text, _ := strings.Cut(value, ":")
+			r.Facts = append(r.Facts, resource.Fact{Name: key, Value: text})
+		case "because":
+			r.Detail = value
 		case "wait":
 			r.Wait, _ = strconv.Atoi(value)
 		default:

@@ -49,6 +49,15 @@ type Limits struct {
 	CloseTimeout           int
 	NumThreads             int
 	IntentionalOffline     bool
+	AttrChangedTimeout     int
+	ActionTimeout          int
+	InfoTimeout            int
+	InfoInterval           int // 0: only when asked
+	LevelTwoMonitorFreq    int // 0: never
+	AlertOnMonitorTimeouts int // 0: never
+	// StatsFrequency is how many monitors make one average (MonitorStatsParam
+	// with ComputeStats); 0: none is kept.
+	StatsFrequency int
 }
 
 // DefaultLimits are VCS's defaults.
@@ -58,6 +67,7 @@ func DefaultLimits() Limits {
 		MonitorInterval: 60, OfflineMonitorInterval: 300, MonitorTimeout: 60,
 		OnlineTimeout: 300, OfflineTimeout: 300, CleanTimeout: 60,
 		OpenTimeout: 60, CloseTimeout: 60, NumThreads: 10,
+		AttrChangedTimeout: 60, ActionTimeout: 30, InfoTimeout: 30,
 	}
 }
 

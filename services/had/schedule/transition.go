@@ -39,6 +39,8 @@ func (c *Core) command(cmd resource.Command) {
 		c.clear(m, cmd.ID)
 	case resource.CommandMonitorOnly:
 		c.monitorOnly(m, cmd)
+	case resource.CommandRefreshInfo:
+		c.refreshInfo(m, cmd.ID)
 	}
 }
 
@@ -55,6 +57,11 @@ func (c *Core) probe(m *machine, id resource.EffectID) {
 
 func (c *Core) clear(m *machine, id resource.EffectID) {
 	m.forget()
+	if m.flags&resource.FlagAdminWait != 0 && m.phase == online {
+		// Whatever the next monitor sees is how the administrator left it: being
+		// down is no new fault.
+		m.enter(probing, c.now)
+	}
 	m.flags &^= resource.FlagAdminWait | resource.FlagUnableToOffline
 	if m.state == resource.StateFaulted && m.spec.Operations != None {
 		m.state = resource.StateOffline
