@@ -29,7 +29,7 @@ func (e *Engine) clearAdminWait(g *groupModel, c Command) *refusal {
 		e.order(resource.CommandClear, r, n, pick(c.Fault, 1, 0))
 		cleared = append(cleared, r.name)
 	}
-	e.st.Groups[g.name].Stuck = ""
+	e.unstick(g)
 	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "no longer waiting for an administrator: " + strings.Join(cleared, ", ")})
 	return nil
 }

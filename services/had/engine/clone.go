@@ -49,12 +49,24 @@ func (s *system) clone() *system {
 
 func (g *group) clone() *group {
 	c := *g
-	c.Move, c.Due = same(g.Move), same(g.Due)
+	c.course = *g.course.clone()
+	if g.Zones != nil {
+		c.Zones = make(map[string]*course, len(g.Zones))
+		for zone, z := range g.Zones {
+			c.Zones[zone] = z.clone()
+		}
+	}
 	c.On = make(map[string]*groupOn, len(g.On))
 	for n, on := range g.On {
 		c.On[n] = same(on)
 	}
 	return &c
+}
+
+func (c *course) clone() *course {
+	copied := *c
+	copied.Move, copied.Due = same(c.Move), same(c.Due)
+	return &copied
 }
 
 func (i *instance) clone() *instance {

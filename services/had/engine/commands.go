@@ -120,6 +120,9 @@ func (e *Engine) groupCommand(c Command) ([]Notice, *refusal) {
 		return nil, no
 	}
 	e.touch(g.name)
+	if c.System != "" {
+		g = g.part(c.System)
+	}
 	switch c.Kind {
 	case CommandGroupOnline:
 		return e.onlineGroup(g, c)
@@ -204,7 +207,12 @@ func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	return nil, nil
 }
 
+// onlineAny lets the policy choose. A group that may be online on several
+// systems, parallel or hybrid, comes up wherever it may.
 func (e *Engine) onlineAny(g *groupModel, c Command) ([]Notice, *refusal) {
+	if g.parallel != 0 {
+		return e.onlineEverywhere(g.whole, c)
+	}
 	at := e.activeAnywhere(g)
 	if g.failover() && len(at) > 0 {
 		return nil, refuse(50997, "Group %s is already online on %s", g.name, at[0])
@@ -225,6 +233,97 @@ func (e *Engine) onlineAny(g *groupModel, c Command) ([]Notice, *refusal) {
 	x.Decision = "brought online on " + target
 	e.manualStart(g, target, x)
 	return notice(50735, "Attempting to online group on system %s", target), nil
+}
+
+// onlineEverywhere brings a parallel group online on each system that will
+// take it, a hybrid one on one system of each zone.
+func (e *Engine) onlineEverywhere(g *groupModel, c Command) ([]Notice, *refusal) {
+	if e.frozenGroup(g) {
+		return nil, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
+	}
+	x := Explanation{Group: g.name, Subject: c.words()}
+	var targets []SystemID
+	at := e.activeAnywhere(g)
+	for _, part := range g.parts {
+		chosen, verdicts := e.everyTarget(part)
+		targets = append(targets, chosen...)
+		x.Candidates = append(x.Candidates, verdictsOf(verdicts)...)
+	}
+	if len(targets) == 0 {
+		if len(at) > 0 {
+			return nil, refuse(50996, "Group %s is already online on %s", g.name, strings.Join(at, ","))
+		}
+		x.Decision = "no system is able to take it"
+		e.explain(x)
+		return nil, refuse(40156, "Cannot online group %s, no target system found: %s", g.name, verdictText(x.Candidates))
+	}
+	x.Decision = "brought online on " + strings.Join(targets, ", ")
+	e.explain(x)
+	var notices []Notice
+	for _, n := range targets {
+		notices = append(notices, notice(50735, "Attempting to online group on system %s", n)...)
+		e.beginManual(g.part(n), n)
+	}
+	return notices, nil
+}
+
+// everyTarget returns the systems that a parallel group, or the part of a
+// hybrid one, may be brought online on.
+func (e *Engine) everyTarget(part *groupModel) (targets []SystemID, verdicts []policy.Verdict) {
+	candidates := e.candidates(part, part.systems())
+	if part.failover() {
+		if at := e.activeAnywhere(part); len(at) > 0 {
+			for i := range candidates {
+				candidates[i].Excluded = "online on " + strings.Join(at, ", ") + pick(part.hybrid(), " in this zone", "") + " already"
+			}
+		} else if no := e.anyRefusal(part); no != nil {
+			for i := range candidates {
+				candidates[i].Excluded = no.text
+			}
+		}
+		target, verdicts := policy.Target(part.failOverPolicy, candidates)
+		if target == "" {
+			return nil, verdicts
+		}
+		return []SystemID{target}, verdicts
+	}
+	for _, c := range candidates {
+		v := policy.Verdict{System: c.System, Reason: c.Refusal()}
+		if v.Reason == "" {
+			v.Chosen, v.Reason = true, "able to take it"
+			targets = append(targets, c.System)
+		}
+		verdicts = append(verdicts, v)
+	}
+	return targets, verdicts
+}
+
+func verdictText(vs []Verdict) string {
+	out := make([]string, 0, len(vs))
+	for _, v := range vs {
+		out = append(out, v.System+": "+v.Reason)
+	}
+	return strings.Join(out, "; ")
+}
+
+// switchPart returns the group, of a hybrid one the part that is to be moved.
+func (e *Engine) switchPart(g *groupModel, c Command) (*groupModel, *refusal) {
+	if !g.hybrid() || g.zone != "" {
+		return g, nil
+	}
+	var active []*groupModel
+	for _, p := range g.parts {
+		if len(e.activeAnywhere(p)) > 0 {
+			active = append(active, p)
+		}
+	}
+	switch len(active) {
+	case 0:
+		return g.parts[0], nil // and the refusal says so
+	case 1:
+		return active[0], nil
+	}
+	return nil, refuse(10191, "Group %s is a hybrid group and active in several zones (%s); say with -to where the instance of one zone is to go", g.name, strings.Join(e.activeAnywhere(g), ", "))
 }
 
 // anyRefusal refuses what no system could make possible.
@@ -257,6 +356,10 @@ func reasons(vs []policy.Verdict) string {
 func (e *Engine) manualStart(g *groupModel, n SystemID, x Explanation) {
 	x.Group = g.name
 	e.explain(x)
+	e.beginManual(g, n)
+}
+
+func (e *Engine) beginManual(g *groupModel, n SystemID) {
 	e.log("NOTICE", 10166, "", g.name, "Initiating manual online of group %s on system %s", g.name, n)
 	e.st.Groups[g.name].On[n].Retries = 0
 	e.start(g, n)
@@ -264,9 +367,10 @@ func (e *Engine) manualStart(g *groupModel, n SystemID, x Explanation) {
 
 func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	gr := e.st.Groups[g.name]
-	systems := []SystemID{c.System}
+	systems, parts := []SystemID{c.System}, []*groupModel{g}
 	if c.Any {
-		systems = g.systems()
+		g = g.whole
+		systems, parts = g.systems(), g.parts
 	} else if no := needSystem(c); no != nil {
 		return nil, no
 	}
@@ -293,7 +397,9 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 		gr.On[n].Owed = false
 	}
 	if g.failover() || len(active) == len(e.activeAnywhere(g)) {
-		gr.Intent, gr.UserOffline, gr.Due, gr.Move, gr.Stuck = false, true, nil, nil, ""
+		for _, p := range parts {
+			*e.course(p) = course{UserOffline: true}
+		}
 	}
 	if len(active) == 0 {
 		return notice(10446, "Group %s is offline already", g.name), nil
@@ -307,6 +413,10 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 }
 
 func (e *Engine) switchGroup(g *groupModel, c Command) ([]Notice, *refusal) {
+	g, no := e.switchPart(g, c)
+	if no != nil {
+		return nil, no
+	}
 	from, no := e.switchFrom(g, c)
 	if no != nil {
 		return nil, no
@@ -324,9 +434,9 @@ func (e *Engine) switchGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 }
 
 func (e *Engine) move(g *groupModel, from, to SystemID, why string) {
-	gr := e.st.Groups[g.name]
+	c := e.course(g)
 	e.log("NOTICE", 10208, "", g.name, "Initiating %s", why)
-	gr.Move, gr.Due, gr.Stuck = &move{From: from, To: to, Why: why}, nil, ""
+	c.Move, c.Due, c.Stuck = &move{From: from, To: to, Why: why}, nil, ""
 	e.stop(g, from, stopSwitch)
 }
 
@@ -339,7 +449,7 @@ func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 	case !g.failover():
 		return "", refuse(10191, "Group %s is a parallel group and cannot be switched", g.name)
 	case len(at) == 0:
-		return "", refuse(10191, "Group %s cannot be switched: it is not active anywhere; %s", g.name, e.onlineHint(g))
+		return "", refuse(10191, "Group %s cannot be switched: it is not active %s; %s", g.name, pick(g.hybrid(), "in that zone, and a hybrid group is switched inside a zone only", "anywhere"), e.onlineHint(g))
 	case at[0] == c.System:
 		return "", refuse(10192, "Group %s cannot be switched to system %s: it is active there", g.name, c.System)
 	case e.frozen(g, at[0]):
@@ -407,7 +517,6 @@ func (e *Engine) clearPath(g *groupModel, from, to SystemID) *refusal {
 }
 
 func (e *Engine) clearGroup(g *groupModel, c Command) *refusal {
-	gr := e.st.Groups[g.name]
 	var cleared []string
 	for _, n := range g.systems() {
 		if c.System == "" || c.System == n {
@@ -417,20 +526,23 @@ func (e *Engine) clearGroup(g *groupModel, c Command) *refusal {
 		}
 	}
 	e.afterClear(g, cleared, c)
-	gr.Stuck = ""
+	e.unstick(g)
 	return nil
 }
 
 // afterClear: who clears a fault takes the group in hand; what was owed
 // because of that fault is owed no more.
 func (e *Engine) afterClear(g *groupModel, cleared []string, c Command) {
-	gr := e.st.Groups[g.name]
 	if len(cleared) == 0 {
 		return
 	}
 	x := Explanation{Group: g.name, Subject: c.words(), Decision: "cleared: " + strings.Join(cleared, ", ")}
-	if gr.Due != nil && gr.Due.ByResource && !gr.Due.Persistent {
-		gr.Due = nil
+	for _, p := range g.whole.parts {
+		to := e.course(p)
+		if to.Due == nil || !to.Due.ByResource || to.Due.Persistent || (c.System != "" && !p.on(c.System)) {
+			continue
+		}
+		to.Due = nil
 		x.Decision += "; the group stays offline until somebody onlines it"
 		x.WayOut = e.onlineHint(g)
 	}
@@ -462,7 +574,8 @@ func (e *Engine) unfreezeGroup(g *groupModel, c Command) *refusal {
 	case !gr.TFrozen:
 		return refuse(40201, "Group %s is not frozen temporarily", g.name)
 	}
-	gr.TFrozen, gr.Stuck = false, ""
+	gr.TFrozen = false
+	e.unstick(g)
 	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "no longer frozen"})
 	return nil
 }
@@ -488,7 +601,8 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 		i.Want, i.Halted, i.Alone, i.RetryAt, i.Flushed = wantNothing, false, false, 0, i.Pending.ID != 0
 	}
 	on.Starting, on.Stopping, on.Owed = false, "", false
-	gr.Move, gr.Due, gr.Stuck = nil, nil, ""
+	to := e.course(g)
+	to.Move, to.Due, to.Stuck = nil, nil, ""
 	x := Explanation{Group: g.name, Subject: c.words(), Decision: "nothing was under way"}
 	if len(waiting) > 0 {
 		x.Decision = "no longer waiting for " + strings.Join(waiting, ", ") + "; what runs is not ended and may still change state"
@@ -518,8 +632,8 @@ func (e *Engine) autoenable(g *groupModel, c Command) *refusal {
 	if !s.InH && !s.InA {
 		e.reset(g, n)
 	}
-	gr := e.st.Groups[g.name]
-	gr.On[n].AutoEnabled, gr.Stuck = true, ""
+	e.st.Groups[g.name].On[n].AutoEnabled = true
+	e.unstick(g)
 	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "autoenabled on " + n + " on the word of " + orNobody(c.User) + " (was: " + why + ")"})
 	return nil
 }

@@ -18,9 +18,12 @@ func (e *Engine) resourceCommand(c Command) ([]Notice, *refusal) {
 		}
 		return nil, e.unknown(10260, "Resource", c.Resource, known)
 	}
-	g := e.mod.byGroup[r.group]
+	g := r.in
 	if no := e.checkSystem(g, c.System); no != nil {
 		return nil, no
+	}
+	if c.System != "" {
+		g = g.part(c.System)
 	}
 	if c.Kind != CommandResourceClear {
 		if no := needSystem(c); no != nil {
@@ -73,8 +76,8 @@ func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *ref
 		e.raise(g, name, n)
 	}
 	// A failing resource is a matter of the whole group from here on.
-	gr := e.st.Groups[g.name]
-	gr.On[n].Starting, gr.Intent, gr.UserOffline, gr.Due, gr.Stuck = true, true, false, nil, ""
+	gr, to := e.st.Groups[g.name], e.course(g)
+	gr.On[n].Starting, to.Intent, to.UserOffline, to.Due, to.Stuck = true, true, false, nil, ""
 	for _, p := range g.list {
 		gr.On[p.System].Fresh = false
 	}
@@ -124,7 +127,7 @@ func (e *Engine) probeResource(r *resourceModel, c Command) *refusal {
 
 func (e *Engine) clearResource(g *groupModel, r *resourceModel, c Command) *refusal {
 	var cleared []string
-	for _, n := range g.systems() {
+	for _, n := range g.whole.systems() {
 		if c.System != "" && c.System != n {
 			continue
 		}
@@ -139,7 +142,7 @@ func (e *Engine) clearResource(g *groupModel, r *resourceModel, c Command) *refu
 		}
 		return refuse(10267, "%s", text)
 	}
-	e.st.Groups[g.name].Stuck = ""
+	e.unstick(g)
 	e.afterClear(g, cleared, c)
 	return nil
 }
@@ -169,7 +172,7 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 	}
 	e.explain(Explanation{Subject: c.words(), Decision: pick(on, "frozen: no group comes online there", "no longer frozen"), WayOut: pick(on, "hasys -unfreeze "+n, "")})
 	for _, g := range e.groupsOn(n) {
-		e.st.Groups[g.name].Stuck = ""
+		e.course(g).Stuck = ""
 	}
 	e.touchAll()
 	return nil
@@ -202,8 +205,8 @@ func (e *Engine) evacuate(n SystemID) {
 // moved away, or "".
 func (e *Engine) childLeaves(g *groupModel, n SystemID) string {
 	for _, l := range g.requires {
-		c := e.st.Groups[l.child.name]
-		if on := c.On[n]; l.above() && on != nil && (on.Stopping == stopChild || (c.Move != nil && c.Move.From == n)) {
+		c := e.course(l.child.part(n))
+		if on := e.st.Groups[l.child.name].On[n]; l.above() && on != nil && (on.Stopping == stopChild || (c.Move != nil && c.Move.From == n)) {
 			return l.child.name
 		}
 	}
@@ -223,10 +226,12 @@ func (e *Engine) stopSystems(c Command) *refusal {
 	}
 	if c.All {
 		for _, g := range e.allGroups() {
-			gr := e.st.Groups[g.name]
-			gr.Due, gr.Move, gr.Stuck = nil, nil, ""
+			for _, part := range g.parts {
+				to := e.course(part)
+				to.Due, to.Move, to.Stuck = nil, nil, ""
+			}
 			for _, p := range g.list {
-				gr.On[p.System].Owed = false
+				e.st.Groups[g.name].On[p.System].Owed = false
 			}
 		}
 	}
@@ -309,9 +314,9 @@ func (e *Engine) stopRefusal(n SystemID, force bool) *refusal {
 // offlineAll takes every group offline on a LEAVING system, without failover.
 func (e *Engine) offlineAll(n SystemID, evacuated bool) {
 	for _, g := range e.groupsOn(n) {
-		gr := e.st.Groups[g.name]
+		gr, c := e.st.Groups[g.name], e.course(g)
 		on := gr.On[n]
-		if (gr.Move != nil && gr.Move.From == n) || (evacuated && on.Stopping == stopChild) {
+		if (c.Move != nil && c.Move.From == n) || (evacuated && on.Stopping == stopChild) {
 			continue
 		}
 		on.Owed = false
@@ -319,7 +324,7 @@ func (e *Engine) offlineAll(n SystemID, evacuated bool) {
 			continue
 		}
 		if g.failover() {
-			gr.Intent, gr.Due, gr.Stuck = false, nil, ""
+			c.Intent, c.Due, c.Stuck = false, nil, ""
 			// It had a home: no autostart elsewhere follows, also where had
 			// stops before the group was probed.
 			for _, p := range g.list {

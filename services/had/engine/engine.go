@@ -351,12 +351,15 @@ func (e *Engine) settleGroups() {
 		}
 		for _, member := range g.family {
 			e.markStale(member)
+			if member.hybrid() {
+				e.fitZones(member)
+			}
 		}
 		e.stepToRest(g.family)
 		e.refresh()
 		touched = append(touched, g.family...)
 		for _, member := range g.family {
-			settled[member] = true
+			settled[member.whole] = true
 		}
 		if len(e.dirty) != dirty {
 			todo = e.dirtyAfter(g.num)

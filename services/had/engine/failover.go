@@ -12,15 +12,14 @@ import (
 // afterFault follows a group that is offline because of a resource's fault:
 // tried again here (OnlineRetryLimit), or owed to another system.
 func (e *Engine) afterFault(g *groupModel, n SystemID) {
-	gr := e.st.Groups[g.name]
-	on := gr.On[n]
-	persistent := on.ByPersistent
+	c := e.course(g)
+	persistent := e.st.Groups[g.name].On[n].ByPersistent
 	e.gone(g, n, "faulted")
 	if e.retryHere(g, n) {
 		return
 	}
-	gr.Due = &due{From: n, Why: "group faulted on " + n, ByResource: true, Persistent: persistent}
-	gr.Stuck = ""
+	c.Due = &due{From: n, Why: "group faulted on " + n, ByResource: true, Persistent: persistent}
+	c.Stuck = ""
 	e.parentFault(g, n)
 }
 
@@ -52,20 +51,19 @@ func (e *Engine) retryHere(g *groupModel, n SystemID) bool {
 
 // afterSwitch brings a switched group online on its target.
 func (e *Engine) afterSwitch(g *groupModel, n SystemID) {
-	gr := e.st.Groups[g.name]
-	m := gr.Move
-	gr.Move = nil
+	c := e.course(g)
+	m := c.Move
+	c.Move = nil
 	if m == nil {
 		return
 	}
-	gr.Due = &due{From: n, Why: m.Why, Prefer: m.To}
-	gr.Stuck = ""
+	c.Due = &due{From: n, Why: m.Why, Prefer: m.To}
+	c.Stuck = ""
 }
 
 // progress starts what a group is owed, or starts by itself.
 func (e *Engine) progress(g *groupModel) bool {
-	gr := e.st.Groups[g.name]
-	if gr.Due != nil {
+	if e.course(g).Due != nil {
 		return e.pay(g)
 	}
 	return e.settleOwed(g) || e.autostart(g)
@@ -74,8 +72,8 @@ func (e *Engine) progress(g *groupModel) bool {
 // pay starts a group that lost its system, where and when that is allowed, or
 // says what it waits for.
 func (e *Engine) pay(g *groupModel) bool {
-	gr := e.st.Groups[g.name]
-	d := gr.Due
+	c := e.course(g)
+	d := c.Due
 	subject := "failover from " + d.From + " (" + d.Why + ")"
 	switch {
 	case d.Prefer != "":
@@ -86,7 +84,7 @@ func (e *Engine) pay(g *groupModel) bool {
 	for _, n := range e.activeAnywhere(g) {
 		if e.st.Systems[n].InH {
 			if e.st.Groups[g.name].On[n].Stopping == "" {
-				gr.Due = nil
+				c.Due = nil
 				return true
 			}
 			return false
@@ -96,7 +94,7 @@ func (e *Engine) pay(g *groupModel) bool {
 	case g.autoFailOver == 0 && d.Prefer == "" && !d.ByGroup:
 		e.log("NOTICE", 10165, "", g.name, "Group %s is not failed over: AutoFailOver is 0", g.name)
 		e.explain(Explanation{Group: g.name, Subject: subject, Decision: "not failed over: AutoFailOver is 0", WayOut: e.onlineHint(g)})
-		gr.Due = nil
+		c.Due = nil
 		return true
 	case e.frozenGroup(g):
 		return e.stuck(g, Explanation{Subject: subject, Decision: "waits: the group is frozen", WayOut: "hagrp -unfreeze " + g.name})
@@ -119,8 +117,7 @@ func (e *Engine) pay(g *groupModel) bool {
 
 // place chooses a system for a group that is offline everywhere.
 func (e *Engine) place(g *groupModel, subject string) bool {
-	gr := e.st.Groups[g.name]
-	d := *gr.Due
+	d := *e.course(g).Due
 	candidates := e.candidatesFrom(g, d.From)
 	if g.autoFailOver == 2 {
 		for i := range candidates {
@@ -158,7 +155,7 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 			x.Decision = "waits for what it requires"
 			return e.stuck(g, x)
 		}
-		if gr.Stuck == "" {
+		if e.course(g).Stuck == "" {
 			e.log("WARNING", 10464, "", g.name, "Group %s faulted and cannot be failed over anywhere", g.name)
 		}
 		return e.stuck(g, x)
@@ -180,7 +177,7 @@ func (e *Engine) candidatesFrom(g *groupModel, from SystemID) []policy.Candidate
 	for i := range out {
 		out[i].Foreign = !g.sameZone(out[i].System, from)
 	}
-	return out
+	return append(out, e.otherZones(g)...)
 }
 
 // firstForeign returns a system that only AutoFailOver = 2 forbids, or "".
@@ -232,10 +229,10 @@ func prefer(want, target string, verdicts []policy.Verdict, candidates []policy.
 // stuck explains, once, why something owed does not happen. It never counts
 // as progress.
 func (e *Engine) stuck(g *groupModel, x Explanation) bool {
-	gr := e.st.Groups[g.name]
+	c := e.course(g)
 	x.Group = g.name
-	if key := x.String(); key != gr.Stuck {
-		gr.Stuck = key
+	if key := x.String(); key != c.Stuck {
+		c.Stuck = key
 		e.explain(x)
 	}
 	return false
@@ -316,7 +313,7 @@ func (e *Engine) lacking(g *groupModel, n SystemID) []string {
 	for _, p := range g.prerequisites {
 		left := e.mod.limit(n, "Limits", p.Key)
 		for _, other := range e.groupsOn(n) {
-			if need := other.needs(p.Key); need != 0 && other != g && e.activeOn(other, n) {
+			if need := other.needs(p.Key); need != 0 && other.whole != g.whole && e.activeOn(other, n) {
 				left -= need
 			}
 		}
@@ -337,8 +334,8 @@ func verdictsOf(vs []policy.Verdict) []Verdict {
 
 // autostart starts a group when had has come up and probed (engine.md 4.7).
 func (e *Engine) autostart(g *groupModel) bool {
-	gr := e.st.Groups[g.name]
-	if !g.autoStart || len(g.autoList) == 0 || gr.UserOffline || gr.Move != nil || e.frozenGroup(g) {
+	gr, c := e.st.Groups[g.name], e.course(g)
+	if !g.autoStart || len(g.autoList) == 0 || c.UserOffline || c.Move != nil || e.frozenGroup(g) {
 		return false
 	}
 	if !g.failover() {
@@ -380,7 +377,7 @@ func (e *Engine) autostart(g *groupModel) bool {
 // found handles a group that is running already when it would start by itself.
 func (e *Engine) found(g *groupModel, at []string) bool {
 	gr := e.st.Groups[g.name]
-	gr.Intent = true
+	e.course(g).Intent = true
 	for _, p := range g.list {
 		gr.On[p.System].Fresh = false
 	}
@@ -414,7 +411,7 @@ func (e *Engine) autostartParallel(g *groupModel) bool {
 		on.Fresh = false
 		moved = true
 		if e.whole(g, n) {
-			gr.Intent = true
+			e.course(g).Intent = true
 			continue
 		}
 		if ok, no := e.mayStart(g, n, true); !ok {
@@ -450,11 +447,19 @@ func (e *Engine) faultHint(g *groupModel, faults []string, n SystemID) string {
 // each with the command that leads out.
 func (e *Engine) hindrances(g *groupModel) []string {
 	var out []string
-	add := func(text, wayOut string) { out = append(out, text+": "+wayOut) }
 	if e.frozenGroup(g) {
-		add("group is frozen", "hagrp -unfreeze "+g.name)
+		out = append(out, "group is frozen: hagrp -unfreeze "+g.name)
 	}
-	if d := e.st.Groups[g.name].Due; d != nil && g.autoFailOver == 2 && len(g.zones) > 0 {
+	for _, p := range g.parts {
+		out = append(out, e.partHindrances(p)...)
+	}
+	return out
+}
+
+func (e *Engine) partHindrances(g *groupModel) []string {
+	var out []string
+	add := func(text, wayOut string) { out = append(out, text+": "+wayOut) }
+	if d := e.course(g).Due; d != nil && g.autoFailOver == 2 && len(g.zones) > 0 && !g.hybrid() {
 		add("offline until a system in the zone of "+d.From+" will take it (AutoFailOver = 2)", "hagrp -online "+g.name+" -sys a system of another zone")
 	}
 	for _, p := range g.list {

@@ -149,17 +149,17 @@ func (e *Engine) probedNow(g *groupModel, n SystemID) bool {
 // adopt takes over what had found running after it was away: what is whole
 // stays, what is missing is started again where it was (R8).
 func (e *Engine) adopt(g *groupModel, n SystemID) {
-	gr := e.st.Groups[g.name]
-	on := gr.On[n]
+	c := e.course(g)
+	on := e.st.Groups[g.name].On[n]
 	was := on.WasActive
 	on.WasActive = false
 	if on.Violation && !e.active(g, n) {
 		on.Violation = false
 	}
 	if e.active(g, n) && !on.Violation {
-		gr.Intent = gr.Intent || on.Stopping == ""
+		c.Intent = c.Intent || on.Stopping == ""
 		if g.failover() {
-			gr.Due = nil
+			c.Due = nil
 		}
 	}
 	if on.Stopping != "" && e.active(g, n) {
@@ -168,7 +168,7 @@ func (e *Engine) adopt(g *groupModel, n SystemID) {
 		return
 	}
 	switch {
-	case !was || on.Stopping != "" || !gr.Intent || on.Violation || len(e.activeElsewhere(g, n)) > 0:
+	case !was || on.Stopping != "" || !c.Intent || on.Violation || len(e.activeElsewhere(g, n)) > 0:
 		return
 	case e.whole(g, n):
 		e.explain(Explanation{Group: g.name, Subject: "had is back on " + n, Decision: "the group was found ONLINE and is adopted; nothing goes offline"})
@@ -179,9 +179,9 @@ func (e *Engine) adopt(g *groupModel, n SystemID) {
 		} else if no.id == idUnmet {
 			on.Owed = true
 		}
-	case gr.Due == nil:
+	case c.Due == nil:
 		e.gone(g, n, "is found offline")
-		gr.Due = &due{From: n, Why: "found offline on " + n + " when had came back"}
+		c.Due = &due{From: n, Why: "found offline on " + n + " when had came back"}
 	}
 }
 
@@ -201,7 +201,7 @@ func (e *Engine) monitorOnly(g *groupModel, n SystemID) bool {
 // start begins to bring a group online on a system: the resources with
 // AutoStart and what they need.
 func (e *Engine) start(g *groupModel, n SystemID) {
-	gr := e.st.Groups[g.name]
+	gr, c := e.st.Groups[g.name], e.course(g)
 	on := gr.On[n]
 	selected, blocked := g.graph.Selection(
 		func(r string) bool { m := g.resource(r); return m.autoUp && !m.persistent() },
@@ -217,9 +217,9 @@ func (e *Engine) start(g *groupModel, n SystemID) {
 	}
 	on.Starting, on.Stopping, on.Fresh, on.Owed = true, "", false, false
 	on.Waits = ""
-	gr.Intent, gr.UserOffline, gr.Stuck = true, false, ""
+	c.Intent, c.UserOffline, c.Stuck = true, false, ""
 	if g.failover() {
-		gr.Due, gr.Move = nil, nil
+		c.Due, c.Move = nil, nil
 		for _, p := range g.list {
 			gr.On[p.System].Fresh = false
 		}

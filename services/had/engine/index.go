@@ -65,7 +65,7 @@ func (e *Engine) reindex() {
 	for _, g := range e.mod.groups {
 		e.ix.activity[g.num] = make([]activity, len(g.list))
 		for _, p := range g.list {
-			e.ix.on[p.System] = append(e.ix.on[p.System], g)
+			e.ix.on[p.System] = append(e.ix.on[p.System], g.part(p.System))
 		}
 		e.ix.instances = slices.Grow(e.ix.instances, len(g.resources))
 		for _, r := range g.resources {
@@ -95,7 +95,8 @@ func (e *Engine) systemNames() []SystemID {
 // forgetSystemNames is for whoever removes a system.
 func (e *Engine) forgetSystemNames() { e.ix.names = nil }
 
-// groupsOn returns the groups with the system in their SystemList, by name.
+// groupsOn returns the groups with the system in their SystemList, by name:
+// of a hybrid group the part of that system.
 // It must not be changed.
 func (e *Engine) groupsOn(n SystemID) []*groupModel { return e.indexed().on[n] }
 
@@ -125,7 +126,7 @@ func (e *Engine) instance(r string, n SystemID) *instance {
 }
 
 func (e *Engine) markStale(g *groupModel) {
-	ix := e.indexed()
+	ix, g := e.indexed(), g.whole
 	if !ix.isStale[g.num] {
 		ix.isStale[g.num] = true
 		ix.stale = append(ix.stale, g)
@@ -162,7 +163,7 @@ func (e *Engine) groupDeadline(g *groupModel) time.Duration {
 // activeOn is active of any group, from the index if that is right: for
 // whoever asks about every group of a system.
 func (e *Engine) activeOn(g *groupModel, n SystemID) bool {
-	ix := e.indexed()
+	ix, g := e.indexed(), g.whole
 	if ix.isStale[g.num] {
 		return e.active(g, n)
 	}
@@ -176,7 +177,7 @@ func (e *Engine) activeOn(g *groupModel, n SystemID) bool {
 // busyOn says whether a group is active or in transit on a system, from the
 // index if that is right.
 func (e *Engine) busyOn(g *groupModel, n SystemID) bool {
-	ix := e.indexed()
+	ix, g := e.indexed(), g.whole
 	if ix.isStale[g.num] {
 		return e.active(g, n) || e.inTransit(g, n)
 	}

@@ -46,7 +46,7 @@ func checkIndex(e *Engine) {
 					bad("resource %s on %s is another", r.name, p.System)
 				}
 			}
-			if !slices.Contains(e.groupsOn(p.System), g) {
+			if !slices.Contains(e.groupsOn(p.System), g.part(p.System)) {
 				bad("group %s is not on %s", g.name, p.System)
 			}
 		}

@@ -84,14 +84,20 @@ func (m *model) connect(cfg *maincf.Config) {
 			break
 		}
 	}
+	for _, g := range m.groups {
+		g.split()
+	}
 	byLevel := slices.Clone(m.groups)
 	slices.SortStableFunc(byLevel, func(a, b *groupModel) int { return a.level - b.level })
 	members := map[int][]*groupModel{}
 	for _, g := range byLevel {
-		members[family[g.name]] = append(members[family[g.name]], g)
+		members[family[g.name]] = append(members[family[g.name]], g.parts...)
 	}
 	for _, g := range m.groups {
 		g.family = members[family[g.name]]
+		for _, p := range g.parts {
+			p.family = g.family
+		}
 	}
 }
 
@@ -265,10 +271,10 @@ func (e *Engine) giveWay(g *groupModel, n SystemID, why string) {
 
 // gaveWay records what a group is owed that is offline because of another.
 func (e *Engine) gaveWay(g *groupModel, n SystemID) {
-	gr := e.st.Groups[g.name]
-	on := gr.On[n]
+	on := e.st.Groups[g.name].On[n]
 	if g.failover() {
-		gr.Due, gr.Stuck = &due{From: n, Why: on.Cause, ByGroup: true}, ""
+		c := e.course(g.part(n))
+		c.Due, c.Stuck = &due{From: n, Why: on.Cause, ByGroup: true}, ""
 	} else {
 		on.Owed = true
 	}
@@ -360,7 +366,7 @@ func (e *Engine) leanedOn(g *groupModel, from []SystemID) *refusal {
 // find another system (engine.md 4.15).
 func (e *Engine) parentFault(g *groupModel, n SystemID) {
 	for _, l := range g.requires {
-		c := l.child
+		c := l.child.part(n)
 		if l.rigidity != "hard" || !c.on(n) || !e.active(c, n) || e.st.Groups[c.name].On[n].Stopping != "" || e.frozen(c, n) || !c.failover() {
 			continue
 		}
@@ -406,7 +412,7 @@ func (e *Engine) gone(g *groupModel, n SystemID, how string) {
 			if !slices.Contains(l.places(e.mod, s), n) || !e.active(l.parent, s) || !e.usable(s) || e.frozen(l.parent, s) || e.st.Groups[l.parent.name].On[s].Stopping != "" {
 				continue
 			}
-			e.giveWay(l.parent, s, fmt.Sprintf("group %s %s on %s, and %s requires it %s", g.name, how, n, l.parent.name, l))
+			e.giveWay(l.parent.part(s), s, fmt.Sprintf("group %s %s on %s, and %s requires it %s", g.name, how, n, l.parent.name, l))
 		}
 	}
 }
@@ -415,7 +421,7 @@ func (e *Engine) gone(g *groupModel, n SystemID, how string) {
 func (e *Engine) linkHindrances(g *groupModel) []string {
 	var out []string
 	gr := e.st.Groups[g.name]
-	waits := gr.Due != nil
+	waits := e.course(g).Due != nil
 	for _, p := range g.list {
 		n := p.System
 		waits = waits || gr.On[n].Owed

@@ -54,6 +54,11 @@ type groupModel struct {
 	// depend on each other, itself included, children first.
 	level  int
 	family []*groupModel
+	// whole is the group, parts what it is made of and zone which part this
+	// is: see split.
+	whole *groupModel
+	parts []*groupModel
+	zone  string
 }
 
 type resourceModel struct {

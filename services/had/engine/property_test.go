@@ -50,6 +50,18 @@ group db (
 	App data (
 		)
 	base requires data
+group zoned (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B }
+	Parallel = 2
+	SystemZones = { A = 0, B = 1, C = 1 }
+	OnlineRetryLimit = 1
+	)
+	App zdata (
+		)
+	App zsrv (
+		)
+	zsrv requires zdata
 group everywhere (
 	SystemList = { A = 0, B = 1, C = 2 }
 	AutoStartList = { A, B, C }
@@ -102,6 +114,23 @@ group far (
 	)
 	requires group base online remote firm
 	App r1 (
+		)
+group zones (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B, C }
+	Parallel = 2
+	SystemZones = { A = 0, B = 0, C = 1 }
+	)
+	requires group many online local firm
+	requires group base online global soft
+	App z1 (
+		)
+group onzone (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A, B, C }
+	)
+	requires group zones online local firm
+	App o1 (
 		)
 group away (
 	SystemList = { A = 0, B = 1, C = 2 }
@@ -292,14 +321,16 @@ func (w *world) exclusive() {
 		if !r.onOff() || !w.mod.byGroup[r.group].failover() {
 			continue
 		}
-		var at []string
-		for _, n := range threeSystems {
-			if m := w.machines[n]; (m.on || m.ghost) && m.running[r.name] {
-				at = append(at, n)
+		for _, part := range r.in.parts {
+			var at []string
+			for _, p := range part.list {
+				if m := w.machines[p.System]; (m.on || m.ghost) && m.running[r.name] {
+					at = append(at, p.System)
+				}
 			}
-		}
-		if len(at) > 1 {
-			w.t.Fatalf("I1: %s runs on %v\n%s", r.name, at, strings.Join(w.trace, "\n"))
+			if len(at) > 1 {
+				w.t.Fatalf("I1: %s runs on %v\n%s", r.name, at, strings.Join(w.trace, "\n"))
+			}
 		}
 	}
 }

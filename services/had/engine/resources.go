@@ -129,7 +129,7 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 	if !rep.Probed {
 		if i.Pending.ID != 0 && rep.Done == i.Pending.ID {
 			i.Reason = rep.Reason
-			e.complete(e.mod.byGroup[r.group], r, i, rep, i.State)
+			e.complete(r.in.part(from), r, i, rep, i.State)
 		}
 		return
 	}
@@ -140,7 +140,7 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 			Decision: "its group is neither started, stopped nor moved: " + orUnsaid(rep.Reason),
 			WayOut:   "put it right, then hares -clear " + r.name + " -sys " + from})
 	}
-	e.transit(e.mod.byGroup[r.group], r, i, rep)
+	e.transit(r.in.part(from), r, i, rep)
 }
 
 // transit moves a resource to the state that a report names.
@@ -294,7 +294,7 @@ func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
 	on := e.st.Groups[g.name].On[n]
 	others := strings.Join(e.activeElsewhere(g, n), ", ")
 	if !on.Violation {
-		e.log("ERROR", 10214, n, g.name, "Concurrency Violation: CurrentCount increased above 1 for failover group %s", g.name)
+		e.log("ERROR", 10214, n, g.name, "Concurrency Violation: CurrentCount increased above 1 for %s group %s", pick(g.hybrid(), "hybrid", "failover"), g.name)
 		x := Explanation{Group: g.name, Subject: "concurrency violation by " + r.name + " on " + n,
 			Decision: "taken offline on " + n + ", which came second; it is active on " + others}
 		if e.st.Systems[n].Yielded {
@@ -393,19 +393,18 @@ func (e *Engine) recovered(g *groupModel, r *resourceModel, n SystemID) {
 	if !r.persistent() {
 		return
 	}
-	gr := e.st.Groups[g.name]
 	if g.autoRestart == 2 {
 		e.clearFaults(g, n, func(*resourceModel) bool { return true })
 	}
-	if gr.Due != nil && gr.Due.Persistent {
+	if c := e.course(g); c.Due != nil && c.Due.Persistent {
 		if g.autoRestart == 0 {
 			e.explain(Explanation{Group: g.name, Subject: "recovery of " + r.name + " on " + n,
 				Decision: "not restarted: AutoRestart is 0", WayOut: "hagrp -online " + g.name + " -sys " + n})
-			gr.Due = nil
+			c.Due = nil
 			return
 		}
 		e.log("NOTICE", 10181, "", g.name, "Group %s AutoRestart set to %d", g.name, g.autoRestart)
-		gr.Stuck = ""
+		c.Stuck = ""
 	}
 }
 

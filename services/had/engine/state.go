@@ -71,6 +71,15 @@ type loss struct {
 // group is what changes about a group.
 type group struct {
 	TFrozen bool `json:"tfrozen,omitempty"`
+	course
+	// Zones are the courses of a hybrid group, by zone; it has no other.
+	Zones map[string]*course  `json:"zones,omitempty"`
+	On    map[string]*groupOn `json:"on"`
+}
+
+// course is where a group is heading: one for a group, but one for each zone
+// of a hybrid group. Engine.course finds it.
+type course struct {
 	// Intent is VCS's IntentOnline.
 	Intent bool `json:"intent,omitempty"`
 	// UserOffline: a user took it offline, so that it does not start by itself.
@@ -79,8 +88,7 @@ type group struct {
 	Move *move `json:"move,omitempty"`
 	Due  *due  `json:"due,omitempty"`
 	// Stuck is the last explanation of why something owed does not happen.
-	Stuck string              `json:"stuck,omitempty"`
-	On    map[string]*groupOn `json:"on"`
+	Stuck string `json:"stuck,omitempty"`
 }
 
 type move struct {

@@ -47,7 +47,7 @@ type GroupOnSystemStatus struct {
 // GroupStatus is a group as the replica knows it.
 type GroupStatus struct {
 	Name string
-	// Parallel is the attribute: 0 failover, 1 parallel.
+	// Parallel is the attribute: 0 failover, 1 parallel, 2 hybrid.
 	Parallel        int
 	TFrozen, Frozen bool
 	// IntentOnline is VCS's attribute: the group should be online.
@@ -165,7 +165,10 @@ func (e *Engine) groupStatus(g *groupModel) GroupStatus {
 	gr := e.st.Groups[g.name]
 	out := GroupStatus{
 		Name: g.name, Parallel: g.parallel, TFrozen: gr.TFrozen, Frozen: g.frozen,
-		IntentOnline: gr.Intent, Hindrances: e.hindrances(g),
+		Hindrances: e.hindrances(g),
+	}
+	for _, p := range g.parts {
+		out.IntentOnline = out.IntentOnline || e.course(p).Intent
 	}
 	for _, r := range g.resources {
 		out.Resources = append(out.Resources, r.name)

@@ -83,7 +83,7 @@ func (s *stage) apply(from string, ev Event) {
 }
 
 // onlyOneHome is I1 as far as the engine can see it: nothing of a failover
-// group is being raised on two systems.
+// group, or of a hybrid group in one zone, is being raised on two systems.
 func onlyOneHome(t interface{ Fatalf(string, ...any) }, e *Engine) {
 	if e.mod == nil {
 		return
@@ -92,17 +92,19 @@ func onlyOneHome(t interface{ Fatalf(string, ...any) }, e *Engine) {
 		if !g.failover() {
 			continue
 		}
-		var raising []string
-		for _, p := range g.list {
-			for _, r := range g.resources {
-				if r.onOff() && e.instance(r.name, p.System).raising() {
-					raising = append(raising, p.System)
-					break
+		for _, part := range g.parts {
+			var raising []string
+			for _, p := range part.list {
+				for _, r := range g.resources {
+					if r.onOff() && e.instance(r.name, p.System).raising() {
+						raising = append(raising, p.System)
+						break
+					}
 				}
 			}
-		}
-		if len(raising) > 1 {
-			t.Fatalf("I1: group %s is being raised on %v", g.name, raising)
+			if len(raising) > 1 {
+				t.Fatalf("I1: group %s is being raised on %v", g.name, raising)
+			}
 		}
 	}
 }

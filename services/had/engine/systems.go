@@ -173,18 +173,18 @@ func (e *Engine) lost(n SystemID) {
 	s := e.st.Systems[n]
 	for _, g := range e.groupsOn(n) {
 		on := e.st.Groups[g.name].On[n]
-		gr := e.st.Groups[g.name]
+		c := e.course(g)
 		owed := e.mayRun(g, n)
-		if owed && gr.Due == nil && g.failover() && on.Stopping != stopHastop && (gr.Intent || on.Starting) {
-			gr.Due = &due{From: n, Why: "system " + n + " is " + string(s.State)}
-			gr.Stuck = ""
+		if owed && c.Due == nil && g.failover() && on.Stopping != stopHastop && (c.Intent || on.Starting) {
+			c.Due = &due{From: n, Why: "system " + n + " is " + string(s.State)}
+			c.Stuck = ""
 		}
-		if gr.Move != nil && (gr.Move.From == n || gr.Move.To == n) {
-			if gr.Due != nil && gr.Move.From == n {
-				gr.Due.Prefer = gr.Move.To
+		if c.Move != nil && (c.Move.From == n || c.Move.To == n) {
+			if c.Due != nil && c.Move.From == n {
+				c.Due.Prefer = c.Move.To
 			}
-			if gr.Move.From == n {
-				gr.Move = nil
+			if c.Move.From == n {
+				c.Move = nil
 			}
 		}
 		if ok, _ := e.proven(g, n); ok {
@@ -316,6 +316,7 @@ func (e *Engine) configure(from SystemID, ev ConfigLoaded) {
 func (e *Engine) addGroup(g *groupModel) {
 	gr := &group{On: map[string]*groupOn{}}
 	e.st.Groups[g.name] = gr
+	e.fitZones(g)
 	for _, p := range g.list {
 		s := e.record(p.System)
 		gr.On[p.System] = &groupOn{Fresh: s.InH}
@@ -382,7 +383,7 @@ func (e *Engine) drain() bool {
 	for _, n := range e.systemNames() {
 		s := e.st.Systems[n]
 		if !s.Draining || slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool {
-			m := e.st.Groups[g.name].Move
+			m := e.course(g).Move
 			return (m != nil && m.From == n) || e.st.Groups[g.name].On[n].Stopping == stopChild
 		}) {
 			continue
