@@ -29,6 +29,11 @@ func (e *Engine) Clone() *Engine {
 		}
 		c.st.Resources[n] = copied
 	}
+	c.st.LastOnline = maps.Clone(e.st.LastOnline)
+	c.st.Agents = make(map[string]map[string]*agentOn, len(e.st.Agents))
+	for typ, at := range e.st.Agents {
+		c.st.Agents[typ] = maps.Clone(at) // each is replaced, never changed
+	}
 	return c
 }
 

@@ -67,6 +67,10 @@ func Decode(data []byte) (Event, error) {
 		return decode[Reported](env)
 	case "command":
 		return decode[Command](env)
+	case "agent":
+		return decode[AgentReported](env)
+	case "info":
+		return decode[InfoReported](env)
 	case "clock":
 		return decode[Clock](env)
 	}

@@ -101,6 +101,10 @@ func (e *Engine) carryOut(c Command) ([]Notice, *refusal) {
 	case CommandGroupOnline, CommandGroupOffline, CommandGroupSwitch, CommandGroupClear,
 		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandGroupAutoenable, CommandGroupClearAdminWait:
 		return e.groupCommand(c)
+	case CommandAgentStart, CommandAgentStop, CommandAgentSwap:
+		return nil, e.agentCommand(c)
+	case CommandResourceRefreshInfo, CommandResourceFlushInfo:
+		return nil, e.infoCommand(c)
 	case CommandResourceOnline, CommandResourceOffline, CommandResourceProbe, CommandResourceClear:
 		return e.resourceCommand(c)
 	case CommandSystemFreeze, CommandSystemUnfreeze:

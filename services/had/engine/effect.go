@@ -109,11 +109,13 @@ type Explained struct{ Explanation Explanation }
 
 // EventNotice tells watchers of a change of state.
 type EventNotice struct {
-	// Kind is "system", "group" or "resource".
+	// Kind is "system", "group", "resource" or "agent".
 	Kind     string
 	System   SystemID
 	Group    string
 	Resource string
+	// Type is of an agent.
+	Type string
 	// Old and New are states as VCS prints them, without outer bars.
 	Old, New string
 }
@@ -129,6 +131,14 @@ type StopSystem struct {
 	Forced bool
 }
 
+// AgentCommand tells System's had what to do with the agent of a type.
+type AgentCommand struct {
+	System SystemID
+	Type   string
+	// Kind is CommandAgentStart, CommandAgentStop or CommandAgentSwap.
+	Kind CommandKind
+}
+
 // BuildLocal tells System's had to build from its disk (hasys -force).
 type BuildLocal struct{ System SystemID }
 
@@ -140,6 +150,7 @@ func (EventNotice) effect()     {}
 func (DeadlineWish) effect()    {}
 func (StopSystem) effect()      {}
 func (BuildLocal) effect()      {}
+func (AgentCommand) effect()    {}
 
 // String is the line of goldens.
 func (e ResourceCommand) String() string {
@@ -213,6 +224,8 @@ func (e EventNotice) String() string {
 		s += " " + e.Resource
 	case "group":
 		s += " " + e.Group
+	case "agent":
+		s += " " + e.Type
 	}
 	return s + "@" + e.System + " " + e.Old + " -> " + e.New
 }
@@ -232,6 +245,9 @@ func (e StopSystem) String() string {
 	}
 	return "stop " + e.System
 }
+
+// String is the line of goldens.
+func (e AgentCommand) String() string { return string(e.Kind) + " " + e.Type + " on " + e.System }
 
 // String is the line of goldens.
 func (e BuildLocal) String() string { return "build-local " + e.System }

@@ -69,6 +69,10 @@ func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect 
 		e.command(from, ev)
 	case Clock:
 		e.clock(from, ev)
+	case AgentReported:
+		e.agentReported(from, ev)
+	case InfoReported:
+		e.informed(from, ev)
 	}
 	e.settle()
 	e.wish()

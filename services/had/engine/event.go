@@ -189,6 +189,13 @@ const (
 	CommandSystemStop CommandKind = "system-stop"
 	// CommandSystemForce is hasys -force: build from the disk of System.
 	CommandSystemForce CommandKind = "system-force"
+
+	// The agents of a type on a system, and ResourceInfo.
+	CommandAgentStart          CommandKind = "agent-start"
+	CommandAgentStop           CommandKind = "agent-stop"
+	CommandAgentSwap           CommandKind = "agent-swap"
+	CommandResourceRefreshInfo CommandKind = "resource-refresh-info"
+	CommandResourceFlushInfo   CommandKind = "resource-flush-info"
 	// CommandGroupClearAdminWait is hagrp -clearadminwait for System; Fault is
 	// its -fault.
 	CommandGroupClearAdminWait CommandKind = "group-clear-adminwait"
@@ -224,6 +231,46 @@ type Command struct {
 	// goes offline after it. Fault is hagrp -clearadminwait -fault.
 	Propagate bool `json:"propagate,omitempty"`
 	Fault     bool `json:"fault,omitempty"`
+
+	// Agents. Type is the resource type whose agent is meant.
+	Type string `json:"type,omitempty"`
+}
+
+// AgentState says how an agent's process stands on a system.
+type AgentState string
+
+// The states of an agent.
+const (
+	AgentStarting AgentState = "starting"
+	AgentRunning  AgentState = "running"
+	AgentDown     AgentState = "down"
+	// AgentStopped: by haagent -stop, until haagent -start.
+	AgentStopped AgentState = "stopped"
+	// AgentGivenUp: it died too often, contradicts its type, or there is no
+	// program of it (AgentFailedOn).
+	AgentGivenUp AgentState = "given-up"
+)
+
+// AgentReported is a system's word about the agent of one type there.
+type AgentReported struct {
+	System      SystemID   `json:"system"`
+	Incarnation uint64     `json:"incarnation"`
+	Type        string     `json:"type"`
+	State       AgentState `json:"state"`
+	Version     string     `json:"version,omitempty"`
+	// Faults is how often its process died since had started there.
+	Faults int `json:"faults,omitempty"`
+	// Watches: it pushes changes by itself (MonitorMethod IMF).
+	Watches bool   `json:"watches,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// InfoReported is what an agent's info told about a resource.
+type InfoReported struct {
+	System      SystemID      `json:"system"`
+	Incarnation uint64        `json:"incarnation"`
+	Resource    string        `json:"resource"`
+	Info        resource.Info `json:"info"`
 }
 
 // ClockPeriod is how often the lowest system of the view proposes a Clock.
@@ -244,6 +291,8 @@ func (StateChanged) event() string     { return "state" }
 func (Reported) event() string         { return "report" }
 func (Command) event() string          { return "command" }
 func (Clock) event() string            { return "clock" }
+func (AgentReported) event() string    { return "agent" }
+func (InfoReported) event() string     { return "info" }
 
 func names(ms []Member) string {
 	out := make([]string, 0, len(ms))
@@ -296,12 +345,22 @@ func (e Reported) String() string {
 // String is the line of traces and goldens.
 func (e Command) String() string {
 	s := "command " + string(e.Kind)
-	for _, w := range []string{e.Group, e.Resource, e.System, strings.Join(e.Systems, ",")} {
+	for _, w := range []string{e.Type, e.Group, e.Resource, e.System, strings.Join(e.Systems, ",")} {
 		if w != "" {
 			s += " " + w
 		}
 	}
 	return s
+}
+
+// String is the line of traces and goldens.
+func (e AgentReported) String() string {
+	return fmt.Sprintf("agent %s@%s %s faults=%d", e.Type, e.System, e.State, e.Faults)
+}
+
+// String is the line of traces and goldens.
+func (e InfoReported) String() string {
+	return fmt.Sprintf("info %s@%s %s facts=%d", e.Resource, e.System, e.Info.State, len(e.Info.Facts))
 }
 
 // String is the line of traces and goldens.

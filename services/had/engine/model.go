@@ -69,6 +69,8 @@ type resourceModel struct {
 	category                  string
 	critical, enabled, autoUp bool
 	faultPropagation          bool
+	// owner is ResourceOwner as the log has it.
+	owner string
 }
 
 // onOff says whether the resource counts for the group's active count.
@@ -223,6 +225,7 @@ func newResourceModel(cfg *maincf.Config, g *maincf.Group, r *maincf.Resource) *
 		enabled:          value("Enabled").Bool(),
 		autoUp:           value("AutoStart").Bool(),
 		faultPropagation: !ok || propagate.Bool(),
+		owner:            pick(value("ResourceOwner").Text == "", "Unspecified", value("ResourceOwner").Text),
 	}
 }
 

@@ -62,7 +62,7 @@ func (e *Engine) advanceOnline(g *groupModel, r *resourceModel, i *instance, n S
 		i.Want = wantNothing
 		return true
 	}
-	e.log("NOTICE", 10301, "", g.name, "Initiating Online of Resource %s (Owner: Unspecified, Group: %s) on System %s", r.name, g.name, n)
+	e.log("NOTICE", 10301, "", g.name, "Initiating Online of Resource %s (Owner: %s, Group: %s) on System %s", r.name, r.owner, g.name, n)
 	e.order(resource.CommandOnline, r, n, 0)
 	return true
 }
@@ -75,7 +75,7 @@ func (e *Engine) advanceOffline(g *groupModel, r *resourceModel, i *instance, n 
 	if i.Halted || e.frozen(g, n) || len(e.parentsAbove(g, n)) > 0 || (!i.Alone && len(e.holding(g, r, n)) > 0) {
 		return false
 	}
-	e.log("NOTICE", 10300, "", g.name, "Initiating Offline of Resource %s (Owner: Unspecified, Group: %s) on System %s", r.name, g.name, n)
+	e.log("NOTICE", 10300, "", g.name, "Initiating Offline of Resource %s (Owner: %s, Group: %s) on System %s", r.name, r.owner, g.name, n)
 	e.order(resource.CommandOffline, r, n, 0)
 	return true
 }
@@ -135,6 +135,7 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 	}
 	gaveUp := rep.Flags&^i.Flags&resource.FlagAdminWait != 0
 	i.Flags, i.Reason, i.Since = rep.Flags, rep.Reason, e.st.Now
+	i.WaitReason, i.MonitorMillis = rep.WaitReason, rep.MonitorMillis
 	if gaveUp {
 		e.explain(Explanation{Group: r.group, Subject: r.name + " is in ADMIN_WAIT on " + from,
 			Decision: "its group is neither started, stopped nor moved: " + orUnsaid(rep.Reason),
@@ -166,6 +167,9 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resou
 	i.Confidence = 0
 	if to == resource.StateOnline {
 		i.Confidence = rep.Confidence
+		e.homed(r, n)
+	} else {
+		i.Info = nil
 	}
 	e.tell(g, r, i, n, was, done, first)
 	switch {
@@ -174,6 +178,14 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resou
 	case to == resource.StateOnline && (was != to || first):
 		e.risen(g, r, i, n, was, done)
 	}
+}
+
+// homed remembers where a resource is online (LastOnline).
+func (e *Engine) homed(r *resourceModel, n SystemID) {
+	if e.st.LastOnline == nil {
+		e.st.LastOnline = map[string]SystemID{}
+	}
+	e.st.LastOnline[r.name] = n
 }
 
 // complete ends the transition that a report completes and says whether the
@@ -208,7 +220,7 @@ func (e *Engine) endOnline(g *groupModel, r *resourceModel, i *instance, rep res
 	}
 	// The scheduler did not start it (no lease, not armed): no fault, ask again.
 	i.RetryAt = e.st.Now + onlineRetry
-	e.log("WARNING", 10318, rep.System, g.name, "Resource %s (Owner: Unspecified, Group: %s) is not started on System %s: %s; trying again", r.name, g.name, rep.System, orUnsaid(rep.Reason))
+	e.log("WARNING", 10318, rep.System, g.name, "Resource %s (Owner: %s, Group: %s) is not started on System %s: %s; trying again", r.name, r.owner, g.name, rep.System, orUnsaid(rep.Reason))
 }
 
 func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) {
@@ -220,7 +232,7 @@ func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep re
 		return
 	}
 	i.Halted = true
-	e.log("ERROR", 10302, rep.System, g.name, "Resource %s (Owner: Unspecified, Group: %s) could not be taken offline on System %s: %s", r.name, g.name, rep.System, orUnsaid(rep.Reason))
+	e.log("ERROR", 10302, rep.System, g.name, "Resource %s (Owner: %s, Group: %s) could not be taken offline on System %s: %s", r.name, r.owner, g.name, rep.System, orUnsaid(rep.Reason))
 	e.explain(Explanation{
 		Group: g.name, Subject: "offline of " + r.name + " on " + rep.System,
 		Decision: "stuck: the resource is still up, so the group starts nowhere else: " + orUnsaid(rep.Reason),
@@ -248,7 +260,7 @@ func (e *Engine) tell(g *groupModel, r *resourceModel, i *instance, n SystemID, 
 	case asked:
 		how = "(VCS initiated)"
 	}
-	head := fmt.Sprintf("Resource %s (Owner: Unspecified, Group: %s)", r.name, g.name)
+	head := fmt.Sprintf("Resource %s (Owner: %s, Group: %s)", r.name, r.owner, g.name)
 	switch to {
 	case resource.StateOnline:
 		e.log("NOTICE", pick(first, 10297, pick(asked, 10298, 10299)), "", g.name, "%s is online on %s %s", head, n, how)

@@ -9,7 +9,7 @@ import (
 // LogicVersion is the version of the rules that this engine applies. It is
 // part of every event and of the snapshot, so that systems that would decide
 // differently never do so unnoticed (R22).
-const LogicVersion = 2
+const LogicVersion = 3
 
 // Bounds of what the state remembers.
 const (
@@ -38,6 +38,10 @@ type state struct {
 	Resources  map[string]map[string]*instance `json:"resources"`
 	Requests   []CommandResult                 `json:"requests,omitempty"`
 	Why        []Explanation                   `json:"explanations,omitempty"`
+	// Agents are the agents by type, then system.
+	Agents map[string]map[string]*agentOn `json:"agents,omitempty"`
+	// LastOnline is where each resource was online last.
+	LastOnline map[string]SystemID `json:"last_online,omitempty"`
 }
 
 // system is one system.
@@ -186,6 +190,12 @@ type instance struct {
 	RetryAt time.Duration `json:"retry_at,omitempty"`
 	// Shown is the state last told to watchers.
 	Shown string `json:"shown,omitempty"`
+	// Info is ResourceInfo; nil: Stale.
+	Info *resource.Info `json:"info,omitempty"`
+	// WaitReason is the clean reason of an ADMIN_WAIT.
+	WaitReason int `json:"wait_reason,omitempty"`
+	// MonitorMillis is the average time of its monitors.
+	MonitorMillis int `json:"monitor_millis,omitempty"`
 }
 
 func (i *instance) up() bool { return i.State == resource.StateOnline }
@@ -200,4 +210,5 @@ func (i *instance) moving() bool { return i.Want != wantNothing || i.Pending.ID 
 func (i *instance) forget() {
 	i.Want, i.Pending, i.Bound, i.Unseen = wantNothing, resource.Command{}, 0, nil
 	i.Halted, i.Flushed, i.Alone, i.RetryAt = false, false, false, 0
+	i.Info, i.MonitorMillis = nil, 0
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
 // SystemStatus is a system as the replica knows it.
@@ -74,6 +76,28 @@ type ResourceOnSystemStatus struct {
 	Stale  bool
 	// Since is the engine time of the last report.
 	Since time.Duration
+	// Info is ResourceInfo, State Stale if there is none.
+	Info resource.Info
+	// MonitorMethod is Traditional, or IMF if its agent pushes changes.
+	MonitorMethod string
+	// MonitorMillis is the average time of its monitors, 0 if none is kept.
+	MonitorMillis int
+	// MonitorOnly: the group or the system is frozen.
+	MonitorOnly bool
+	// Start: the engine asks for it to be online. OnPath: it is on the way of an
+	// online or offline of its group. Signaled: its agent was told and has not
+	// answered yet.
+	Start, OnPath, Signaled bool
+}
+
+// AgentStatus is the agent of one type on one system.
+type AgentStatus struct {
+	Type            string
+	System          SystemID
+	State           AgentState
+	Version, Reason string
+	// Faults is how often its process died since had started there.
+	Faults int
 }
 
 // ResourceStatus is a resource as the replica knows it.
@@ -84,6 +108,8 @@ type ResourceStatus struct {
 	Critical bool
 	Enabled  bool
 	Systems  []ResourceOnSystemStatus
+	// LastOnline is the system where it was online last, "" if none is known.
+	LastOnline SystemID
 }
 
 // Status is the whole replica, sorted by name, for readers.
@@ -95,6 +121,8 @@ type Status struct {
 	Systems   []SystemStatus
 	Groups    []GroupStatus
 	Resources []ResourceStatus
+	// Agents by type, then system: those of systems in the view.
+	Agents []AgentStatus
 }
 
 // Status returns the whole replica for readers. The result is a copy.
@@ -113,6 +141,7 @@ func (e *Engine) Status() Status {
 			st.Resources = append(st.Resources, e.resourceStatus(g, r))
 		}
 	}
+	st.Agents = e.agentStatus()
 	slices.SortFunc(st.Resources, func(a, b ResourceStatus) int { return strings.Compare(a.Name, b.Name) })
 	return st
 }
@@ -186,15 +215,38 @@ func (e *Engine) groupStatus(g *groupModel) GroupStatus {
 }
 
 func (e *Engine) resourceStatus(g *groupModel, r *resourceModel) ResourceStatus {
-	out := ResourceStatus{Name: r.name, Group: g.name, Type: r.typ, Category: r.category, Critical: r.critical, Enabled: r.enabled}
+	out := ResourceStatus{Name: r.name, Group: g.name, Type: r.typ, Category: r.category, Critical: r.critical, Enabled: r.enabled, LastOnline: e.st.LastOnline[r.name]}
 	for _, p := range g.list {
 		i := e.at(r, p.System)
 		text, code := e.waiting(g, r, i, p.System)
 		out.Systems = append(out.Systems, ResourceOnSystemStatus{
 			System: p.System, State: e.stateText(r, i), IState: text, IStateCode: code,
 			Flags: flagText(i.Flags, " "), Probed: i.Probed, Confidence: i.Confidence, Reason: i.Reason,
-			Stale: !e.st.Systems[p.System].InH, Since: i.Since,
+			Stale: !e.st.Systems[p.System].InH, Since: i.Since, MonitorMillis: i.MonitorMillis,
+			Info: resource.Info{State: resource.InfoStale}, MonitorMethod: "Traditional",
+			MonitorOnly: e.st.Groups[g.name].On[p.System].MonitorOnly,
+			Start:       i.raising(), OnPath: i.Want != wantNothing, Signaled: i.Pending.ID != 0,
 		})
+		on := &out.Systems[len(out.Systems)-1]
+		if i.Info != nil {
+			on.Info = *i.Info
+		}
+		if a := e.agent(r.typ, p.System); a.Watches {
+			on.MonitorMethod = "IMF"
+		}
 	}
+	return out
+}
+
+func (e *Engine) agentStatus() []AgentStatus {
+	var out []AgentStatus
+	for typ, at := range e.st.Agents {
+		for n, a := range at {
+			out = append(out, AgentStatus{Type: typ, System: n, State: a.State, Version: a.Version, Reason: a.Reason, Faults: a.Faults})
+		}
+	}
+	slices.SortFunc(out, func(a, b AgentStatus) int {
+		return strings.Compare(a.Type+"\x00"+a.System, b.Type+"\x00"+b.System)
+	})
 	return out
 }

@@ -267,10 +267,60 @@ func (s *stage) report(d *datadriven.TestData) {
 	if v := first(d, "seen"); v != "" {
 		fmt.Sscan(v, &rep.Seen)
 	}
+	for key, into := range map[string]*int{"confidence": &rep.Confidence, "wait-reason": &rep.WaitReason, "monitor": &rep.MonitorMillis} {
+		if v := first(d, key); v != "" {
+			fmt.Sscan(v, into)
+		}
+	}
 	if v := first(d, "inc"); v != "" {
 		fmt.Sscan(v, &rep.Incarnation)
 	}
 	s.apply(sender(d, sys), Reported{rep})
+}
+
+// agent is a system's word about an agent: "agent App@A running watches".
+func (s *stage) agent(d *datadriven.TestData) {
+	args := plain(d)
+	typ, sys, _ := strings.Cut(args[0], "@")
+	ev := AgentReported{System: sys, Type: typ, State: AgentState(args[1]), Incarnation: s.e.st.Systems[sys].Incarnation,
+		Version: "1", Watches: slices.Contains(args, "watches"), Reason: strings.Join(words(d, "reason"), " ")}
+	if v := first(d, "faults"); v != "" {
+		fmt.Sscan(v, &ev.Faults)
+	}
+	if v := first(d, "inc"); v != "" {
+		fmt.Sscan(v, &ev.Incarnation)
+	}
+	s.apply(sender(d, sys), ev)
+}
+
+// info is what an agent told: "info app@A valid pid=7".
+func (s *stage) info(d *datadriven.TestData) {
+	args := plain(d)
+	name, sys, _ := strings.Cut(args[0], "@")
+	ev := InfoReported{System: sys, Resource: name, Incarnation: s.e.st.Systems[sys].Incarnation,
+		Info: resource.Info{State: resource.InfoValid, Time: "2026-01-01T00:00:00Z", Msg: strings.Join(words(d, "msg"), " ")}}
+	if slices.Contains(args, "invalid") {
+		ev.Info.State = resource.InfoInvalid
+	}
+	facts := map[string]string{}
+	for _, a := range d.CmdArgs {
+		if len(a.Vals) == 1 && a.Key != "msg" && a.Key != "inc" && a.Key != "from" && a.Key != "big" {
+			facts[a.Key] = a.Vals[0]
+		}
+	}
+	if v := first(d, "big"); v != "" {
+		n := 0
+		fmt.Sscan(v, &n)
+		facts["big"] = strings.Repeat("x", n)
+	}
+	ev.Info.Facts, _ = resource.NewFacts(facts)
+	if first(d, "big") != "" { // one that no scheduler would send
+		ev.Info.Facts = []resource.Fact{{Name: "big", Value: facts["big"]}}
+	}
+	if v := first(d, "inc"); v != "" {
+		fmt.Sscan(v, &ev.Incarnation)
+	}
+	s.apply(sender(d, sys), ev)
 }
 
 // probe gives the first report of every resource on the systems named.
@@ -325,6 +375,7 @@ func (s *stage) command(d *datadriven.TestData) {
 	c := Command{User: "root", Kind: CommandKind(args[0]), RequestID: first(d, "id")}
 	isRes := strings.HasPrefix(args[0], "resource-")
 	isSys := strings.HasPrefix(args[0], "system-")
+	isAgent := strings.HasPrefix(args[0], "agent-")
 	for _, w := range args[1:] {
 		switch w {
 		case "any":
@@ -345,9 +396,11 @@ func (s *stage) command(d *datadriven.TestData) {
 			switch {
 			case isSys:
 				c.System = w
+			case isAgent && c.Type == "":
+				c.Type = w
 			case isRes && c.Resource == "":
 				c.Resource = w
-			case !isRes && c.Group == "":
+			case !isRes && !isAgent && c.Group == "":
 				c.Group = w
 			default:
 				c.System = w
@@ -417,6 +470,38 @@ func (s *stage) status(d *datadriven.TestData) string {
 					fmt.Fprintf(&b, "  hindrance: %s\n", h)
 				}
 			}
+		case "agents":
+			for _, a := range st.Agents {
+				fmt.Fprintf(&b, "%s %s %s", a.Type, a.System, a.State)
+				if a.Faults > 0 {
+					fmt.Fprintf(&b, " faults=%d", a.Faults)
+				}
+				if a.Reason != "" {
+					b.WriteString(": " + a.Reason)
+				}
+				b.WriteString("\n")
+			}
+		case "info":
+			for _, r := range st.Resources {
+				for _, y := range r.Systems {
+					fmt.Fprintf(&b, "%s %s %s", r.Name, y.System, y.Info.State)
+					for _, f := range y.Info.Facts {
+						b.WriteString(" " + f.Name + "=" + f.Value)
+					}
+					if y.Info.Msg != "" {
+						b.WriteString(": " + y.Info.Msg)
+					}
+					b.WriteString("\n")
+				}
+			}
+		case "more":
+			for _, r := range st.Resources {
+				fmt.Fprintf(&b, "%s last-online=%s\n", r.Name, r.LastOnline)
+				for _, y := range r.Systems {
+					fmt.Fprintf(&b, "  %s confidence=%d method=%s monitor=%dms monitor-only=%t start=%t path=%t signaled=%t\n", y.System,
+						y.Confidence, y.MonitorMethod, y.MonitorMillis, y.MonitorOnly, y.Start, y.OnPath, y.Signaled)
+				}
+			}
 		case "resources":
 			for _, r := range st.Resources {
 				for _, y := range r.Systems {
@@ -469,6 +554,10 @@ func (s *stage) run(d *datadriven.TestData) string {
 		s.apply("", EvidenceStronger{System: plain(d)[0], Evidence: Evidence(plain(d)[1])})
 	case "report":
 		s.report(d)
+	case "agent":
+		s.agent(d)
+	case "info":
+		s.info(d)
 	case "probe":
 		s.probe(d)
 	case "agents":

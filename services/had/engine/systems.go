@@ -259,6 +259,7 @@ func (e *Engine) joined(from SystemID, ev SystemJoined) {
 		return
 	}
 	s.Clean, s.Lost = false, nil
+	e.forgetAgents(ev.System)
 	for _, g := range e.groupsOn(ev.System) {
 		e.rejoin(g, ev.System)
 	}
@@ -304,6 +305,7 @@ func (e *Engine) configure(from SystemID, ev ConfigLoaded) {
 	e.st.Main, e.st.Files = ev.Main, slices.Clone(ev.Files)
 	e.st.Groups = map[string]*group{}
 	e.st.Resources = map[string]map[string]*instance{}
+	e.st.LastOnline = nil
 	for _, n := range m.systems {
 		e.record(n)
 	}

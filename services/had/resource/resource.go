@@ -63,6 +63,9 @@ const (
 	CommandMonitorOnly
 	// CommandRefreshInfo: gather ResourceInfo now.
 	CommandRefreshInfo
+	// CommandFlushInfo: ResourceInfo was forgotten; what is gathered next is
+	// told although it is the same.
+	CommandFlushInfo
 )
 
 // String returns the command's word in logs and goldens.
@@ -80,6 +83,8 @@ func (k CommandKind) String() string {
 		return "monitor-only"
 	case CommandRefreshInfo:
 		return "refresh-info"
+	case CommandFlushInfo:
+		return "flush-info"
 	default:
 		return "command?"
 	}

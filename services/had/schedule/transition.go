@@ -41,6 +41,9 @@ func (c *Core) command(cmd resource.Command) {
 		c.monitorOnly(m, cmd)
 	case resource.CommandRefreshInfo:
 		c.refreshInfo(m, cmd.ID)
+	case resource.CommandFlushInfo:
+		m.info = resource.Info{}
+		c.done(m, cmd.ID, false, "")
 	}
 }
 
