@@ -114,6 +114,9 @@ func (s *story) line(pos, line string) {
 		for _, d := range systems(args["clean"]) {
 			v.Departed = append(v.Departed, Departed{System: d, Evidence: Clean})
 		}
+		for _, u := range systems(args["unknown"]) {
+			v.Unknown = append(v.Unknown, u.Node)
+		}
 		s.step(v)
 	case "done":
 		for _, id := range args["id"] {

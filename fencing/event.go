@@ -28,6 +28,9 @@ type View struct {
 	// waits, all of them in every view (R10), without evidence; and those that
 	// have just left with evidence that gab knows by itself, such as CLEAN.
 	Departed []Departed
+	// Unknown are members whom those that the gate waits for may not know. gab
+	// takes no answer of theirs but an operator's word: they do not race.
+	Unknown []NodeID
 }
 
 // Departed is a system that is no longer there, and why it is taken as gone.

@@ -115,7 +115,15 @@ func (c *Core) onView(now vclock.Time, e View, out []Effect) []Effect {
 	if lost {
 		return c.begin(now, e, out)
 	}
+	if c.nobodyRaces() && len(c.gated) > 0 && len(e.Members) > len(e.Unknown) {
+		return c.begin(now, e, out) // whoever may race has come to port b now
+	}
 	return c.shrink(now, out)
+}
+
+// nobodyRaces: the race began while port b had nobody whose answer gab takes.
+func (c *Core) nobodyRaces() bool {
+	return c.race != nil && c.race.stage == waitRacer && len(c.race.order) == 0
 }
 
 // forgetReturned drops the released evidence of systems that are back.
@@ -162,7 +170,9 @@ func (c *Core) begin(now vclock.Time, e View, out []Effect) []Effect {
 	c.attempt++
 	r := &race{view: e.ID, began: now, takeover: vclock.Never, points: make([]pointState, c.cfg.Points)}
 	for _, m := range e.Members {
-		r.order = append(r.order, m.Node)
+		if !slices.Contains(e.Unknown, m.Node) {
+			r.order = append(r.order, m.Node)
+		}
 	}
 	slices.Sort(r.order)
 	// The k-th member waits for k races of those before it (R11): T_stop
@@ -519,9 +529,12 @@ func (c *Core) maybeAnswer(now vclock.Time, out []Effect) []Effect {
 	if r == nil || r.told || r.stage == answered || len(c.gated) == 0 || c.duty() != c.self.Node {
 		return out
 	}
-	for _, d := range c.gated {
-		if d.Evidence == NoEvidence && c.cfg.broken != mutAnswerUnproven {
-			return out
+	for i := range c.gated {
+		if d := &c.gated[i]; d.Evidence == NoEvidence {
+			if c.cfg.broken != mutAnswerUnproven {
+				return out
+			}
+			d.Evidence = PoweredOff
 		}
 	}
 	if r.stage != won && !c.provenGone() {

@@ -177,6 +177,11 @@ func (w *World) attachB(f *fenced) {
 
 func (w *World) fenceView(v gab.DeliverView) fencing.View {
 	out := fencing.View{ID: fenceViewID(v.ID), Members: w.systemsOf(v.Members), Systems: w.systemsOf(v.Systems)}
+	for _, m := range v.Members {
+		if m.Unknown {
+			out.Unknown = append(out.Unknown, fencing.NodeID(m.Node))
+		}
+	}
 	for _, d := range v.Departed {
 		out.Departed = append(out.Departed, fencing.Departed{System: w.systemOf(d.Member), Evidence: fencing.Evidence(d.Evidence), Detail: d.Detail})
 	}

@@ -60,12 +60,19 @@ type Member struct {
 	Node        NodeID
 	Incarnation uint64
 	Jeopardy    bool
+	// Unknown, in views of port b while the gate of port h is held: those whom
+	// the gate waits for may not know this system, so it cannot answer for
+	// them, except with an operator's word.
+	Unknown bool
 }
 
 func (m Member) String() string {
 	s := fmt.Sprintf("%d.%x", m.Node, m.Incarnation)
 	if m.Jeopardy {
 		s += "!"
+	}
+	if m.Unknown {
+		s += "?"
 	}
 	return s
 }

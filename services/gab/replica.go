@@ -179,6 +179,7 @@ func (r *replica) portView(port Port, departed []Departed, res *applied) {
 		Departed: departed}
 	for _, m := range v.Systems {
 		if p.members&nodeBit(m.Node) != 0 {
+			m.Unknown = port == PortB && r.gate.held && r.system(m.Node).unknown
 			v.Members = append(v.Members, m)
 		}
 		if p.down&nodeBit(m.Node) != 0 {

@@ -38,6 +38,11 @@ func viewIDTo(id fencing.ViewID) *gabv1.ViewId {
 
 func viewOf(v *gabv1.View) fencing.View {
 	out := fencing.View{ID: viewIDOf(v.GetId()), Members: systemsOf(v.GetMembers()), Systems: systemsOf(v.GetSystems())}
+	for _, m := range v.GetMembers() {
+		if m.GetUnknownToDeparted() {
+			out.Unknown = append(out.Unknown, fencing.NodeID(m.GetNodeId()))
+		}
+	}
 	for _, d := range v.GetDeparted() {
 		out.Departed = append(out.Departed, fencing.Departed{
 			System: systemOf(d.GetMember()), Evidence: fencing.Evidence(d.GetEvidence()), Detail: d.GetDetail(),

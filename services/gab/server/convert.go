@@ -17,7 +17,8 @@ func viewIDOf(v *gabv1.ViewId) gab.ViewID {
 }
 
 func (l *loop) memberTo(m gab.Member) *gabv1.Member {
-	return &gabv1.Member{NodeId: uint32(m.Node), Name: l.name(m.Node), Incarnation: m.Incarnation, Jeopardy: m.Jeopardy}
+	return &gabv1.Member{NodeId: uint32(m.Node), Name: l.name(m.Node), Incarnation: m.Incarnation, Jeopardy: m.Jeopardy,
+		UnknownToDeparted: m.Unknown}
 }
 
 func (l *loop) membersTo(ms []gab.Member) []*gabv1.Member {

@@ -234,9 +234,13 @@ type Member struct {
 	// Incarnation of its gab: another number after every start.
 	Incarnation uint64 `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// True if it is seen over one link only.
-	Jeopardy      bool `protobuf:"varint,4,opt,name=jeopardy,proto3" json:"jeopardy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Jeopardy bool `protobuf:"varint,4,opt,name=jeopardy,proto3" json:"jeopardy,omitempty"`
+	// Among the members of port b while the gate of port h is held: those whom
+	// the gate waits for may not know this system. Its evidence for them does
+	// not count, except an operator's word; it must not race.
+	UnknownToDeparted bool `protobuf:"varint,5,opt,name=unknown_to_departed,json=unknownToDeparted,proto3" json:"unknown_to_departed,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
@@ -293,6 +297,13 @@ func (x *Member) GetIncarnation() uint64 {
 func (x *Member) GetJeopardy() bool {
 	if x != nil {
 		return x.Jeopardy
+	}
+	return false
+}
+
+func (x *Member) GetUnknownToDeparted() bool {
+	if x != nil {
+		return x.UnknownToDeparted
 	}
 	return false
 }
@@ -3018,12 +3029,13 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\alineage\x18\x01 \x01(\x06R\alineage\x12\x18\n" +
 	"\acounter\x18\x02 \x01(\x04R\acounter\x12 \n" +
 	"\vcoordinator\x18\x03 \x01(\rR\vcoordinator\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x06R\vincarnation\"s\n" +
+	"\vincarnation\x18\x04 \x01(\x06R\vincarnation\"\xa3\x01\n" +
 	"\x06Member\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\rR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\x12\x1a\n" +
-	"\bjeopardy\x18\x04 \x01(\bR\bjeopardy\"\x8e\x01\n" +
+	"\bjeopardy\x18\x04 \x01(\bR\bjeopardy\x12.\n" +
+	"\x13unknown_to_departed\x18\x05 \x01(\bR\x11unknownToDeparted\"\x8e\x01\n" +
 	"\bDeparted\x12/\n" +
 	"\x06member\x18\x01 \x01(\v2\x17.evenkeel.gab.v1.MemberR\x06member\x129\n" +
 	"\bevidence\x18\x02 \x01(\x0e2\x1d.evenkeel.gab.v1.EvidenceKindR\bevidence\x12\x16\n" +
