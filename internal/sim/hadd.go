@@ -325,6 +325,11 @@ func (h *hadd) engineEffects(out []engine.Effect) {
 			if e.Command.System == h.n.name && h.running {
 				h.stepSchedule(schedule.Command{Command: e.Command})
 			}
+		case engine.RunTrigger:
+			// Simulated systems have no programs for triggers.
+			if e.System == h.n.name && h.running && e.Event == engine.TriggerPreOnline {
+				h.sendEvent(engine.TriggerEnded{ID: e.ID, System: e.System, Group: e.Group, Outcome: engine.OutcomeMissing})
+			}
 		case engine.CommandResult:
 			if done := h.waiters[e.RequestID]; done != nil {
 				delete(h.waiters, e.RequestID)

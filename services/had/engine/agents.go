@@ -60,6 +60,7 @@ func (e *Engine) setAgent(typ string, n SystemID, a agentOn) {
 // agentGivenUp: the system has added itself to AgentFailedOn of the type.
 func (e *Engine) agentGivenUp(typ string, n SystemID, reason string) {
 	e.log("ERROR", 10015, n, "", "Agent %s is not run on this system: %s", typ, orUnsaid(reason))
+	e.systemTrigger(TriggerUnableToRestartAgent, n, n, typ)
 	e.explain(Explanation{Subject: "agent " + typ + " on " + n,
 		Decision: "not started again; its resources keep their states and are not monitored: " + orUnsaid(reason),
 		WayOut:   "repair it, then haagent -start " + typ + " -sys " + n})

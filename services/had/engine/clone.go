@@ -63,7 +63,15 @@ func (g *group) clone() *group {
 	}
 	c.On = make(map[string]*groupOn, len(g.On))
 	for n, on := range g.On {
-		c.On[n] = same(on)
+		c.On[n] = on.clone()
+	}
+	return &c
+}
+
+func (on *groupOn) clone() *groupOn {
+	c := *on
+	if c.Pre = same(on.Pre); c.Pre != nil {
+		c.Pre.Due = same(on.Pre.Due)
 	}
 	return &c
 }

@@ -71,6 +71,8 @@ func Decode(data []byte) (Event, error) {
 		return decode[AgentReported](env)
 	case "info":
 		return decode[InfoReported](env)
+	case "trigger-ended":
+		return decode[TriggerEnded](env)
 	case "clock":
 		return decode[Clock](env)
 	}

@@ -190,8 +190,13 @@ func needSystem(c Command) *refusal {
 }
 
 func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
-	if !g.manualOps {
+	if !g.manualOps && (!c.NoPre || e.heldOn(g) == "") {
 		return nil, refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+	}
+	if (c.CheckPartial != "" && !c.NoPre) || (c.NoPre && c.Any) {
+		no := refuse(10000, "-nopre names its system with -sys, and -checkpartial comes with -nopre")
+		no.code = CodeInvalidArgument
+		return nil, no
 	}
 	if c.Any {
 		return e.onlineAny(g, c)
@@ -203,6 +208,9 @@ func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	here := e.active(g, c.System) && on.Stopping == ""
 	if here && e.whole(g, c.System) {
 		return nil, refuse(40229, "Group %s is already online on %s", g.name, c.System)
+	}
+	if c.NoPre {
+		return nil, e.onlineNoPre(g, c)
 	}
 	if ok, no := e.mayStart(g, c.System, here); !ok {
 		return nil, no
@@ -342,6 +350,9 @@ func (e *Engine) anyRefusal(g *groupModel) *refusal {
 		if why, out := e.autoDisabled(g, p.System); why != "" {
 			return refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)
 		}
+		if e.held(g, p.System) {
+			return e.heldRefusal(g, p.System)
+		}
 		if e.inTransit(g, p.System) {
 			return refuse(10165, "Group %s is in transition on system %s; wait, or hagrp -flush %s -sys %s", g.name, p.System, g.name, p.System)
 		}
@@ -366,7 +377,7 @@ func (e *Engine) manualStart(g *groupModel, n SystemID, x Explanation) {
 func (e *Engine) beginManual(g *groupModel, n SystemID) {
 	e.log("NOTICE", 10166, "", g.name, "Initiating manual online of group %s on system %s", g.name, n)
 	e.st.Groups[g.name].On[n].Retries = 0
-	e.start(g, n)
+	e.startFor(g, n, whyManual, "")
 }
 
 func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
@@ -383,7 +394,7 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 		if r := e.gaveUp(g, n); r != "" {
 			return nil, refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, n, r, n)
 		}
-		if !e.active(g, n) && !gr.On[n].Starting {
+		if !e.active(g, n) && !gr.On[n].Starting && !e.held(g, n) {
 			continue
 		}
 		if e.frozen(g, n) {
@@ -447,6 +458,9 @@ func (e *Engine) move(g *groupModel, from, to SystemID, why string) {
 // switchFrom returns the system that a switch takes the group from.
 func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 	at := e.activeAnywhere(g)
+	if n := e.heldOn(g); n != "" {
+		return "", e.heldRefusal(g, n)
+	}
 	switch {
 	case !g.manualOps:
 		return "", refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
@@ -604,7 +618,10 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 		waiting = append(waiting, r.name)
 		i.Want, i.Halted, i.Alone, i.RetryAt, i.Flushed = wantNothing, false, false, 0, i.Pending.ID != 0
 	}
-	on.Starting, on.Stopping, on.Owed = false, "", false
+	if on.Pre != nil {
+		waiting = append(waiting, "the preonline trigger")
+	}
+	on.Starting, on.Stopping, on.Owed, on.Pre = false, "", false, nil
 	to := e.course(g)
 	to.Move, to.Due, to.Stuck = nil, nil, ""
 	x := Explanation{Group: g.name, Subject: c.words(), Decision: "nothing was under way"}

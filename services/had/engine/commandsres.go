@@ -320,7 +320,10 @@ func (e *Engine) offlineAll(n SystemID, evacuated bool) {
 			continue
 		}
 		on.Owed = false
-		if !e.active(g, n) && !e.inTransit(g, n) && on.Stopping == "" {
+		if evacuated && on.Pre != nil {
+			continue // stepHeld finds it another system.
+		}
+		if !e.active(g, n) && !e.inTransit(g, n) && on.Stopping == "" && on.Pre == nil {
 			continue
 		}
 		if g.failover() {

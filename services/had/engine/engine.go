@@ -67,6 +67,8 @@ func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect 
 		e.reported(from, ev.Report)
 	case Command:
 		e.command(from, ev)
+	case TriggerEnded:
+		e.triggerEnded(from, ev)
 	case Clock:
 		e.clock(from, ev)
 	case AgentReported:

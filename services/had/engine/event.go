@@ -234,6 +234,12 @@ type Command struct {
 
 	// Agents. Type is the resource type whose agent is meant.
 	Type string `json:"type,omitempty"`
+
+	// NoPre is hagrp -online -nopre: the preonline trigger is not asked.
+	NoPre bool `json:"no_pre,omitempty"`
+	// CheckPartial is hagrp -online -nopre -checkpartial: refuse if the group
+	// is not offline on this system.
+	CheckPartial SystemID `json:"check_partial,omitempty"`
 }
 
 // AgentState says how an agent's process stands on a system.
@@ -345,6 +351,9 @@ func (e Reported) String() string {
 // String is the line of traces and goldens.
 func (e Command) String() string {
 	s := "command " + string(e.Kind)
+	if e.NoPre {
+		s += " -nopre"
+	}
 	for _, w := range []string{e.Type, e.Group, e.Resource, e.System, strings.Join(e.Systems, ",")} {
 		if w != "" {
 			s += " " + w

@@ -45,7 +45,7 @@ func (e *Engine) retryHere(g *groupModel, n SystemID) bool {
 	e.log("NOTICE", 10235, "", g.name, "Restart is set for group %s on system %s", g.name, n)
 	e.explain(Explanation{Group: g.name, Subject: "restart on " + n,
 		Decision: fmt.Sprintf("tried again on the same system: try %d of %d (OnlineRetryLimit)", retries, g.retryLimit)})
-	e.start(g, n)
+	e.startFor(g, n, whyFault, n)
 	return true
 }
 
@@ -108,7 +108,7 @@ func (e *Engine) pay(g *groupModel) bool {
 			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + r + " is in ADMIN_WAIT on " + p.System,
 				WayOut: "put it right, then hares -clear " + r + " -sys " + p.System})
 		}
-		if e.inTransit(g, p.System) {
+		if e.inTransit(g, p.System) || e.held(g, p.System) {
 			return false
 		}
 	}
@@ -157,6 +157,7 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 		}
 		if e.course(g).Stuck == "" {
 			e.log("WARNING", 10464, "", g.name, "Group %s faulted and cannot be failed over anywhere", g.name)
+			e.noFailover(g, d.From)
 		}
 		return e.stuck(g, x)
 	}
@@ -344,7 +345,7 @@ func (e *Engine) autostart(g *groupModel) bool {
 	fresh := false
 	for _, p := range g.list {
 		n := p.System
-		if why, _ := e.autoDisabled(g, n); why != "" || e.inTransit(g, n) || gr.On[n].Violation || e.gaveUp(g, n) != "" {
+		if why, _ := e.autoDisabled(g, n); why != "" || e.inTransit(g, n) || e.held(g, n) || gr.On[n].Violation || e.gaveUp(g, n) != "" {
 			return false
 		}
 		fresh = fresh || gr.On[n].Fresh
@@ -401,7 +402,7 @@ func (e *Engine) autostartParallel(g *groupModel) bool {
 	moved := false
 	for _, n := range g.autoList {
 		on := gr.On[n]
-		if on == nil || !on.Fresh || !e.usable(n) || len(e.unprobed(g, n)) > 0 {
+		if on == nil || !on.Fresh || on.Pre != nil || !e.usable(n) || len(e.unprobed(g, n)) > 0 {
 			continue
 		}
 		if why, out := e.unmet(g, n); why != "" && !e.whole(g, n) {
@@ -464,6 +465,9 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 	}
 	for _, p := range g.list {
 		n := p.System
+		if e.held(g, n) {
+			add(e.heldText(g, n))
+		}
 		if why, way := e.autoDisabled(g, n); why != "" {
 			add("autodisabled on "+n+" ("+why+")", way)
 		}

@@ -125,6 +125,7 @@ func (e *Engine) step(g *groupModel) bool {
 	moved := false
 	for _, p := range g.list {
 		moved = e.probedNow(g, p.System) || moved
+		moved = e.stepHeld(g, p.System) || moved
 		moved = e.monitorOnly(g, p.System) || moved
 		moved = e.yield(g, p.System) || moved
 		moved = e.advance(g, p.System) || moved
@@ -141,6 +142,7 @@ func (e *Engine) probedNow(g *groupModel, n SystemID) bool {
 		return false
 	}
 	on.Probed = true
+	e.noteOff(g, n, e.base(g, n))
 	e.log("NOTICE", 10438, "", g.name, "Group %s has been probed on system %s", g.name, n)
 	e.adopt(g, n)
 	return true
@@ -198,9 +200,9 @@ func (e *Engine) monitorOnly(g *groupModel, n SystemID) bool {
 	return true
 }
 
-// start begins to bring a group online on a system: the resources with
+// bringUp begins to bring a group online on a system: the resources with
 // AutoStart and what they need.
-func (e *Engine) start(g *groupModel, n SystemID) {
+func (e *Engine) bringUp(g *groupModel, n SystemID) {
 	gr, c := e.st.Groups[g.name], e.course(g)
 	on := gr.On[n]
 	selected, blocked := g.graph.Selection(
@@ -215,15 +217,9 @@ func (e *Engine) start(g *groupModel, n SystemID) {
 			Decision: "left out, because they or what they need are disabled (Enabled = 0): " + strings.Join(blocked, ", "),
 			WayOut:   "set Enabled = 1 for what is disabled"})
 	}
-	on.Starting, on.Stopping, on.Fresh, on.Owed = true, "", false, false
-	on.Waits = ""
-	c.Intent, c.UserOffline, c.Stuck = true, false, ""
-	if g.failover() {
-		c.Due, c.Move = nil, nil
-		for _, p := range g.list {
-			gr.On[p.System].Fresh = false
-		}
-	}
+	on.Starting, on.Stopping, on.Pre = true, "", nil
+	c.Intent = true
+	e.settled(g, n)
 	e.touch(g.name)
 }
 
@@ -256,7 +252,7 @@ func (e *Engine) stop(g *groupModel, n SystemID, reason string) {
 			i.Want, i.RetryAt = wantNothing, 0
 		}
 	}
-	on.Starting, on.Stopping = false, reason
+	on.Starting, on.Stopping, on.Pre = false, reason, nil
 	e.touch(g.name)
 }
 
@@ -411,6 +407,7 @@ func (e *Engine) show(g *groupModel) {
 		case is == "OFFLINE" && was != "OFFLINE":
 			e.log("NOTICE", 10446, "", g.name, "Group %s is offline on system %s", g.name, n)
 		}
+		e.shownTriggers(g, n, word(old), e.base(g, n))
 	}
 }
 
@@ -469,6 +466,9 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 	if r := e.gaveUp(g, n); r != "" {
 		return false, refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, n, r, n)
 	}
+	if e.held(g, n) {
+		return false, e.heldRefusal(g, n)
+	}
 	if why, out := e.unmet(g, n); why != "" {
 		return false, refuse(idUnmet, "Group %s cannot be online on system %s: it %s; way out: %s", g.name, n, why, out)
 	}
@@ -495,6 +495,9 @@ func (e *Engine) freeElsewhere(g *groupModel, n SystemID) (bool, *refusal) {
 	for _, p := range g.list {
 		if p.System == n {
 			continue
+		}
+		if e.held(g, p.System) {
+			return false, e.heldRefusal(g, p.System)
 		}
 		if why, out := e.autoDisabled(g, p.System); why != "" {
 			return false, refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)

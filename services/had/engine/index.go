@@ -150,7 +150,11 @@ func (e *Engine) refresh() {
 // that only time brings, or 0.
 func (e *Engine) groupDeadline(g *groupModel) time.Duration {
 	var next time.Duration
+	gr := e.st.Groups[g.name]
 	for _, p := range g.list {
+		if pre := gr.On[p.System].Pre; pre != nil && pre.Until > e.st.Now && (next == 0 || pre.Until < next) {
+			next = pre.Until
+		}
 		for _, r := range g.resources {
 			if at := e.at(r, p.System).RetryAt; at > e.st.Now && (next == 0 || at < next) {
 				next = at

@@ -286,7 +286,7 @@ func (e *Engine) settleOwed(g *groupModel) bool {
 	for _, p := range g.list {
 		n := p.System
 		on := e.st.Groups[g.name].On[n]
-		if !on.Owed || !e.usable(n) || on.Stopping != "" || e.inTransit(g, n) {
+		if !on.Owed || !e.usable(n) || on.Stopping != "" || e.inTransit(g, n) || on.Pre != nil {
 			continue
 		}
 		if e.whole(g, n) && e.active(g, n) {

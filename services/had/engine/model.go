@@ -46,6 +46,7 @@ type groupModel struct {
 	acceptOverlap                 time.Duration
 	load                          int
 	prerequisites                 []maincf.Pair
+	triggers                      groupTriggers
 	// zones is SystemZones; empty if the group has none.
 	zones map[string]int
 	// requires are the links to its children, requiredBy to its parents.
@@ -70,7 +71,8 @@ type resourceModel struct {
 	critical, enabled, autoUp bool
 	faultPropagation          bool
 	// owner is ResourceOwner as the log has it.
-	owner string
+	owner    string
+	triggers *resourceTriggers
 }
 
 // onOff says whether the resource counts for the group's active count.
@@ -202,6 +204,7 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		gm.disabled[s.System] = !v.Bool()
 	}
 	gm.findPlaces()
+	gm.triggers = newGroupTriggers(cfg, g, gm.list)
 	var order []string
 	for _, r := range g.Resources {
 		gm.resources = append(gm.resources, newResourceModel(cfg, g, r))
@@ -226,6 +229,7 @@ func newResourceModel(cfg *maincf.Config, g *maincf.Group, r *maincf.Resource) *
 		autoUp:           value("AutoStart").Bool(),
 		faultPropagation: !ok || propagate.Bool(),
 		owner:            pick(value("ResourceOwner").Text == "", "Unspecified", value("ResourceOwner").Text),
+		triggers:         newResourceTriggers(cfg, r),
 	}
 }
 

@@ -18,6 +18,10 @@ func (e *Engine) Plan(from SystemID, c Command) ([]Effect, error) {
 	pos.Seq++
 	out := copied.Apply(pos, from, c, nil)
 	for next := 0; next < len(out) && next < planSteps; next++ {
+		if t, ok := out[next].(RunTrigger); ok && t.Event == TriggerPreOnline {
+			pos.Seq++
+			out = copied.Apply(pos, t.System, TriggerEnded{ID: t.ID, System: t.System, Group: t.Group, Outcome: OutcomeReleased}, out)
+		}
 		order, ok := out[next].(ResourceCommand)
 		if !ok {
 			continue

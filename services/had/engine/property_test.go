@@ -574,6 +574,7 @@ func FuzzDecode(f *testing.F) {
 		Reported{resource.Report{System: "A", Resource: "r", Seen: 4, State: resource.StateFaulted, Reason: "so"}},
 		Command{RequestID: "1", Kind: CommandGroupOnline, Group: "g", System: "A"},
 		Clock{Elapsed: time.Second},
+		TriggerEnded{ID: 3, System: "A", Group: "g", Outcome: OutcomeFailed, Detail: "exit code 1"},
 	} {
 		wire, err := Encode(ev)
 		if err != nil {
@@ -581,7 +582,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		f.Add(wire)
 	}
-	f.Add([]byte(`{"logic_version":2,"kind":"clock","event":{"elapsed":1}} `))
+	f.Add(fmt.Appendf(nil, `{"logic_version":%d,"kind":"clock","event":{"elapsed":1}} `, LogicVersion))
 	f.Add([]byte(`{"logic_version":9,"kind":"clock","event":{}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ev, err := Decode(data)

@@ -133,7 +133,8 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 		}
 		return
 	}
-	gaveUp := rep.Flags&^i.Flags&resource.FlagAdminWait != 0
+	risen := rep.Flags &^ i.Flags
+	gaveUp := risen&resource.FlagAdminWait != 0
 	i.Flags, i.Reason, i.Since = rep.Flags, rep.Reason, e.st.Now
 	i.WaitReason, i.MonitorMillis = rep.WaitReason, rep.MonitorMillis
 	if gaveUp {
@@ -141,6 +142,7 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 			Decision: "its group is neither started, stopped nor moved: " + orUnsaid(rep.Reason),
 			WayOut:   "put it right, then hares -clear " + r.name + " -sys " + from})
 	}
+	e.flagTriggers(r.in, r, from, risen, rep.WaitReason)
 	e.transit(r.in.part(from), r, i, rep)
 }
 
@@ -172,6 +174,7 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resou
 		i.Info = nil
 	}
 	e.tell(g, r, i, n, was, done, first)
+	e.changedTriggers(g, r, n, was, to, first)
 	switch {
 	case to == resource.StateFaulted && (was != to || first):
 		e.faulted(g, r, n, was == resource.StateOnline)
@@ -232,6 +235,7 @@ func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep re
 		return
 	}
 	i.Halted = true
+	e.resourceTrigger(TriggerResNotOff, g, r, rep.System, custom, rep.System, r.name)
 	e.log("ERROR", 10302, rep.System, g.name, "Resource %s (Owner: %s, Group: %s) could not be taken offline on System %s: %s", r.name, r.owner, g.name, rep.System, orUnsaid(rep.Reason))
 	e.explain(Explanation{
 		Group: g.name, Subject: "offline of " + r.name + " on " + rep.System,
@@ -306,6 +310,7 @@ func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
 	on := e.st.Groups[g.name].On[n]
 	others := strings.Join(e.activeElsewhere(g, n), ", ")
 	if !on.Violation {
+		e.trigger(RunTrigger{Event: TriggerViolation, System: n, Args: []string{n, g.name}, Group: g.name, Path: g.triggers.path})
 		e.log("ERROR", 10214, n, g.name, "Concurrency Violation: CurrentCount increased above 1 for %s group %s", pick(g.hybrid(), "hybrid", "failover"), g.name)
 		x := Explanation{Group: g.name, Subject: "concurrency violation by " + r.name + " on " + n,
 			Decision: "taken offline on " + n + ", which came second; it is active on " + others}
@@ -446,6 +451,7 @@ func (e *Engine) clearFaults(g *groupModel, n SystemID, which func(*resourceMode
 		}
 		if i.State == resource.StateFaulted {
 			i.State = resource.StateOffline
+			e.changedTriggers(g, r, n, resource.StateFaulted, resource.StateOffline, false)
 		}
 		i.Flags &^= resource.FlagAdminWait
 		if e.usable(n) {

@@ -42,6 +42,8 @@ type state struct {
 	Agents map[string]map[string]*agentOn `json:"agents,omitempty"`
 	// LastOnline is where each resource was online last.
 	LastOnline map[string]SystemID `json:"last_online,omitempty"`
+	// LastTrigger is the id of the last RunTrigger.
+	LastTrigger uint64 `json:"last_trigger,omitempty"`
 }
 
 // system is one system.
@@ -152,6 +154,10 @@ type groupOn struct {
 	Retries      int           `json:"retries,omitempty"`
 	RetriedAt    time.Duration `json:"retried_at,omitempty"`
 	MonitorOnly  bool          `json:"monitor_only,omitempty"`
+	// WasOff: it was seen OFFLINE there since it was last ONLINE.
+	WasOff bool `json:"was_off,omitempty"`
+	// Pre is a start that waits for the preonline trigger.
+	Pre *preOnline `json:"preonline,omitempty"`
 	// Shown is the state last told to watchers.
 	Shown string        `json:"shown,omitempty"`
 	Since time.Duration `json:"since"`

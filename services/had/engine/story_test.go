@@ -47,15 +47,16 @@ func testConfig(systems []string, body string) []File {
 
 // stage is one story: an engine and what the story said so far.
 type stage struct {
-	t       *testing.T
-	e       *Engine
-	files   []File
-	systems []string
-	unfence bool
-	gen     uint64
-	pos     Pos
-	all     bool // print notices about resources too
-	effects []Effect
+	t        *testing.T
+	e        *Engine
+	files    []File
+	systems  []string
+	unfence  bool
+	gen      uint64
+	pos      Pos
+	all      bool // print notices about resources too
+	triggers bool // print triggers too
+	effects  []Effect
 	// twin applies the same events: invariant I3 holds in every story.
 	twin *Engine
 }
@@ -120,6 +121,12 @@ func (s *stage) flush() string {
 			}
 		case EventNotice:
 			if f.Kind == "resource" && !s.all {
+				continue
+			}
+		case RunTrigger:
+			// Nearly every story runs some: only those about them, and those
+			// that hold a group, show them.
+			if !s.triggers && f.Event != TriggerPreOnline {
 				continue
 			}
 		}
@@ -373,6 +380,7 @@ func (s *stage) agents(d *datadriven.TestData) {
 func (s *stage) command(d *datadriven.TestData) {
 	args := plain(d)
 	c := Command{User: "root", Kind: CommandKind(args[0]), RequestID: first(d, "id")}
+	c.CheckPartial = first(d, "checkpartial")
 	isRes := strings.HasPrefix(args[0], "resource-")
 	isSys := strings.HasPrefix(args[0], "system-")
 	isAgent := strings.HasPrefix(args[0], "agent-")
@@ -392,6 +400,8 @@ func (s *stage) command(d *datadriven.TestData) {
 			c.IgnoreParent = true
 		case "parentprop":
 			c.ParentProp = true
+		case "nopre":
+			c.NoPre = true
 		default:
 			switch {
 			case isSys:
@@ -602,6 +612,20 @@ func (s *stage) run(d *datadriven.TestData) string {
 	case "all":
 		s.all = true
 		return ""
+	case "triggers":
+		s.triggers = true
+		return ""
+	case "trigger-ended":
+		// trigger-ended GROUP SYSTEM OUTCOME [detail=...] [id=N]
+		args := plain(d)
+		ev := TriggerEnded{Group: args[0], System: args[1], Outcome: Outcome(args[2]), Detail: strings.Join(words(d, "detail"), " ")}
+		if p := s.e.st.Groups[args[0]].On[args[1]].Pre; p != nil {
+			ev.ID = p.ID
+		}
+		if v := first(d, "id"); v != "" {
+			fmt.Sscan(v, &ev.ID)
+		}
+		s.apply(sender(d, args[1]), ev)
 	default:
 		s.t.Fatalf("%s: unknown directive %q", d.Pos, d.Cmd)
 	}

@@ -32,6 +32,9 @@ func (e *Engine) setState(name SystemID, to SystemState) {
 	e.log(severity, 10322, "", "", "System %s (Node '%d') changed state from %s to %s", name, s.Node, s.State, to)
 	e.emit(EventNotice{Kind: "system", System: name, Old: string(s.State), New: string(to)})
 	s.State, s.Since = to, e.st.Now
+	if to == SystemRunning {
+		e.runningTriggers(name)
+	}
 	e.touchAll()
 }
 
@@ -44,6 +47,7 @@ func (e *Engine) view(ev ViewChanged) {
 		s := e.record(m.System)
 		s.Node = m.Node
 	}
+	var gone, jeopardy []SystemID
 	for _, n := range e.systemNames() {
 		s := e.st.Systems[n]
 		m, here := inH[n]
@@ -51,16 +55,19 @@ func (e *Engine) view(ev ViewChanged) {
 		wasJeopardy := s.Jeopardy
 		s.Jeopardy = m.Jeopardy || inA[n].Jeopardy
 		if s.Jeopardy && !wasJeopardy {
+			jeopardy = append(jeopardy, n)
 			e.log("WARNING", 10111, "", "", "System %s (Node '%d') is in Regular and Jeopardy Memberships", n, s.Node)
 		}
 		switch {
 		case here && !s.InH:
 			e.arrived(n)
 		case !here && s.InH:
+			gone = append(gone, n)
 			e.departedH(n, alive || slices.Contains(ev.DaemonDown, n))
 		}
 		e.seeA(n, alive || here, wasJeopardy, ev.Departed)
 	}
+	e.viewTriggers(gone, jeopardy)
 	e.touchAll()
 }
 
@@ -97,6 +104,7 @@ func (e *Engine) departedH(n SystemID, alive bool) {
 		e.setState(n, SystemFaulted)
 	}
 	for _, g := range e.groupsOn(n) {
+		e.lostHold(g, n)
 		e.st.Groups[g.name].On[n].Fresh = false
 		e.st.Groups[g.name].On[n].AutoEnabled = false
 	}
@@ -267,6 +275,7 @@ func (e *Engine) joined(from SystemID, ev SystemJoined) {
 }
 
 func (e *Engine) rejoin(g *groupModel, n SystemID) {
+	e.lostHold(g, n)
 	on := e.st.Groups[g.name].On[n]
 	was := e.active(g, n) || on.Starting || on.WasActive
 	stopping := on.Stopping
@@ -277,7 +286,7 @@ func (e *Engine) rejoin(g *groupModel, n SystemID) {
 	}
 	*on = groupOn{
 		Fresh: true, WasActive: was, Faulted: on.Faulted, Violation: on.Violation,
-		Shown: on.Shown, Since: on.Since, Owed: on.Owed, Cause: on.Cause,
+		Shown: on.Shown, Since: on.Since, Owed: on.Owed, Cause: on.Cause, WasOff: on.WasOff,
 	}
 	if stopping != "" && stopping != stopHastop {
 		// What was being taken offline still has to go.

@@ -568,6 +568,10 @@ func (l *loop) engineEffects(out []engine.Effect) {
 				l.log.Debug("engine", "effect", e.String())
 				l.stepSchedule(schedule.Command{Command: e.Command})
 			}
+		case engine.RunTrigger:
+			if e.System == l.self && l.running {
+				l.runTrigger(e)
+			}
 		case engine.CommandResult:
 			l.answer(e)
 		case engine.LogLine:

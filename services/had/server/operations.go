@@ -176,6 +176,11 @@ func (a *api) plan(ctx context.Context, c engine.Command) (*hadv1.Operation, err
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "stop", Text: "had stops on " + e.System})
 		case engine.BuildLocal:
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "build", Text: e.System + " builds from its own disk"})
+		case engine.RunTrigger:
+			if e.Event == engine.TriggerPreOnline { // the only one that is waited for
+				op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "preonline",
+					Text: "wait for the preonline trigger on " + e.System + ", if there is one"})
+			}
 		case engine.Explained:
 			op.Decisions = append(op.Decisions, decisionProto(e.Explanation))
 		}
@@ -329,7 +334,7 @@ func (a systemAPI) StopSystem(ctx context.Context, r *hadv1.StopSystemRequest) (
 
 func (a groupAPI) OnlineGroup(ctx context.Context, r *hadv1.OnlineGroupRequest) (*hadv1.OnlineGroupResponse, error) {
 	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandGroupOnline, Group: r.GetName(),
-		System: r.GetSystem(), Any: r.GetAnySystem(), Propagate: r.GetPropagate()}, r.GetPlan())
+		System: r.GetSystem(), Any: r.GetAnySystem(), Propagate: r.GetPropagate(), NoPre: r.GetNoPre(), CheckPartial: r.GetCheckPartial()}, r.GetPlan())
 	return &hadv1.OnlineGroupResponse{Operation: op}, err
 }
 

@@ -580,7 +580,13 @@ type OnlineGroupRequest struct {
 	// Let the engine choose the system.
 	AnySystem bool `protobuf:"varint,5,opt,name=any_system,json=anySystem,proto3" json:"any_system,omitempty"`
 	// Bring the groups that it requires online first (hagrp -propagate).
-	Propagate     bool `protobuf:"varint,6,opt,name=propagate,proto3" json:"propagate,omitempty"`
+	Propagate bool `protobuf:"varint,6,opt,name=propagate,proto3" json:"propagate,omitempty"`
+	// Do not ask the preonline trigger (hagrp -online -nopre): what that
+	// trigger itself says to let the group go on.
+	NoPre bool `protobuf:"varint,7,opt,name=no_pre,json=noPre,proto3" json:"no_pre,omitempty"`
+	// With no_pre: refuse if the group is not offline on this system (hagrp
+	// -online -nopre -checkpartial SYSTEM).
+	CheckPartial  string `protobuf:"bytes,8,opt,name=check_partial,json=checkPartial,proto3" json:"check_partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -655,6 +661,20 @@ func (x *OnlineGroupRequest) GetPropagate() bool {
 		return x.Propagate
 	}
 	return false
+}
+
+func (x *OnlineGroupRequest) GetNoPre() bool {
+	if x != nil {
+		return x.NoPre
+	}
+	return false
+}
+
+func (x *OnlineGroupRequest) GetCheckPartial() string {
+	if x != nil {
+		return x.CheckPartial
+	}
+	return ""
 }
 
 // OnlineGroupResponse says how it was taken.
@@ -1872,7 +1892,7 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\x1cListGroupDependenciesRequest\x12\x16\n" +
 	"\x06groups\x18\x01 \x03(\tR\x06groups\"e\n" +
 	"\x1dListGroupDependenciesResponse\x12D\n" +
-	"\fdependencies\x18\x01 \x03(\v2 .evenkeel.had.v1.GroupDependencyR\fdependencies\"\xb0\x01\n" +
+	"\fdependencies\x18\x01 \x03(\v2 .evenkeel.had.v1.GroupDependencyR\fdependencies\"\xec\x01\n" +
 	"\x12OnlineGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1881,7 +1901,9 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\x06system\x18\x04 \x01(\tR\x06system\x12\x1d\n" +
 	"\n" +
 	"any_system\x18\x05 \x01(\bR\tanySystem\x12\x1c\n" +
-	"\tpropagate\x18\x06 \x01(\bR\tpropagate\"O\n" +
+	"\tpropagate\x18\x06 \x01(\bR\tpropagate\x12\x15\n" +
+	"\x06no_pre\x18\a \x01(\bR\x05noPre\x12#\n" +
+	"\rcheck_partial\x18\b \x01(\tR\fcheckPartial\"O\n" +
 	"\x13OnlineGroupResponse\x128\n" +
 	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xc7\x01\n" +
 	"\x13OfflineGroupRequest\x12\x12\n" +
