@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
@@ -10,9 +12,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Every test of this package, each story and each random run, compares the
-// index with the state after every event (E195).
-func init() { audit = checkIndex }
+// TestMain lets every test of this package, each story and each random run,
+// compare the index with the state after every event (E195); benchmarks do
+// without.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() == "" {
+		audit = checkIndex
+	}
+	os.Exit(m.Run())
+}
 
 func checkIndex(e *Engine) {
 	bad := func(format string, args ...any) { panic("engine: index: " + fmt.Sprintf(format, args...)) }
