@@ -67,32 +67,44 @@ func BenchmarkBoot(b *testing.B) {
 	}
 }
 
+// BenchmarkSnapshot writes, restores, copies and shows the whole state.
 func BenchmarkSnapshot(b *testing.B) {
 	for _, s := range shapes {
 		c := s.Boot()
-		b.Run(shapeName(s), func(b *testing.B) {
+		b.Run(shapeName(s)+"/write", func(b *testing.B) {
 			var snap []byte
 			for b.Loop() {
 				snap = c.Engine.Snapshot()
 			}
 			b.ReportMetric(float64(len(snap)), "bytes")
-			start := time.Now()
-			if _, err := engine.Restore(snap); err != nil {
-				b.Fatal(err)
+		})
+		snap := c.Engine.Snapshot()
+		b.Run(shapeName(s)+"/restore", func(b *testing.B) {
+			for b.Loop() {
+				if _, err := engine.Restore(snap); err != nil {
+					b.Fatal(err)
+				}
 			}
-			b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/restore")
-			start = time.Now()
-			c.Engine.Clone()
-			b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/clone")
-			start = time.Now()
-			c.Engine.Status()
-			b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/status")
+		})
+		b.Run(shapeName(s)+"/clone", func(b *testing.B) {
+			for b.Loop() {
+				c.Engine.Clone()
+			}
+		})
+		b.Run(shapeName(s)+"/status", func(b *testing.B) {
+			for b.Loop() {
+				c.Engine.Status()
+			}
 		})
 	}
 }
 
+// BenchmarkMemory is what a cluster with everything online holds of the heap.
 func BenchmarkMemory(b *testing.B) {
-	for _, s := range append(shapes, enginetest.Shape{Systems: 64, Groups: 2000, Resources: 20000, Width: 4}, enginetest.Shape{Systems: 64, Groups: 200, Resources: 2000, Width: 64}) {
+	for _, s := range append(shapes,
+		enginetest.Shape{Systems: 64, Groups: 2000, Resources: 20000, Width: 2},
+		enginetest.Shape{Systems: 64, Groups: 2000, Resources: 20000, Width: 4},
+		enginetest.Shape{Systems: 64, Groups: 200, Resources: 2000, Width: 64}) {
 		b.Run(shapeName(s), func(b *testing.B) {
 			var before, after runtime.MemStats
 			runtime.GC()
@@ -100,26 +112,34 @@ func BenchmarkMemory(b *testing.B) {
 			c := s.Boot()
 			runtime.GC()
 			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(s.Resources), "bytes/resource")
 			for b.Loop() {
+				runtime.KeepAlive(c)
 			}
-			runtime.KeepAlive(c)
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(s.Resources), "bytes/resource")
 		})
 	}
 }
 
-// BenchmarkFailover is the loss of a system with 200 groups.
+// BenchmarkFailover is the loss of a system that holds 200 groups, to the
+// decision about each of them and to the last resource online.
 func BenchmarkFailover(b *testing.B) {
-	s := enginetest.Shape{Systems: 10, Groups: 2000, Resources: 20000, Width: 4}
-	c := s.Boot()
-	b.ResetTimer()
-	for range b.N {
-		c.Up[0] = false
-		start := time.Now()
-		c.View(s.System(0))
-		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/decision")
-		c.Settle()
-		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/all-online")
-		break
+	for _, policy := range []string{"", "Load"} {
+		s := enginetest.Shape{Systems: 64, Groups: 2000, Resources: 20000, Width: 4, Policy: policy, Homes: 10}
+		b.Run(shapeName(s), func(b *testing.B) {
+			var decided, online time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				c := s.Boot()
+				b.StartTimer()
+				c.Up[0] = false
+				start := time.Now()
+				c.View(s.System(0))
+				decided += time.Since(start)
+				c.Settle()
+				online += time.Since(start)
+			}
+			b.ReportMetric(float64(decided.Microseconds())/1000/float64(b.N), "ms/decided")
+			b.ReportMetric(float64(online.Microseconds())/1000/float64(b.N), "ms/online")
+		})
 	}
 }

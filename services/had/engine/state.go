@@ -181,7 +181,7 @@ type instance struct {
 	Since      time.Duration  `json:"since"`
 	Want       want           `json:"want,omitempty"`
 	// Pending is the online or offline that is under way (ID zero: none).
-	Pending resource.Command `json:"pending"`
+	Pending resource.Command `json:"pending,omitzero"`
 	// Bound is the id below which reports are out of date (R6).
 	Bound resource.EffectID `json:"bound,omitempty"`
 	// Unseen are other commands that no report has seen yet.

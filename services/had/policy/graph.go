@@ -16,50 +16,67 @@ type Dependency struct {
 
 // Graph is the dependency graph of one group. It must have no cycle.
 type Graph struct {
-	order    []string
-	children map[string][]string
-	parents  map[string][]string
-	deps     map[string][]Dependency
+	order []string
+	// index is the place of each resource in order; what follows goes by it.
+	index    map[string]int
+	children [][]string
+	parents  [][]string
+	deps     [][]Dependency
 }
 
 // NewGraph builds the graph of the named resources, in their order of
 // declaration, which is the order of every answer. Dependencies on names that
 // are not among them are ignored.
 func NewGraph(resources []string, deps []Dependency) *Graph {
-	g := &Graph{
-		order:    slices.Clone(resources),
-		children: map[string][]string{},
-		parents:  map[string][]string{},
-		deps:     map[string][]Dependency{},
+	g := &Graph{order: slices.Clone(resources), index: make(map[string]int, len(resources))}
+	for i, r := range resources {
+		g.index[r] = i
 	}
+	if len(deps) == 0 {
+		return g
+	}
+	g.children, g.parents = make([][]string, len(resources)), make([][]string, len(resources))
+	g.deps = make([][]Dependency, len(resources))
 	for _, d := range deps {
-		if !slices.Contains(resources, d.Parent) {
+		parent, known := g.index[d.Parent]
+		if !known {
 			continue
 		}
-		known := Dependency{Parent: d.Parent, AtLeast: d.AtLeast}
+		with := Dependency{Parent: d.Parent, AtLeast: d.AtLeast}
 		for _, c := range d.Children {
-			if !slices.Contains(resources, c) {
+			child, known := g.index[c]
+			if !known {
 				continue
 			}
-			known.Children = append(known.Children, c)
-			if !slices.Contains(g.children[d.Parent], c) {
-				g.children[d.Parent] = append(g.children[d.Parent], c)
-				g.parents[c] = append(g.parents[c], d.Parent)
+			with.Children = append(with.Children, c)
+			if !slices.Contains(g.children[parent], c) {
+				g.children[parent] = append(g.children[parent], c)
+				g.parents[child] = append(g.parents[child], d.Parent)
 			}
 		}
-		g.deps[d.Parent] = append(g.deps[d.Parent], known)
+		g.deps[parent] = append(g.deps[parent], with)
 	}
 	return g
+}
+
+// of returns what a table holds for a resource: nothing for an unknown one,
+// or if nothing depends on anything.
+func of[T any](g *Graph, table [][]T, r string) []T {
+	i, known := g.index[r]
+	if !known || table == nil {
+		return nil
+	}
+	return table[i]
 }
 
 // Resources returns all resources in their order of declaration.
 func (g *Graph) Resources() []string { return g.order }
 
 // Children returns what a resource requires directly.
-func (g *Graph) Children(r string) []string { return g.children[r] }
+func (g *Graph) Children(r string) []string { return of(g, g.children, r) }
 
 // Parents returns what requires a resource directly.
-func (g *Graph) Parents(r string) []string { return g.parents[r] }
+func (g *Graph) Parents(r string) []string { return of(g, g.parents, r) }
 
 // Ancestors returns everything that needs r, directly or not, without r, in
 // order of declaration.
@@ -68,11 +85,14 @@ func (g *Graph) Ancestors(r string) []string { return g.closure(r, g.parents) }
 // Descendants returns everything that r needs, directly or not, without r.
 func (g *Graph) Descendants(r string) []string { return g.closure(r, g.children) }
 
-func (g *Graph) closure(r string, next map[string][]string) []string {
-	seen := map[string]bool{}
-	work := slices.Clone(next[r])
+func (g *Graph) closure(r string, next [][]string) []string {
+	if len(of(g, next, r)) == 0 {
+		return nil
+	}
+	seen := make([]bool, len(g.order))
+	work := slices.Clone(of(g, next, r))
 	for len(work) > 0 {
-		n := work[len(work)-1]
+		n := g.index[work[len(work)-1]]
 		work = work[:len(work)-1]
 		if seen[n] {
 			continue
@@ -81,8 +101,8 @@ func (g *Graph) closure(r string, next map[string][]string) []string {
 		work = append(work, next[n]...)
 	}
 	var out []string
-	for _, n := range g.order {
-		if seen[n] {
+	for i, n := range g.order {
+		if seen[i] {
 			out = append(out, n)
 		}
 	}
@@ -93,7 +113,7 @@ func (g *Graph) closure(r string, next map[string][]string) []string {
 // enough of them are up.
 func (g *Graph) Missing(r string, up func(string) bool) []string {
 	var out []string
-	for _, d := range g.deps[r] {
+	for _, d := range of(g, g.deps, r) {
 		out = append(out, d.missing(up)...)
 	}
 	return out
@@ -121,35 +141,35 @@ func (d Dependency) missing(up func(string) bool) []string {
 // Broken returns the ancestors of r that cannot stay up once r is down: all of
 // them, except those that an "at least" dependency still carries.
 func (g *Graph) Broken(r string, up func(string) bool) []string {
-	down := map[string]bool{r: true}
-	still := func(n string) bool { return up(n) && !down[n] }
-	for {
-		grown := false
-		for _, n := range g.order {
-			if down[n] || !g.needsAny(n, down) {
+	if len(g.Parents(r)) == 0 {
+		return nil
+	}
+	down := make([]bool, len(g.order))
+	down[g.index[r]] = true
+	still := func(n string) bool { return up(n) && !down[g.index[n]] }
+	for grown := true; grown; {
+		grown = false
+		for i, n := range g.order {
+			if down[i] || !g.needsAny(i, down) {
 				continue
 			}
 			if len(g.Missing(n, still)) > 0 {
-				down[n] = true
-				grown = true
+				down[i], grown = true, true
 			}
-		}
-		if !grown {
-			break
 		}
 	}
 	var out []string
-	for _, n := range g.order {
-		if down[n] && n != r {
+	for i, n := range g.order {
+		if down[i] && n != r {
 			out = append(out, n)
 		}
 	}
 	return out
 }
 
-func (g *Graph) needsAny(r string, set map[string]bool) bool {
+func (g *Graph) needsAny(r int, set []bool) bool {
 	for _, c := range g.children[r] {
-		if set[c] {
+		if set[g.index[c]] {
 			return true
 		}
 	}

@@ -17,6 +17,8 @@ type Shape struct {
 	Systems, Groups, Resources int
 	// Width is the number of systems in each SystemList.
 	Width int
+	// Homes is the number of systems on which the groups are at home; 0 is all.
+	Homes int
 	// Policy is the FailOverPolicy of all groups ("" is Priority).
 	Policy string
 }
@@ -34,7 +36,16 @@ func (s Shape) Resource(group, i int) string { return fmt.Sprintf("grp%04d_res%0
 func (s Shape) PerGroup() int { return s.Resources / s.Groups }
 
 // Home is the system that a group prefers.
-func (s Shape) Home(group int) string { return s.System(group % s.Systems) }
+func (s Shape) Home(group int) string { return s.place(group, 0) }
+
+// place is the i-th system of a group's SystemList.
+func (s Shape) place(group, i int) string {
+	homes := s.Homes
+	if homes == 0 {
+		homes = s.Systems
+	}
+	return s.System((group%homes + i) % s.Systems)
+}
 
 const types = `type App (
 	static str ArgList[] = { PathName }
@@ -53,7 +64,7 @@ func (s Shape) Files() []engine.File {
 	for g := range s.Groups {
 		list := make([]string, 0, s.Width)
 		for i := range s.Width {
-			list = append(list, fmt.Sprintf("%s = %d", s.System((g+i)%s.Systems), i))
+			list = append(list, fmt.Sprintf("%s = %d", s.place(g, i), i))
 		}
 		fmt.Fprintf(&b, "group %s (\n\tSystemList = { %s }\n\tAutoStartList = { %s }\n", s.Group(g), strings.Join(list, ", "), s.Home(g))
 		if s.Policy != "" {
@@ -150,7 +161,7 @@ func (c *Cluster) Probe(group int) {
 	s := c.Shape
 	for i := range s.Width {
 		for r := range s.PerGroup() {
-			sys := s.System((group + i) % s.Systems)
+			sys := s.place(group, i)
 			c.Apply(sys, engine.Reported{Report: resource.Report{System: sys, Resource: s.Resource(group, r), Incarnation: 1, Seen: c.Seen, Probed: true}})
 		}
 	}
