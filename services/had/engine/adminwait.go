@@ -1,13 +1,35 @@
 package engine
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
+// adminWaits says that a resource waits for an administrator (engine.md 4.5).
+func (e *Engine) adminWaits(r *resourceModel, i *instance, n SystemID) {
+	e.log("ERROR", 90110, n, r.group, "Resource %s (Owner: %s, Group: %s) waits for an administrator on System %s: %s (reason %d)",
+		r.name, r.owner, r.group, n, i.WaitReason, i.WaitReason)
+	e.explain(Explanation{Group: r.group, Subject: r.name + " is in ADMIN_WAIT on " + n,
+		Decision: fmt.Sprintf("its group is neither started, stopped nor moved (reason %d): %s", i.WaitReason, orUnsaid(i.Reason)),
+		WayOut:   clearWaitHint(r.in, n)})
+}
+
+func clearWaitHint(g *groupModel, n SystemID) string {
+	return "put it right, then hagrp -clearadminwait " + g.name + " -sys " + n
+}
+
+func waitsForAdmin(g *groupModel, r string, n SystemID) *refusal {
+	return refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; %s", g.name, r, n, clearWaitHint(g, n))
+}
+
 // clearAdminWait is hagrp -clearadminwait: the resources of a group on a
-// system are monitored again as before.
+// system are what they were before and are monitored again, which may bring
+// them back into ADMIN_WAIT. With -fault what could not be taken offline is
+// UNABLE TO OFFLINE, and what did not come up or went down by itself is
+// FAULTED without a clean, on the administrator's word that nothing is left
+// of it.
 func (e *Engine) clearAdminWait(g *groupModel, c Command) *refusal {
 	if no := needSystem(c); no != nil {
 		return no
@@ -20,16 +42,41 @@ func (e *Engine) clearAdminWait(g *groupModel, c Command) *refusal {
 		return refuse(10200, "System %s is not available: it is %s", n, e.st.Systems[n].State)
 	}
 	var cleared []string
+	var faulted []*resourceModel
 	for _, r := range g.resources {
-		i := e.instance(r.name, n)
-		if i.Flags&resource.FlagAdminWait == 0 {
+		i := e.at(r, n)
+		if !i.inDoubt() {
 			continue
 		}
-		i.Flags &^= resource.FlagAdminWait
-		e.order(resource.CommandClear, r, n, pick(c.Fault, 1, 0))
 		cleared = append(cleared, r.name)
+		i.Flags &^= resource.FlagAdminWait
+		if c.Fault && e.faultOf(i) {
+			faulted = append(faulted, r)
+		}
+		i.WaitReason = 0
+		e.order(resource.CommandClear, r, n, pick(c.Fault, 1, 0))
 	}
 	e.unstick(g)
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "no longer waiting for an administrator: " + strings.Join(cleared, ", ")})
+	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "no longer waiting for an administrator: " + strings.Join(cleared, ", ") +
+		pick(c.Fault, "; taken as it is, without a clean", "; monitored again")})
+	for _, r := range faulted {
+		e.faulted(g, r, n, true)
+	}
 	return nil
+}
+
+// faultOf gives a resource that waited the state that its reason comes to and
+// says whether that is a fault.
+func (e *Engine) faultOf(i *instance) bool {
+	switch i.WaitReason {
+	case resource.OfflineHung, resource.OfflineIneffective:
+		if i.up() {
+			i.Flags |= resource.FlagUnableToOffline
+		}
+		return false
+	case resource.MonitorHung:
+		return false
+	}
+	i.State = resource.StateFaulted
+	return true
 }

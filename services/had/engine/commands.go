@@ -392,7 +392,7 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	var active []SystemID
 	for _, n := range systems {
 		if r := e.gaveUp(g, n); r != "" {
-			return nil, refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, n, r, n)
+			return nil, waitsForAdmin(g, r, n)
 		}
 		if !e.active(g, n) && !gr.On[n].Starting && !e.held(g, n) {
 			continue
@@ -477,7 +477,7 @@ func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 	}
 	for _, p := range g.list {
 		if r := e.gaveUp(g, p.System); r != "" {
-			return "", refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, p.System, r, p.System)
+			return "", waitsForAdmin(g, r, p.System)
 		}
 		if e.inTransit(g, p.System) {
 			return "", refuse(10165, "Group %s is in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, p.System, e.groupText(g, p.System), g.name, p.System)
@@ -607,7 +607,7 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 	gr := e.st.Groups[g.name]
 	on := gr.On[c.System]
 	if r := e.gaveUp(g, c.System); r != "" && !c.Force {
-		return refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, c.System, r, c.System)
+		return waitsForAdmin(g, r, c.System)
 	}
 	var waiting []string
 	for _, r := range g.resources {

@@ -140,6 +140,9 @@ func (e *Engine) clearResource(g *groupModel, r *resourceModel, c Command) *refu
 		if r.persistent() {
 			text = "Resource " + r.name + " is persistent: its fault goes by itself when what it watches is well"
 		}
+		if c.System != "" && e.at(r, c.System).inDoubt() {
+			text = "Resource " + r.name + " is not faulted but in ADMIN_WAIT: " + clearWaitHint(g, c.System)
+		}
 		return refuse(10267, "%s", text)
 	}
 	e.unstick(g)
@@ -302,7 +305,7 @@ func (e *Engine) stopRefusal(n SystemID, force bool) *refusal {
 	}
 	for _, g := range e.groupsOn(n) {
 		if r := e.gaveUp(g, n); r != "" {
-			return refuse(50129, "Operation refused: resource %s is in ADMIN_WAIT on system %s; put it right and hares -clear %s -sys %s, or use -force", r, n, r, n)
+			return refuse(50129, "Operation refused: resource %s is in ADMIN_WAIT on system %s; %s, or use -force", r, n, clearWaitHint(g, n))
 		}
 		if e.active(g, n) && e.frozen(g, n) {
 			return refuse(50129, "Operation refused: group %s is frozen and active on system %s; unfreeze it, or use -force", g.name, n)

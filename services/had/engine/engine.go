@@ -277,7 +277,7 @@ func (e *Engine) Protected(system SystemID) bool {
 		if i == nil || !r.onOff() || !e.mod.byGroup[r.group].failover() {
 			continue
 		}
-		if r.enabled && (!i.Probed || i.up() || i.moving()) {
+		if r.enabled && (!i.Probed || i.up() || i.moving() || i.inDoubt()) {
 			return true
 		}
 	}

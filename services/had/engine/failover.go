@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/evenkeel/evenkeel/services/had/policy"
-	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
 // afterFault follows a group that is offline because of a resource's fault:
@@ -81,6 +80,12 @@ func (e *Engine) pay(g *groupModel) bool {
 	case d.ByGroup:
 		subject = "return (" + d.Why + ")"
 	}
+	for _, p := range g.list {
+		if r := e.gaveUp(g, p.System); r != "" && e.st.Systems[p.System].InH {
+			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + r + " is in ADMIN_WAIT on " + p.System,
+				WayOut: clearWaitHint(g, p.System)})
+		}
+	}
 	for _, n := range e.activeAnywhere(g) {
 		if e.st.Systems[n].InH {
 			if e.st.Groups[g.name].On[n].Stopping == "" {
@@ -103,10 +108,6 @@ func (e *Engine) pay(g *groupModel) bool {
 		if why, out := e.autoDisabled(g, p.System); why != "" {
 			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + p.System + ": " + why,
 				Evidence: e.evidenceFor(p.System), WayOut: out})
-		}
-		if r := e.gaveUp(g, p.System); r != "" {
-			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + r + " is in ADMIN_WAIT on " + p.System,
-				WayOut: "put it right, then hares -clear " + r + " -sys " + p.System})
 		}
 		if e.inTransit(g, p.System) || e.held(g, p.System) {
 			return false
@@ -477,8 +478,9 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 		for _, r := range g.resources {
 			i := e.at(r, n)
 			switch {
-			case i.Flags&resource.FlagAdminWait != 0:
-				add(r.name+" is in ADMIN_WAIT on "+n, "put it right, then hares -clear "+r.name+" -sys "+n)
+			case i.inDoubt() && !e.st.Systems[n].InH: // the system is what is in doubt
+			case i.inDoubt():
+				add(r.name+" is in ADMIN_WAIT on "+n+" ("+i.WaitReason.String()+")", clearWaitHint(g, n))
 			case i.Halted:
 				add(r.name+" cannot be taken offline on "+n, "end it by hand, then hares -probe "+r.name+" -sys "+n)
 			}

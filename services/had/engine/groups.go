@@ -9,13 +9,14 @@ import (
 )
 
 // active says whether a group is active on a system: an OnOff resource is
-// online or on its way up. OnOnly and persistent resources do not count.
+// online, on its way up, or waits for an administrator, when it may be half
+// up. OnOnly and persistent resources do not count.
 func (e *Engine) active(g *groupModel, n SystemID) bool { return e.activeCount(g, n) > 0 }
 
 func (e *Engine) activeCount(g *groupModel, n SystemID) int {
 	count := 0
 	for _, r := range g.resources {
-		if i := e.at(r, n); r.onOff() && (i.up() || i.raising()) {
+		if i := e.at(r, n); r.onOff() && (i.up() || i.raising() || i.inDoubt()) {
 			count++
 		}
 	}
@@ -464,7 +465,7 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 		return false, refuse(10162, "Group %s is not fully probed on system %s: %s; hares -probe it, or wait", g.name, n, strings.Join(missing, ", "))
 	}
 	if r := e.gaveUp(g, n); r != "" {
-		return false, refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; put it right, then hares -clear %s -sys %s", g.name, r, n, r, n)
+		return false, waitsForAdmin(g, r, n)
 	}
 	if e.held(g, n) {
 		return false, e.heldRefusal(g, n)
@@ -501,6 +502,9 @@ func (e *Engine) freeElsewhere(g *groupModel, n SystemID) (bool, *refusal) {
 		}
 		if why, out := e.autoDisabled(g, p.System); why != "" {
 			return false, refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)
+		}
+		if r := e.gaveUp(g, p.System); r != "" {
+			return false, waitsForAdmin(g, r, p.System)
 		}
 		if e.active(g, p.System) || e.inTransit(g, p.System) {
 			return false, refuse(10165, "Group %s is not offline on system %s: it is %s; wait, or hagrp -switch or -offline it", g.name, p.System, e.groupText(g, p.System))

@@ -72,7 +72,7 @@ func (e *Engine) advanceOffline(g *groupModel, r *resourceModel, i *instance, n 
 		i.Want, i.Alone, i.Halted = wantNothing, false, false
 		return true
 	}
-	if i.Halted || e.frozen(g, n) || len(e.parentsAbove(g, n)) > 0 || (!i.Alone && len(e.holding(g, r, n)) > 0) {
+	if i.Halted || i.inDoubt() || e.frozen(g, n) || len(e.parentsAbove(g, n)) > 0 || (!i.Alone && len(e.holding(g, r, n)) > 0) {
 		return false
 	}
 	e.log("NOTICE", 10300, "", g.name, "Initiating Offline of Resource %s (Owner: %s, Group: %s) on System %s", r.name, r.owner, g.name, n)
@@ -134,15 +134,13 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 		return
 	}
 	risen := rep.Flags &^ i.Flags
-	gaveUp := risen&resource.FlagAdminWait != 0
+	gaveUp := rep.Flags&resource.FlagAdminWait != 0 && (!i.inDoubt() || i.WaitReason != rep.WaitReason)
 	i.Flags, i.Reason, i.Since = rep.Flags, rep.Reason, e.st.Now
 	i.WaitReason, i.MonitorMillis = rep.WaitReason, rep.MonitorMillis
 	if gaveUp {
-		e.explain(Explanation{Group: r.group, Subject: r.name + " is in ADMIN_WAIT on " + from,
-			Decision: "its group is neither started, stopped nor moved: " + orUnsaid(rep.Reason),
-			WayOut:   "put it right, then hares -clear " + r.name + " -sys " + from})
+		e.adminWaits(r, i, from)
 	}
-	e.flagTriggers(r.in, r, from, risen, rep.WaitReason)
+	e.flagTriggers(r.in, r, from, risen, int(rep.WaitReason))
 	e.transit(r.in.part(from), r, i, rep)
 }
 
@@ -215,7 +213,7 @@ func (e *Engine) complete(g *groupModel, r *resourceModel, i *instance, rep reso
 }
 
 func (e *Engine) endOnline(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) {
-	if to != resource.StateOffline || i.Want != wantOnline {
+	if to != resource.StateOffline || i.Want != wantOnline || i.inDoubt() {
 		if i.Want == wantOnline {
 			i.Want = wantNothing
 		}
@@ -236,6 +234,9 @@ func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep re
 	}
 	i.Halted = true
 	e.resourceTrigger(TriggerResNotOff, g, r, rep.System, custom, rep.System, r.name)
+	if i.inDoubt() {
+		return // said already
+	}
 	e.log("ERROR", 10302, rep.System, g.name, "Resource %s (Owner: %s, Group: %s) could not be taken offline on System %s: %s", r.name, r.owner, g.name, rep.System, orUnsaid(rep.Reason))
 	e.explain(Explanation{
 		Group: g.name, Subject: "offline of " + r.name + " on " + rep.System,
@@ -364,6 +365,9 @@ func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, wasUp bool
 	case e.frozen(g, n):
 		x.Decision = "only recorded: the group or the system is frozen"
 		x.WayOut = "hagrp -unfreeze " + g.name + " (or hasys -unfreeze " + n + "), then hagrp -clear " + g.name
+	case r.persistent() && !g.manageFaults:
+		x.Decision = "only recorded: ManageFaults is NONE, and the fault of a persistent resource moves nothing"
+		x.WayOut = e.clearHint(r, n)
 	case !g.faultPropagation || !r.faultPropagation:
 		x.Decision = "nothing else goes offline: FaultPropagation is 0"
 		x.WayOut = "hares -clear " + r.name + " -sys " + n
@@ -439,21 +443,17 @@ func (e *Engine) refault(g *groupModel, n SystemID) {
 	on.Faulted, on.ByPersistent = false, false
 }
 
-// clearFaults clears the faults of non-persistent resources (and what an agent
-// gave up on) of a group on one system and returns their names.
+// clearFaults clears the faults of non-persistent resources of a group on one
+// system and returns their names.
 func (e *Engine) clearFaults(g *groupModel, n SystemID, which func(*resourceModel) bool) []string {
 	var cleared []string
 	for _, r := range g.resources {
 		i := e.at(r, n)
-		gaveUp := i.Flags&resource.FlagAdminWait != 0
-		if r.persistent() || !which(r) || (i.State != resource.StateFaulted && !gaveUp) {
+		if r.persistent() || !which(r) || i.State != resource.StateFaulted {
 			continue
 		}
-		if i.State == resource.StateFaulted {
-			i.State = resource.StateOffline
-			e.changedTriggers(g, r, n, resource.StateFaulted, resource.StateOffline, false)
-		}
-		i.Flags &^= resource.FlagAdminWait
+		i.State = resource.StateOffline
+		e.changedTriggers(g, r, n, resource.StateFaulted, resource.StateOffline, false)
 		if e.usable(n) {
 			e.order(resource.CommandClear, r, n, 0)
 		}

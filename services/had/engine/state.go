@@ -199,12 +199,15 @@ type instance struct {
 	// Info is ResourceInfo; nil: Stale.
 	Info *resource.Info `json:"info,omitempty"`
 	// WaitReason is the clean reason of an ADMIN_WAIT.
-	WaitReason int `json:"wait_reason,omitempty"`
+	WaitReason resource.AdminReason `json:"wait_reason,omitempty"`
 	// MonitorMillis is the average time of its monitors.
 	MonitorMillis int `json:"monitor_millis,omitempty"`
 }
 
 func (i *instance) up() bool { return i.State == resource.StateOnline }
+
+// inDoubt: it waits for an administrator and may be half up (I1).
+func (i *instance) inDoubt() bool { return i.Flags&resource.FlagAdminWait != 0 }
 
 func (i *instance) raising() bool {
 	return i.Want == wantOnline || i.Pending.Kind == resource.CommandOnline

@@ -274,9 +274,14 @@ func (s *stage) report(d *datadriven.TestData) {
 	if v := first(d, "seen"); v != "" {
 		fmt.Sscan(v, &rep.Seen)
 	}
-	for key, into := range map[string]*int{"confidence": &rep.Confidence, "wait-reason": &rep.WaitReason, "monitor": &rep.MonitorMillis} {
+	for key, into := range map[string]*int{"confidence": &rep.Confidence, "monitor": &rep.MonitorMillis} {
 		if v := first(d, key); v != "" {
 			fmt.Sscan(v, into)
+		}
+	}
+	for _, key := range []string{"admin", "wait-reason"} {
+		if v := first(d, key); v != "" {
+			fmt.Sscan(v, &rep.WaitReason)
 		}
 	}
 	if v := first(d, "inc"); v != "" {
@@ -402,6 +407,10 @@ func (s *stage) command(d *datadriven.TestData) {
 			c.ParentProp = true
 		case "nopre":
 			c.NoPre = true
+		case "propagate":
+			c.Propagate = true
+		case "fault":
+			c.Fault = true
 		default:
 			switch {
 			case isSys:

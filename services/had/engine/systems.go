@@ -234,7 +234,7 @@ func (e *Engine) proven(g *groupModel, n SystemID) (bool, string) {
 func (e *Engine) mayRun(g *groupModel, n SystemID) bool {
 	for _, r := range g.resources {
 		i := e.at(r, n)
-		if r.onOff() && r.enabled && (i.up() || i.moving() || (!i.Probed && e.st.Systems[n].Incarnation != 0)) {
+		if r.onOff() && r.enabled && (i.up() || i.moving() || i.inDoubt() || (!i.Probed && e.st.Systems[n].Incarnation != 0)) {
 			return true
 		}
 	}
@@ -248,7 +248,7 @@ func (e *Engine) reset(g *groupModel, n SystemID) {
 		i := e.at(r, n)
 		i.forget()
 		i.Probed, i.State, i.Flags, i.Confidence, i.Since = false, resource.StateOffline, 0, 0, e.st.Now
-		i.Reason = ""
+		i.Reason, i.WaitReason = "", 0
 	}
 	shown, since := on.Shown, on.Since
 	*on = groupOn{Shown: shown, Since: since}
@@ -282,7 +282,7 @@ func (e *Engine) rejoin(g *groupModel, n SystemID) {
 	for _, r := range g.resources {
 		i := e.at(r, n)
 		i.forget()
-		i.Probed, i.Flags = false, 0
+		i.Probed, i.Flags, i.WaitReason = false, 0, 0
 	}
 	*on = groupOn{
 		Fresh: true, WasActive: was, Faulted: on.Faulted, Violation: on.Violation,

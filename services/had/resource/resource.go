@@ -45,6 +45,33 @@ const (
 	FlagAdminWait
 )
 
+// AdminReason is why a resource waits for an administrator; the numbers are
+// VCS's, as the trigger resadminwait gets them.
+type AdminReason uint8
+
+// The reasons of ADMIN_WAIT.
+const (
+	OfflineHung AdminReason = iota
+	OfflineIneffective
+	OnlineHung
+	OnlineIneffective
+	UnexpectedOffline
+	MonitorHung
+)
+
+// String says it for people.
+func (r AdminReason) String() string {
+	texts := [...]string{
+		"offline did not complete within the expected time", "still up after offline",
+		"online did not complete within the expected time", "not up after online",
+		"unexpectedly offline", "monitor did not complete within the expected time",
+	}
+	if int(r) >= len(texts) {
+		return "unknown reason"
+	}
+	return texts[r]
+}
+
 // CommandKind says what the engine wants from a resource on one system.
 type CommandKind uint8
 
@@ -56,7 +83,9 @@ const (
 	CommandOffline
 	// CommandProbe: monitor at once and report, also if nothing changed.
 	CommandProbe
-	// CommandClear: the fault was cleared; forget counters, monitor.
+	// CommandClear: the fault, or ADMIN_WAIT, was cleared; forget counters,
+	// monitor. With Arg=1 ADMIN_WAIT becomes what it is without a clean:
+	// FAULTED, or UNABLE TO OFFLINE (hagrp -clearadminwait -fault).
 	CommandClear
 	// CommandMonitorOnly: the group or system is frozen (Arg=1) or no longer
 	// (Arg=0): monitor, but neither online, offline, clean nor restart.
@@ -101,7 +130,7 @@ type Command struct {
 	Kind     CommandKind
 	System   string
 	Resource string
-	// Arg is 0 or 1 for CommandMonitorOnly, else unused.
+	// Arg is 0 or 1 for CommandMonitorOnly and CommandClear, else unused.
 	Arg int
 }
 
@@ -133,7 +162,7 @@ type Report struct {
 	Reason string
 	// WaitReason is the clean reason (VCS's 0 to 5) for which the scheduler
 	// gave the resource up; it counts with FlagAdminWait alone.
-	WaitReason int `json:",omitempty"`
+	WaitReason AdminReason `json:",omitempty"`
 	// MonitorMillis is the average time of the last monitors in milliseconds
 	// (ComputeStats), 0 if none is kept.
 	MonitorMillis int `json:",omitempty"`

@@ -194,12 +194,14 @@ func (c *Core) monitoredOffline(m *machine, e EntryPointResult) {
 func (c *Core) monitoredOnline(m *machine, e EntryPointResult) {
 	switch {
 	case e.Saw == SawOnline:
-		m.state, m.confidence = resource.StateOnline, e.Confidence
+		m.state, m.confidence, m.excused = resource.StateOnline, e.Confidence, false
 	case e.Saw == SawIntentionalOffline:
 		m.intentOnline = false
 		c.rest(m, offline, resource.StateOffline, 0)
 	case e.Saw == SawOffline && m.flags&resource.FlagAdminWait != 0:
-		c.rest(m, offline, resource.StateOffline, resource.FlagAdminWait)
+		c.waitingSeenOffline(m)
+	case e.Saw == SawOffline && m.excused:
+		c.rest(m, offline, resource.StateOffline, 0)
 	case e.Saw == SawOffline && m.tolerated < m.spec.Limits.ToleranceLimit:
 		m.tolerated++
 		m.trouble(c.now)
@@ -213,6 +215,19 @@ func (c *Core) monitoredOnline(m *machine, e EntryPointResult) {
 		m.spec.Limits.FaultOnMonitorTimeouts > 0 && m.timeouts >= m.spec.Limits.FaultOnMonitorTimeouts:
 		m.timeouts = 0
 		c.startClean(m, MonitorHung)
+	}
+}
+
+// waitingSeenOffline: what waits for an administrator is seen down. Where it
+// should be down that is what was wanted; where it should be up it is one
+// reason more to wait.
+func (c *Core) waitingSeenOffline(m *machine) {
+	switch m.waiting {
+	case resource.UnexpectedOffline:
+	case resource.MonitorHung:
+		m.waiting = resource.UnexpectedOffline
+	default:
+		c.rest(m, offline, resource.StateOffline, resource.FlagAdminWait)
 	}
 }
 
@@ -246,6 +261,7 @@ func (c *Core) monitoredFalling(m *machine, e EntryPointResult) {
 	case e.Saw == SawOffline:
 		c.reachedOffline(m)
 	case m.extraMonitor:
+	case m.flags&resource.FlagUnableToOffline != 0: // it was said; waited for without end
 	case m.cycles >= m.spec.Limits.OfflineWaitLimit:
 		c.startClean(m, OfflineIneffective)
 	default:

@@ -34,6 +34,7 @@ type facts struct {
 	probed     bool
 	confidence int
 	average    int
+	waiting    resource.AdminReason
 }
 
 // machine is one resource.
@@ -82,7 +83,9 @@ type machine struct {
 	deaths       int // of the agent within one transition
 	confident    vclock.Time
 	cleanReason  CleanReason
-	cleaned      bool // clean succeeded; the next monitor must confirm
+	cleaned      bool                 // clean succeeded; the next monitor must confirm
+	waiting      resource.AdminReason // of ADMIN_WAIT
+	excused      bool                 // ADMIN_WAIT after an offline was cleared: OFFLINE is what was wanted
 
 	aside
 }
@@ -123,14 +126,14 @@ func (m *machine) restsOffline() bool {
 	if m.phase == detached {
 		return m.state != resource.StateOnline
 	}
-	return m.phase == offline && m.probed && m.want != Online &&
+	return m.phase == offline && m.probed && m.want != Online && m.flags&resource.FlagAdminWait == 0 &&
 		(m.state == resource.StateOffline || m.state == resource.StateFaulted)
 }
 
 func (m *machine) enter(p phase, now vclock.Time) {
 	m.phase = p
 	m.settleAside(p, now)
-	m.cycles, m.cleans, m.cleaned = 0, 0, false
+	m.cycles, m.cleans, m.cleaned, m.excused = 0, 0, false, false
 	m.nextMonitor = vclock.Never
 	m.schedule(now)
 }
@@ -174,7 +177,9 @@ func (m *machine) timeout(e EntryPoint) vclock.Duration {
 	return seconds(max(1, n))
 }
 
-func (m *machine) facts() facts { return facts{m.state, m.flags, m.probed, m.confidence, m.average} }
+func (m *machine) facts() facts {
+	return facts{m.state, m.flags, m.probed, m.confidence, m.average, m.waitReason()}
+}
 
 func (m *machine) report() resource.Report {
 	return resource.Report{
@@ -185,11 +190,11 @@ func (m *machine) report() resource.Report {
 }
 
 // waitReason is why the resource is in ADMIN_WAIT.
-func (m *machine) waitReason() int {
+func (m *machine) waitReason() resource.AdminReason {
 	if m.flags&resource.FlagAdminWait == 0 {
 		return 0
 	}
-	return int(m.cleanReason)
+	return m.waiting
 }
 
 // confirm zeroes the counters after ConfInterval online without trouble, once:

@@ -110,7 +110,8 @@ func (s *story) event(t testing.TB, words []string) schedule.Event {
 		return s.result(t, words[1:])
 	}
 	kinds := map[string]resource.CommandKind{"online": resource.CommandOnline, "offline": resource.CommandOffline,
-		"probe": resource.CommandProbe, "clear": resource.CommandClear, "freeze": resource.CommandMonitorOnly,
+		"probe": resource.CommandProbe, "clear": resource.CommandClear,
+		"clearfault": resource.CommandClear, "freeze": resource.CommandMonitorOnly,
 		"thaw": resource.CommandMonitorOnly, "refreshinfo": resource.CommandRefreshInfo}
 	kind, known := kinds[words[0]]
 	if !known {
@@ -118,7 +119,7 @@ func (s *story) event(t testing.TB, words []string) schedule.Event {
 	}
 	s.next++
 	cmd := resource.Command{ID: s.next, Kind: kind, Resource: words[1]}
-	if words[0] == "freeze" {
+	if words[0] == "freeze" || words[0] == "clearfault" {
 		cmd.Arg = 1
 	}
 	return schedule.Command{Command: cmd}

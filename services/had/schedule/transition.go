@@ -36,7 +36,7 @@ func (c *Core) command(cmd resource.Command) {
 	case resource.CommandProbe:
 		c.probe(m, cmd.ID)
 	case resource.CommandClear:
-		c.clear(m, cmd.ID)
+		c.clear(m, cmd)
 	case resource.CommandMonitorOnly:
 		c.monitorOnly(m, cmd)
 	case resource.CommandRefreshInfo:
@@ -58,18 +58,36 @@ func (c *Core) probe(m *machine, id resource.EffectID) {
 	}
 }
 
-func (c *Core) clear(m *machine, id resource.EffectID) {
+func (c *Core) clear(m *machine, cmd resource.Command) {
 	m.forget()
-	if m.flags&resource.FlagAdminWait != 0 && m.phase == online {
-		// Whatever the next monitor sees is how the administrator left it: being
-		// down is no new fault.
-		m.enter(probing, c.now)
+	if m.flags&resource.FlagAdminWait != 0 {
+		c.endAdminWait(m, cmd.Arg != 0)
+		c.probe(m, cmd.ID)
+		return
 	}
-	m.flags &^= resource.FlagAdminWait | resource.FlagUnableToOffline
+	m.flags &^= resource.FlagUnableToOffline
 	if m.state == resource.StateFaulted && m.spec.Operations != None {
 		m.state = resource.StateOffline
 	}
-	c.probe(m, id)
+	c.probe(m, cmd.ID)
+}
+
+// endAdminWait goes on after an administrator has looked: as before the wait,
+// or with what that came to, without a clean.
+func (c *Core) endAdminWait(m *machine, fault bool) {
+	m.flags &^= resource.FlagAdminWait | resource.FlagUnableToOffline
+	switch w := m.waiting; {
+	case w == resource.OfflineHung || w == resource.OfflineIneffective:
+		if fault && m.phase == online {
+			m.enter(goingOfflineWaiting, c.now)
+			m.flags |= resource.FlagUnableToOffline
+		}
+		m.excused = !fault
+	case fault && w != resource.MonitorHung:
+		m.intentOnline = false
+		c.rest(m, offline, resource.StateFaulted, resource.FlagUnknown|resource.FlagMonitorTimedOut)
+	}
+	c.reportIfChanged(m, "an administrator ended the wait")
 }
 
 func (c *Core) monitorOnly(m *machine, cmd resource.Command) {
@@ -110,11 +128,16 @@ func (c *Core) order(m *machine, cmd resource.Command) {
 	case goingOnline, goingOnlineWaiting:
 		c.orderRising(m, cmd, up)
 	case goingOffline, goingOfflineWaiting:
-		if up {
+		switch {
+		case up:
 			c.postpone(m, cmd)
-			return
+		case m.flags&resource.FlagUnableToOffline != 0 && m.call == 0:
+			c.supersede(m)
+			m.flags &^= resource.FlagUnableToOffline
+			c.goOffline(m, cmd.ID)
+		default:
+			c.adopt(m, cmd.ID)
 		}
-		c.adopt(m, cmd.ID)
 	default:
 		c.postpone(m, cmd)
 	}
@@ -247,13 +270,15 @@ func (c *Core) faulted(m *machine, why string) {
 	c.next(m)
 }
 
-// adminWait stops handling the resource until somebody clears it. What may be
-// half up counts as ONLINE until a monitor says otherwise.
+// adminWait stops handling the resource until somebody clears it. The state is
+// VCS's for the reason: what did not come up, where clean is never called, is
+// OFFLINE, all else ONLINE. Either may be half up and counts so for R2.
 func (c *Core) adminWait(m *machine, why string) {
 	p, s := online, resource.StateOnline
-	if m.cleanReason == UnexpectedOffline {
+	if m.spec.ManageFaultsNone && (m.cleanReason == OnlineHung || m.cleanReason == OnlineIneffective) {
 		p, s = offline, resource.StateOffline
 	}
+	m.waiting, m.confidence = resource.AdminReason(m.cleanReason), 0
 	c.rest(m, p, s, resource.FlagUnknown|resource.FlagMonitorTimedOut|resource.FlagUnableToOffline)
 	m.flags |= resource.FlagAdminWait
 	c.note("ERROR", "13091", m, "Resource(%s) waits for the administrator: %s", m.spec.Resource, why)
