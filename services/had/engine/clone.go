@@ -11,6 +11,7 @@ import (
 func (e *Engine) Clone() *Engine {
 	c := &Engine{st: e.st, mod: e.mod, dirty: maps.Clone(e.dirty)}
 	c.st.Files = slices.Clone(e.st.Files)
+	c.st.Conf = e.st.Conf.clone()
 	c.st.Requests = slices.Clone(e.st.Requests)
 	c.st.Why = slices.Clone(e.st.Why)
 	c.st.Systems = make(map[string]*system, len(e.st.Systems))
@@ -48,7 +49,7 @@ func same[T any](p *T) *T {
 
 func (s *system) clone() *system {
 	c := *s
-	c.Lost = same(s.Lost)
+	c.Lost, c.DrainedBy = same(s.Lost), same(s.DrainedBy)
 	return &c
 }
 

@@ -73,6 +73,8 @@ func Decode(data []byte) (Event, error) {
 		return decode[InfoReported](env)
 	case "trigger-ended":
 		return decode[TriggerEnded](env)
+	case "dumped":
+		return decode[ConfigDumped](env)
 	case "clock":
 		return decode[Clock](env)
 	}

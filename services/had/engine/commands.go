@@ -19,8 +19,9 @@ func (e *Engine) command(from SystemID, c Command) {
 		return
 	}
 	e.log("INFO", 50135, "", c.Group, "User %s fired command: %s from %s", orNobody(c.User), c.words(), from)
-	notices, no := e.carryOut(c)
-	res := CommandResult{RequestID: c.RequestID, From: from, Code: CodeOK, Notices: notices, Pos: e.st.Pos, Said: c.Fingerprint()}
+	res := CommandResult{RequestID: c.RequestID, From: from, Code: CodeOK, Pos: e.st.Pos, Said: c.Fingerprint()}
+	notices, no := e.carryOut(c, &res)
+	res.Notices = notices
 	if no != nil {
 		res.Code, res.Nearest = no.code, no.nearest
 		res.Notices = append(res.Notices, Notice{Severity: no.severity, ID: messageID(no.id), Text: no.text})
@@ -85,7 +86,7 @@ func notice(id int, format string, args ...any) []Notice {
 	return []Notice{{Severity: "NOTICE", ID: messageID(id), Text: fmt.Sprintf(format, args...)}}
 }
 
-func (e *Engine) carryOut(c Command) ([]Notice, *refusal) {
+func (e *Engine) carryOut(c Command, res *CommandResult) ([]Notice, *refusal) {
 	switch c.Kind {
 	case CommandSystemStop:
 		return nil, e.stopSystems(c)
@@ -97,6 +98,9 @@ func (e *Engine) carryOut(c Command) ([]Notice, *refusal) {
 		no.code = CodeUnavailable
 		return nil, no
 	}
+	if c.Persistent {
+		return e.persistentFreeze(c, res)
+	}
 	switch c.Kind {
 	case CommandGroupOnline, CommandGroupOffline, CommandGroupSwitch, CommandGroupClear,
 		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandGroupAutoenable, CommandGroupClearAdminWait:
@@ -107,6 +111,9 @@ func (e *Engine) carryOut(c Command) ([]Notice, *refusal) {
 		return nil, e.infoCommand(c)
 	case CommandResourceOnline, CommandResourceOffline, CommandResourceProbe, CommandResourceClear:
 		return e.resourceCommand(c)
+	case CommandConfigWritable, CommandConfigChange, CommandConfigDump, CommandConfigApply, CommandConfigConfirm,
+		CommandGroupEnable, CommandGroupDisable, CommandGroupEnableResources, CommandGroupDisableResources:
+		return e.configCommand(c, res)
 	case CommandSystemFreeze, CommandSystemUnfreeze:
 		return nil, e.freezeSystem(c)
 	}
@@ -570,8 +577,6 @@ func (e *Engine) afterClear(g *groupModel, cleared []string, c Command) {
 func (e *Engine) freezeGroup(g *groupModel, c Command) *refusal {
 	gr := e.st.Groups[g.name]
 	switch {
-	case c.Persistent:
-		return refuse(10369, "Cluster not writable: a persistent freeze changes the configuration")
 	case gr.TFrozen:
 		return refuse(40208, "Group %s is frozen temporarily already", g.name)
 	case g.frozen:
@@ -585,10 +590,6 @@ func (e *Engine) freezeGroup(g *groupModel, c Command) *refusal {
 func (e *Engine) unfreezeGroup(g *groupModel, c Command) *refusal {
 	gr := e.st.Groups[g.name]
 	switch {
-	case c.Persistent && !g.frozen:
-		return refuse(40202, "Group %s is not frozen persistently", g.name)
-	case c.Persistent:
-		return refuse(10369, "Cluster not writable: a persistent freeze is part of the configuration")
 	case !gr.TFrozen:
 		return refuse(40201, "Group %s is not frozen temporarily", g.name)
 	}

@@ -158,8 +158,6 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 	s := e.st.Systems[n]
 	on := c.Kind == CommandSystemFreeze
 	switch {
-	case c.Persistent:
-		return refuse(10369, "Cluster not writable: a persistent freeze is part of the configuration")
 	case s.State == SystemRemoteBuild:
 		return refuse(50129, "Operation refused: system %s is in REMOTE_BUILD; wait until it is RUNNING", n)
 	case on && (s.TFrozen || s.Draining):
@@ -169,7 +167,7 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 	case !on && !s.TFrozen && !s.Draining:
 		return refuse(40204, "System %s is not frozen temporarily", n)
 	}
-	s.TFrozen, s.Draining = on && !c.Evacuate, on && c.Evacuate
+	s.TFrozen, s.Draining, s.DrainedBy = on && !c.Evacuate, on && c.Evacuate, nil
 	if s.Draining {
 		e.evacuate(n)
 	}

@@ -64,6 +64,13 @@ type CommandResult struct {
 	Pos Pos `json:"pos"`
 	// Said is the Fingerprint of the Command.
 	Said uint64 `json:"said,omitempty"`
+	// Edits are what a change of the configuration changed, as lines of VCS's
+	// commands; not of a repeated answer.
+	Edits []string `json:"-"`
+	// Unchanged: an applied configuration is the running one.
+	Unchanged bool `json:"unchanged,omitempty"`
+	// RefusedEdit is the edit that a change was refused for, counted from 1.
+	RefusedEdit int `json:"refused_edit,omitempty"`
 }
 
 // LogLine is a line for the engine log of every system.

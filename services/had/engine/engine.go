@@ -69,6 +69,8 @@ func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect 
 		e.command(from, ev)
 	case TriggerEnded:
 		e.triggerEnded(from, ev)
+	case ConfigDumped:
+		e.dumped(from, ev)
 	case Clock:
 		e.clock(from, ev)
 	case AgentReported:
@@ -94,6 +96,7 @@ func (e *Engine) clock(from SystemID, ev Clock) {
 	e.st.Now += min(ev.Elapsed, 2*ClockPeriod)
 	if e.st.Wish > 0 && e.st.Now >= e.st.Wish {
 		e.touchDue()
+		e.revertDue()
 	}
 }
 
@@ -132,9 +135,6 @@ func (e *Engine) Config() *maincf.Config {
 	}
 	return e.mod.cfg
 }
-
-// ConfigFiles returns the main file's name and the text of all files.
-func (e *Engine) ConfigFiles() (string, []File) { return e.st.Main, slices.Clone(e.st.Files) }
 
 // Explanations returns the last decisions about a group ("" for all), oldest
 // first.
@@ -185,7 +185,7 @@ func Restore(snapshot []byte) (*Engine, error) {
 	}
 	e.st = st
 	if len(st.Files) > 0 {
-		m, err := parse(st.Main, st.Files)
+		m, err := restoreModel(st.Main, st.Files, st.Conf.Edits)
 		if err != nil {
 			return nil, fmt.Errorf("restore engine: configuration: %w", err)
 		}
@@ -412,6 +412,9 @@ func (e *Engine) stepToRest(family []*groupModel) {
 func (e *Engine) wish() {
 	e.refresh()
 	_, next := e.ix.deadlines.first()
+	if at := e.configDeadline(); at > 0 && (next == 0 || at < next) {
+		next = at
+	}
 	if next != e.st.Wish {
 		e.st.Wish = next
 		e.emit(DeadlineWish{At: next})

@@ -152,6 +152,9 @@ type ConfigLoaded struct {
 	System SystemID `json:"system"`
 	Main   string   `json:"main"`
 	Files  []File   `json:"files"`
+	// Sequence and Version are those of the copy on the disk, 0 if unknown.
+	Sequence uint64 `json:"sequence,omitempty"`
+	Version  uint64 `json:"version,omitempty"`
 }
 
 // StateChanged is a system's announcement of its own new state.
@@ -201,6 +204,28 @@ const (
 	CommandGroupClearAdminWait CommandKind = "group-clear-adminwait"
 )
 
+// The commands that change the configuration or say whether it may change.
+const (
+	// CommandConfigWritable is haconf -makerw.
+	CommandConfigWritable CommandKind = "config-writable"
+	// CommandConfigChange carries out Edits as one change.
+	CommandConfigChange CommandKind = "config-change"
+	// CommandConfigDump is haconf -dump; with MakeReadOnly -dump -makero.
+	CommandConfigDump CommandKind = "config-dump"
+	// CommandConfigApply makes the configuration what Files say, reverted
+	// after Confirm unless confirmed. Version names the kept version that the
+	// files come from, if they do.
+	CommandConfigApply CommandKind = "config-apply"
+	// CommandConfigConfirm keeps what was applied.
+	CommandConfigConfirm CommandKind = "config-confirm"
+	// The following are edits in other words: hagrp -enable, -disable,
+	// -enableresources, -disableresources.
+	CommandGroupEnable           CommandKind = "group-enable"
+	CommandGroupDisable          CommandKind = "group-disable"
+	CommandGroupEnableResources  CommandKind = "group-enableresources"
+	CommandGroupDisableResources CommandKind = "group-disableresources"
+)
+
 // Command is an operation of a user.
 type Command struct {
 	// RequestID names the operation: the same id again is the same operation
@@ -240,6 +265,21 @@ type Command struct {
 	// CheckPartial is hagrp -online -nopre -checkpartial: refuse if the group
 	// is not offline on this system.
 	CheckPartial SystemID `json:"check_partial,omitempty"`
+
+	// Changes of the configuration.
+
+	// Edits are the words of VCS's commands, one edit each.
+	Edits [][]string `json:"edits,omitempty"`
+	// Main and Files are a whole configuration, as in ConfigLoaded.
+	Main  string `json:"main,omitempty"`
+	Files []File `json:"files,omitempty"`
+	// Confirm is how long an applied configuration waits to be confirmed, in
+	// engine time; zero keeps it.
+	Confirm time.Duration `json:"confirm,omitempty"`
+	// Version is the number of the version that Files are, 0 if none.
+	Version uint64 `json:"version,omitempty"`
+	// MakeReadOnly is haconf -dump -makero.
+	MakeReadOnly bool `json:"make_readonly,omitempty"`
 }
 
 // AgentState says how an agent's process stands on a system.
@@ -282,6 +322,16 @@ type InfoReported struct {
 // ClockPeriod is how often the lowest system of the view proposes a Clock.
 const ClockPeriod = 500 * time.Millisecond
 
+// ConfigDumped answers DumpConfig: System's disk holds the version durably, or
+// Problem says why it does not.
+type ConfigDumped struct {
+	System  SystemID `json:"system"`
+	Version uint64   `json:"version"`
+	// At is the place of the order.
+	At      Pos    `json:"at"`
+	Problem string `json:"problem,omitempty"`
+}
+
 // Clock carries the monotonic time that passed since its proposer applied the
 // previous one (R21). The engine caps it at two periods; engine time is the
 // sum.
@@ -296,6 +346,7 @@ func (ConfigLoaded) event() string     { return "config" }
 func (StateChanged) event() string     { return "state" }
 func (Reported) event() string         { return "report" }
 func (Command) event() string          { return "command" }
+func (ConfigDumped) event() string     { return "dumped" }
 func (Clock) event() string            { return "clock" }
 func (AgentReported) event() string    { return "agent" }
 func (InfoReported) event() string     { return "info" }
@@ -358,6 +409,40 @@ func (e Command) String() string {
 		if w != "" {
 			s += " " + w
 		}
+	}
+	return s + e.changes()
+}
+
+// changes are the words of a change of the configuration.
+func (e Command) changes() string {
+	s := ""
+	const shown = 3
+	for i, words := range e.Edits {
+		if i == shown {
+			return s + fmt.Sprintf(" (and %d more)", len(e.Edits)-shown)
+		}
+		s += pick(i > 0, "; ", " ") + strings.Join(words, " ")
+	}
+	for _, f := range e.Files {
+		s += " " + f.Name
+	}
+	if e.Version > 0 {
+		s += fmt.Sprintf(" of version %d", e.Version)
+	}
+	if e.Confirm > 0 {
+		s += " unless confirmed in " + e.Confirm.String()
+	}
+	if e.MakeReadOnly {
+		s += " and make read-only"
+	}
+	return s
+}
+
+// String is the line of traces and goldens.
+func (e ConfigDumped) String() string {
+	s := fmt.Sprintf("dumped version %d on %s", e.Version, e.System)
+	if e.Problem != "" {
+		s += ": " + e.Problem
 	}
 	return s
 }

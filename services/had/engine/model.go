@@ -23,7 +23,8 @@ type model struct {
 }
 
 type groupModel struct {
-	name string
+	name   string
+	source *maincf.Group
 	// num is the place in model.groups.
 	num       int
 	places    map[SystemID]int        // of a long list; see place
@@ -140,32 +141,7 @@ func parse(main string, files []File) (*model, error) {
 }
 
 func newModel(cfg *maincf.Config) *model {
-	m := &model{cfg: cfg, byGroup: map[string]*groupModel{}, byRes: map[string]*resourceModel{}}
-	if cfg.Cluster != nil {
-		m.cluster = cfg.Cluster.Name
-	}
-	for _, s := range cfg.Systems {
-		m.systems = append(m.systems, s.Name)
-	}
-	sort.Strings(m.systems)
-	for _, g := range cfg.Groups {
-		gm := newGroupModel(cfg, g)
-		m.groups = append(m.groups, gm)
-		m.byGroup[gm.name] = gm
-		for _, r := range gm.resources {
-			m.byRes[r.name] = r
-		}
-	}
-	sort.Slice(m.groups, func(i, j int) bool { return m.groups[i].name < m.groups[j].name })
-	for i, g := range m.groups {
-		g.num = i
-		for _, r := range g.resources {
-			r.num, r.in = len(m.resources), g
-			m.resources = append(m.resources, r)
-		}
-	}
-	m.connect(cfg)
-	return m
+	return buildModel(cfg, func(g *maincf.Group) *groupModel { return newGroupModel(cfg, g) })
 }
 
 func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {

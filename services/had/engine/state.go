@@ -43,7 +43,8 @@ type state struct {
 	// LastOnline is where each resource was online last.
 	LastOnline map[string]SystemID `json:"last_online,omitempty"`
 	// LastTrigger is the id of the last RunTrigger.
-	LastTrigger uint64 `json:"last_trigger,omitempty"`
+	LastTrigger uint64      `json:"last_trigger,omitempty"`
+	Conf        configState `json:"conf,omitzero"`
 }
 
 // system is one system.
@@ -63,6 +64,8 @@ type system struct {
 	Yielded bool `json:"yielded,omitempty"`
 	// Draining: it will be frozen when its groups have moved away.
 	Draining bool `json:"draining,omitempty"`
+	// DrainedBy is who wants it frozen persistently then.
+	DrainedBy *string `json:"drained_by,omitempty"`
 	// Lost is set while it is gone from port a.
 	Lost *loss `json:"lost,omitempty"`
 }
@@ -202,6 +205,8 @@ type instance struct {
 	WaitReason resource.AdminReason `json:"wait_reason,omitempty"`
 	// MonitorMillis is the average time of its monitors.
 	MonitorMillis int `json:"monitor_millis,omitempty"`
+	// Born is LastID when it was added to a running cluster.
+	Born uint64 `json:"born,omitempty"`
 }
 
 func (i *instance) up() bool { return i.State == resource.StateOnline }

@@ -593,6 +593,12 @@ func (s *stage) run(d *datadriven.TestData) string {
 		}
 	case "jump":
 		s.apply(s.e.ClockSystem(), Clock{Elapsed: duration(s.t, plain(d)[0])})
+	case "writable", "change", "dump", "apply", "confirm", "plan-change", "plan-apply":
+		s.reconfigure(d)
+	case "dumped":
+		s.dumped(d)
+	case "conf":
+		return s.conf(d)
 	case "status":
 		return s.status(d)
 	case "explain":

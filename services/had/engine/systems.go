@@ -94,6 +94,7 @@ func (e *Engine) departedH(n SystemID, alive bool) {
 	s := e.st.Systems[n]
 	was := s.State
 	s.InH = false
+	e.dumpLeft(n)
 	switch was {
 	case SystemExiting, SystemExited:
 		s.Clean = true
@@ -312,6 +313,7 @@ func (e *Engine) configure(from SystemID, ev ConfigLoaded) {
 	}
 	e.mod = m
 	e.st.Main, e.st.Files = ev.Main, slices.Clone(ev.Files)
+	e.st.Conf = configState{Sequence: ev.Sequence, Version: ev.Version, Dumped: ev.Sequence}
 	e.st.Groups = map[string]*group{}
 	e.st.Resources = map[string]map[string]*instance{}
 	e.st.LastOnline = nil
@@ -399,7 +401,12 @@ func (e *Engine) drain() bool {
 		}) {
 			continue
 		}
-		s.Draining, s.TFrozen, drained = false, true, true
+		drained = true
+		if s.DrainedBy != nil {
+			e.drainedForGood(n)
+			continue
+		}
+		s.Draining, s.TFrozen = false, true
 		e.explain(Explanation{Subject: "evacuation of " + n, Decision: "done: the system is frozen now", WayOut: "hasys -unfreeze " + n})
 		e.touchAll()
 	}

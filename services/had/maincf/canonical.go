@@ -74,7 +74,7 @@ func normalAttrs(attrs Attrs, systems []string, def func(Attr) Value) Attrs {
 	var out Attrs
 	done := map[string]bool{}
 	for _, a := range attrs {
-		if done[a.Name] {
+		if done[a.Name] || a.Temp {
 			continue
 		}
 		done[a.Name] = true

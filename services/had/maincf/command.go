@@ -39,6 +39,9 @@ func (e Edit) Args() []string {
 		}
 		return append(out, escaped(e.Words)...)
 	case ActDelete:
+		if e.Force {
+			return []string{program, "-delete", "-force", e.Name}
+		}
 		return []string{program, "-delete", e.Name}
 	case ActLocal:
 		return []string{program, "-local", e.Name, e.Attr}
@@ -295,6 +298,9 @@ func ParseArgs(args []string) (Edit, error) {
 		return e.parseAdd(words)
 	case "-delete":
 		e.Action = ActDelete
+		if class == ClassResource && len(words) > 1 && words[0] == "-force" {
+			e.Force, words = true, words[1:]
+		}
 		if class == ClassCluster {
 			e.Class = ClassRemote
 		}

@@ -209,19 +209,29 @@ func (c cycle) String() string {
 // of groups that are too deep.
 func (b *builder) checkCycles() {
 	for _, g := range b.cfg.Groups {
-		gr := graph{next: map[string][]edge{}}
-		for _, r := range g.Resources {
-			gr.names = append(gr.names, r.Name)
-		}
-		for _, d := range g.Dependencies {
-			for _, c := range d.Children {
-				gr.next[d.Parent] = append(gr.next[d.Parent], edge{c, d.Pos})
-			}
-		}
-		for _, c := range gr.cycles() {
-			b.failf(c.pos, "dependency cycle in group %s: %s", clip(g.Name), c)
+		b.checkLoops(g)
+	}
+	b.checkGroupLoops()
+}
+
+// checkLoops reports circles among the resources of a group.
+func (b *builder) checkLoops(g *Group) {
+	gr := graph{next: map[string][]edge{}}
+	for _, r := range g.Resources {
+		gr.names = append(gr.names, r.Name)
+	}
+	for _, d := range g.Dependencies {
+		for _, c := range d.Children {
+			gr.next[d.Parent] = append(gr.next[d.Parent], edge{c, d.Pos})
 		}
 	}
+	for _, c := range gr.cycles() {
+		b.failf(c.pos, "dependency cycle in group %s: %s", clip(g.Name), c)
+	}
+}
+
+// checkGroupLoops reports circles among groups and chains that are too deep.
+func (b *builder) checkGroupLoops() {
 	gr := graph{names: b.groupNames, next: map[string][]edge{}}
 	for _, g := range b.cfg.Groups {
 		for _, d := range g.Requires {

@@ -344,9 +344,12 @@ func (d *differ) resourceAttrs(have *Resource, want *Resource, t *Type, systems 
 	for _, name := range attrNames(t, have.Attrs, want.Attrs) {
 		def, _ := d.to.ResourceAttr(&Resource{Type: want.Type}, name, "")
 		e := Edit{Class: ClassResource, Name: want.Name, Attr: name}
-		static := false
+		static, temp := false, false
 		for _, a := range append(have.Attrs.named(name), want.Attrs.named(name)...) {
-			static = static || a.Static
+			static, temp = static || a.Static, temp || a.Temp
+		}
+		if temp {
+			continue // no file says anything about it
 		}
 		if static {
 			d.overridden(e, have, want, def, normal)

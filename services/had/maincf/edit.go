@@ -80,6 +80,9 @@ type Edit struct {
 	Dim                Dim
 	// Explicit: the declaration spells out its default, in Words.
 	Explicit bool
+	// Force is hares -delete -force: also where it is online. It says nothing
+	// to the configuration, which has no states.
+	Force bool
 }
 
 // Message is what a command prints, in VCS's form.
@@ -173,10 +176,18 @@ type draft struct {
 	notices   []Message
 	// anyFile: objects may be put into files outside of the folder.
 	anyFile bool
+	// shared: the objects are those of the configuration that it began with,
+	// but for the owned; whatever changes one owns it first.
+	shared bool
+	owned  map[string]bool
+	whole  bool // every object is owned
 }
 
-func newDraft(c *Config) *draft {
-	d := &draft{cfg: c.clone(), systems: map[string]*System{}, groups: map[string]*Group{},
+func newDraft(c *Config) *draft { return newDraftIndex(c.clone()) }
+
+// newDraftIndex edits the configuration itself.
+func newDraftIndex(c *Config) *draft {
+	d := &draft{cfg: c, systems: map[string]*System{}, groups: map[string]*Group{},
 		resources: map[string]*Resource{}, types: map[string]*Type{}}
 	for _, s := range d.cfg.Systems {
 		d.systems[s.Name] = s
@@ -202,12 +213,7 @@ func (d *draft) finish(edits int) (*Change, error) {
 	}
 	cfg, warnings, err := LoadMap(d.cfg.File, texts)
 	if err != nil {
-		said := err.(Errors)
-		text := said[0].Text
-		if len(said) > 1 {
-			text += " (and " + strconv.Itoa(len(said)-1) + " more)"
-		}
-		return nil, &Refusal{Message: Message{"WARNING", IDWhole, text}, Edit: edits, Mistakes: said}
+		return nil, err.(Errors).refusal(edits)
 	}
 	return &Change{Config: cfg, Files: files, Warnings: warnings, Notices: d.notices}, nil
 }
@@ -222,6 +228,7 @@ func (d *draft) notice(id int, text string) {
 
 // step applies one edit to the draft.
 func (d *draft) step(e Edit) *Message {
+	d.own(e)
 	for _, w := range append([]string{e.Name, e.Type, e.Group, e.Child, e.Attr, e.System}, append(e.Words, e.Children...)...) {
 		if strings.IndexFunc(w, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f || r == '\ufffd' }) >= 0 {
 			return refuse(IDValue, quote(clip(w)), " holds a line break or another character that a configuration cannot hold")

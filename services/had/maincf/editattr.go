@@ -14,6 +14,7 @@ type target struct {
 	// systems are those for which -local makes a value.
 	systems []string
 	static  bool // an overridden static attribute
+	temp    bool // in memory only
 }
 
 // find returns the attribute that an edit names.
@@ -91,11 +92,14 @@ func (d *draft) resourceTarget(e Edit) (target, *Message) {
 		return target{}, m
 	}
 	var bi builtin
-	if m := quietly(IDAttrUnknown, func(b *builder) { bi, _ = b.resourceDecl(ty, rawAttr{name: e.Attr}) }); m != nil {
+	decl, _ := ty.Decl(e.Attr)
+	if decl.Temp {
+		bi = builtin{AttrDecl: decl}
+	} else if m := quietly(IDAttrUnknown, func(b *builder) { bi, _ = b.resourceDecl(ty, rawAttr{name: e.Attr}) }); m != nil {
 		return target{}, m
 	}
 	t := target{attrs: &r.Attrs, bi: bi, what: "resource " + r.Name, systems: d.groups[r.Group].systems(),
-		static: bi.Static, local: "hares -local " + r.Name + " " + e.Attr}
+		static: bi.Static, temp: decl.Temp, local: "hares -local " + r.Name + " " + e.Attr}
 	if bi.Static {
 		t.bi.Default, _ = ty.Static(e.Attr)
 	}
@@ -168,7 +172,7 @@ func (t target) set(system string, v Value) {
 			return
 		}
 	}
-	*t.attrs = append(*t.attrs, Attr{Name: t.bi.Name, System: system, Value: v, Static: t.static})
+	*t.attrs = append(*t.attrs, Attr{Name: t.bi.Name, System: system, Value: v, Static: t.static, Temp: t.temp})
 }
 
 // systemListChanged checks the lists of systems of a group. A system that
@@ -372,7 +376,7 @@ func (d *draft) scope(e Edit) *Message {
 		*t.attrs = t.attrs.except(e.Attr, "")
 		for _, s := range t.systems {
 			if _, has := t.attrs.find(e.Attr, s); !has && global {
-				*t.attrs = append(*t.attrs, Attr{Name: e.Attr, System: s, Value: at.Value, Static: t.static})
+				*t.attrs = append(*t.attrs, Attr{Name: e.Attr, System: s, Value: at.Value, Static: t.static, Temp: t.temp})
 			}
 		}
 		return nil

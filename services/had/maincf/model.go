@@ -35,7 +35,10 @@ type Attr struct {
 	// Static marks a static attribute of the type that this resource
 	// overrides.
 	Static bool
-	Pos    Pos
+	// Temp marks the value of a temp attribute: it lives in memory only and is
+	// never printed.
+	Temp bool
+	Pos  Pos
 }
 
 // Attrs are the attributes set on one object, in the order written.

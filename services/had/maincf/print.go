@@ -139,6 +139,9 @@ func (p *printer) object(indent, head string, attrs Attrs, t *Type) {
 	p.gap()
 	p.line(indent, head, " (")
 	for _, a := range ordered(attrs, t) {
+		if a.Temp {
+			continue
+		}
 		at := ""
 		if a.System != "" {
 			at = " @" + formatName(a.System)

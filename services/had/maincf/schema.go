@@ -411,7 +411,7 @@ var clusterTable = newBuiltins([]builtin{
 	str("CounterMissAction", "LogOnly").oneOf("LogOnly", "Trigger"),
 	integer("CounterMissTolerance", 20),
 	integer("CredRenewFrequency", 0),
-	boolean("DeleteOnlineResource", "1"),
+	boolean("DeleteOnlineResource", "0"), // VCS: 1
 	boolean("EnableFFDC", "1"),
 	boolean("EnablePBF", "0"),
 	boolean("EnableVMAutoDiscovery", "0"),

@@ -114,7 +114,7 @@ func (a *api) operate(ctx context.Context, c engine.Command, plan bool) (*hadv1.
 func named(c engine.Command) error {
 	kind, _, _ := strings.Cut(string(c.Kind), "-")
 	name := map[string]string{"group": c.Group, "resource": c.Resource, "system": c.System}[kind]
-	if name != "" || c.Kind == engine.CommandSystemStop {
+	if name != "" || kind == "config" || c.Kind == engine.CommandSystemStop {
 		return nil
 	}
 	return nameMissing(kind)
@@ -128,7 +128,7 @@ func operationProto(got answer) (*hadv1.Operation, error) {
 		return nil, err
 	}
 	return &hadv1.Operation{RequestId: got.result.RequestID, Position: positionProto(got.result.Pos),
-		RepeatedRequest: got.result.Repeated, Notices: noticesProto(got.result.Notices)}, nil
+		RepeatedRequest: got.result.Repeated, Notices: noticesProto(got.result.Notices), ConfigEdits: got.result.Edits}, nil
 }
 
 func noticesProto(ns []engine.Notice) []*hadv1.Notice {
@@ -168,7 +168,7 @@ func (a *api) plan(ctx context.Context, c engine.Command) (*hadv1.Operation, err
 			if err := refused(e); err != nil {
 				return nil, err
 			}
-			op.Notices = noticesProto(e.Notices)
+			op.Notices, op.ConfigEdits = noticesProto(e.Notices), e.Edits
 		case engine.ResourceCommand:
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.Command.System, Resource: e.Command.Resource,
 				Action: e.Command.Kind.String(), Text: fmt.Sprintf("%s %s on %s", e.Command.Kind, e.Command.Resource, e.Command.System)})

@@ -2,16 +2,12 @@ package server
 
 import (
 	"context"
-	"errors"
-	"os"
 	"slices"
 	"strings"
 
-	"github.com/evenkeel/evenkeel/internal/localrpc"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
-	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 )
 
@@ -387,72 +383,6 @@ func (a agentAPI) ListAgents(ctx context.Context, r *hadv1.ListAgentsRequest) (*
 		out.Agents = append(out.Agents, agent.Agent)
 	}
 	return out, nil
-}
-
-func (a configAPI) GetConfig(ctx context.Context, _ *hadv1.GetConfigRequest) (*hadv1.GetConfigResponse, error) {
-	var files []engine.File
-	if err := a.do(ctx, func() { _, files = a.loop.engine.ConfigFiles() }); err != nil {
-		return nil, err
-	}
-	out := &hadv1.GetConfigResponse{Hash: hashFiles(files)}
-	for _, f := range files {
-		out.Files = append(out.Files, &hadv1.ConfigFile{Name: f.Name, Text: f.Text})
-	}
-	if _, err := os.Stat(a.root.Config(".stale")); err == nil || !errors.Is(err, os.ErrNotExist) {
-		out.StaleOnDisk = true
-	}
-	return out, nil
-}
-
-func (a configAPI) ListConfigFiles(ctx context.Context, r *hadv1.ListConfigFilesRequest) (*hadv1.ListConfigFilesResponse, error) {
-	var files []engine.File
-	if err := a.do(ctx, func() { _, files = a.loop.engine.ConfigFiles() }); err != nil {
-		return nil, err
-	}
-	var all []*hadv1.ConfigFile
-	for _, f := range files {
-		all = append(all, &hadv1.ConfigFile{Name: f.Name})
-	}
-	slices.SortFunc(all, func(x, y *hadv1.ConfigFile) int { return strings.Compare(x.GetName(), y.GetName()) })
-	out, next := page(all, r.GetPageSize(), r.GetPageToken())
-	return &hadv1.ListConfigFilesResponse{Files: out, NextPageToken: next}, nil
-}
-
-// DumpConfig answers when this system's disk has the configuration; the others
-// write theirs at the same place in the order.
-func (a configAPI) DumpConfig(ctx context.Context, r *hadv1.DumpConfigRequest) (*hadv1.DumpConfigResponse, error) {
-	if err := localrpc.MayChange(ctx); err != nil {
-		return nil, err
-	}
-	if r.GetPlan() {
-		return &hadv1.DumpConfigResponse{Operation: &hadv1.Operation{PlannedSteps: []*hadv1.PlannedStep{{Action: "dump",
-			Text: "every RUNNING system writes the running configuration to its disk"}}}}, nil
-	}
-	id := r.GetRequestId()
-	if id == "" {
-		id = uuid.NewString()
-	}
-	ctx, cancel := context.WithTimeout(ctx, operationTime)
-	defer cancel()
-	w := &waiter{reply: make(chan answer, 1)}
-	if err := a.do(ctx, func() {
-		if err := a.loop.mayOperate("dump"); err != nil {
-			w.reply <- answer{err: err}
-			return
-		}
-		a.loop.waiters[dumpID(id)] = append(a.loop.waiters[dumpID(id)], w)
-		a.loop.bySend[a.loop.broadcast(nil, encodeJSON(kindDump, dump{id}))] = dumpID(id)
-	}); err != nil {
-		return nil, err
-	}
-	select {
-	case got := <-w.reply:
-		got.result.RequestID = id
-		op, err := operationProto(got)
-		return &hadv1.DumpConfigResponse{Operation: op}, err
-	case <-ctx.Done():
-		return nil, outcomeUnknown(id, "no answer in time")
-	}
 }
 
 func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventService_WatchEventsServer) error {

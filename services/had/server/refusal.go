@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/evenkeel/evenkeel/services/had/engine"
@@ -62,7 +63,11 @@ func refused(r engine.CommandResult) error {
 	if n := len(r.Notices); n > 0 {
 		why = r.Notices[n-1]
 	}
-	return refusal(code, string(r.Code), why.ID, why.Severity, why.Text, "nearest", strings.Join(r.Nearest, ","))
+	more := []string{"nearest", strings.Join(r.Nearest, ",")}
+	if r.RefusedEdit > 0 {
+		more = append(more, "edit", strconv.Itoa(r.RefusedEdit-1))
+	}
+	return refusal(code, string(r.Code), why.ID, why.Severity, why.Text, more...)
 }
 
 func outcomeUnknown(requestID, why string) error {

@@ -78,6 +78,110 @@ func (x *ConfigFile) GetText() string {
 	return ""
 }
 
+// ConfigSource is one file of a configuration that is to be checked.
+type ConfigSource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, such as "main.cf", as include clauses have it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The text, UTF-8; at most 16 MiB for all files.
+	Text          []byte `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigSource) Reset() {
+	*x = ConfigSource{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigSource) ProtoMessage() {}
+
+func (x *ConfigSource) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigSource.ProtoReflect.Descriptor instead.
+func (*ConfigSource) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ConfigSource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConfigSource) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
+// ConfigEdit is one change of one object, in the words of the VCS command
+// that makes it.
+type ConfigEdit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The program and its arguments: ["hares", "-modify", "ip1", "Address",
+	// "10.0.0.1"]. Values that begin with "-" are escaped by "%" as on the
+	// command line ("%-y"); a literal "%" at the beginning is "%%".
+	Args          []string `protobuf:"bytes,1,rep,name=args,proto3" json:"args,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigEdit) Reset() {
+	*x = ConfigEdit{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigEdit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigEdit) ProtoMessage() {}
+
+func (x *ConfigEdit) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigEdit.ProtoReflect.Descriptor instead.
+func (*ConfigEdit) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ConfigEdit) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
 // GetConfigRequest asks for the configuration.
 type GetConfigRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -87,7 +191,7 @@ type GetConfigRequest struct {
 
 func (x *GetConfigRequest) Reset() {
 	*x = GetConfigRequest{}
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[1]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -99,7 +203,7 @@ func (x *GetConfigRequest) String() string {
 func (*GetConfigRequest) ProtoMessage() {}
 
 func (x *GetConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[1]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -112,7 +216,7 @@ func (x *GetConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 // GetConfigResponse is the configuration.
@@ -125,14 +229,16 @@ type GetConfigResponse struct {
 	// True if this system's disk copy is marked stale.
 	StaleOnDisk bool `protobuf:"varint,3,opt,name=stale_on_disk,json=staleOnDisk,proto3" json:"stale_on_disk,omitempty"`
 	// Hash of the configuration, the same on all systems that agree.
-	Hash          uint64 `protobuf:"fixed64,4,opt,name=hash,proto3" json:"hash,omitempty"`
+	Hash uint64 `protobuf:"fixed64,4,opt,name=hash,proto3" json:"hash,omitempty"`
+	// Its state.
+	State         *ConfigState `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetConfigResponse) Reset() {
 	*x = GetConfigResponse{}
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[2]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -144,7 +250,7 @@ func (x *GetConfigResponse) String() string {
 func (*GetConfigResponse) ProtoMessage() {}
 
 func (x *GetConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[2]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -157,7 +263,7 @@ func (x *GetConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetConfigResponse) GetFiles() []*ConfigFile {
@@ -188,6 +294,339 @@ func (x *GetConfigResponse) GetHash() uint64 {
 	return 0
 }
 
+func (x *GetConfigResponse) GetState() *ConfigState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+// ConfigState is what there is to know about the running configuration but
+// for its text; the same on all systems but for stale_on_disk.
+type ConfigState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True while it may be changed (cluster attribute ReadOnly is 0).
+	Writable bool `protobuf:"varint,1,opt,name=writable,proto3" json:"writable,omitempty"`
+	// Counts the changes over the life of the cluster, restarts included. Of
+	// two copies the one with the higher sequence wins.
+	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Where the last change stands in the total order; absent if nothing
+	// changed since the configuration was loaded.
+	Changed *Position `protobuf:"bytes,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	// True if there are changes that no dump was ordered for yet.
+	Undumped bool `protobuf:"varint,4,opt,name=undumped,proto3" json:"undumped,omitempty"`
+	// Number of the last version that was ordered to be dumped, 0 if none.
+	Version uint64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	// Systems that have not yet written the last dump, by name: none means
+	// that every running system has it (DumpingMembership is 0).
+	DumpingSystems []string `protobuf:"bytes,6,rep,name=dumping_systems,json=dumpingSystems,proto3" json:"dumping_systems,omitempty"`
+	// Systems that could not write it.
+	DumpFailures []*DumpFailure `protobuf:"bytes,7,rep,name=dump_failures,json=dumpFailures,proto3" json:"dump_failures,omitempty"`
+	// True if this system's disk copy is marked stale.
+	StaleOnDisk bool `protobuf:"varint,8,opt,name=stale_on_disk,json=staleOnDisk,proto3" json:"stale_on_disk,omitempty"`
+	// Set while an applied configuration waits to be confirmed.
+	Unconfirmed   *Unconfirmed `protobuf:"bytes,9,opt,name=unconfirmed,proto3,oneof" json:"unconfirmed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigState) Reset() {
+	*x = ConfigState{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigState) ProtoMessage() {}
+
+func (x *ConfigState) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigState.ProtoReflect.Descriptor instead.
+func (*ConfigState) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ConfigState) GetWritable() bool {
+	if x != nil {
+		return x.Writable
+	}
+	return false
+}
+
+func (x *ConfigState) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *ConfigState) GetChanged() *Position {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *ConfigState) GetUndumped() bool {
+	if x != nil {
+		return x.Undumped
+	}
+	return false
+}
+
+func (x *ConfigState) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ConfigState) GetDumpingSystems() []string {
+	if x != nil {
+		return x.DumpingSystems
+	}
+	return nil
+}
+
+func (x *ConfigState) GetDumpFailures() []*DumpFailure {
+	if x != nil {
+		return x.DumpFailures
+	}
+	return nil
+}
+
+func (x *ConfigState) GetStaleOnDisk() bool {
+	if x != nil {
+		return x.StaleOnDisk
+	}
+	return false
+}
+
+func (x *ConfigState) GetUnconfirmed() *Unconfirmed {
+	if x != nil {
+		return x.Unconfirmed
+	}
+	return nil
+}
+
+// DumpFailure says why a system did not write a dump. Its disk holds what it
+// held before, whole.
+type DumpFailure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The system.
+	System string `protobuf:"bytes,1,opt,name=system,proto3" json:"system,omitempty"`
+	// Why, such as "no space left on device", and what to do.
+	Why           string `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DumpFailure) Reset() {
+	*x = DumpFailure{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DumpFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DumpFailure) ProtoMessage() {}
+
+func (x *DumpFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DumpFailure.ProtoReflect.Descriptor instead.
+func (*DumpFailure) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DumpFailure) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+func (x *DumpFailure) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// Unconfirmed is a change that will be reverted.
+type Unconfirmed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Milliseconds of engine time until it is reverted; 0 if it is overdue and
+	// the running state does not let it be reverted.
+	LeftMs int64 `protobuf:"varint,1,opt,name=left_ms,json=leftMs,proto3" json:"left_ms,omitempty"`
+	// Who applied it.
+	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Why it cannot be reverted now, "" if it can.
+	Hindrance     string `protobuf:"bytes,3,opt,name=hindrance,proto3" json:"hindrance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unconfirmed) Reset() {
+	*x = Unconfirmed{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unconfirmed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unconfirmed) ProtoMessage() {}
+
+func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unconfirmed.ProtoReflect.Descriptor instead.
+func (*Unconfirmed) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Unconfirmed) GetLeftMs() int64 {
+	if x != nil {
+		return x.LeftMs
+	}
+	return 0
+}
+
+func (x *Unconfirmed) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Unconfirmed) GetHindrance() string {
+	if x != nil {
+		return x.Hindrance
+	}
+	return ""
+}
+
+// GetConfigStateRequest asks for the state of the configuration.
+type GetConfigStateRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConfigStateRequest) Reset() {
+	*x = GetConfigStateRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConfigStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConfigStateRequest) ProtoMessage() {}
+
+func (x *GetConfigStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConfigStateRequest.ProtoReflect.Descriptor instead.
+func (*GetConfigStateRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{8}
+}
+
+// GetConfigStateResponse is the state of the configuration.
+type GetConfigStateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The state.
+	State         *ConfigState `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConfigStateResponse) Reset() {
+	*x = GetConfigStateResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConfigStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConfigStateResponse) ProtoMessage() {}
+
+func (x *GetConfigStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConfigStateResponse.ProtoReflect.Descriptor instead.
+func (*GetConfigStateResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetConfigStateResponse) GetState() *ConfigState {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
 // ListConfigFilesRequest asks for the names of the files.
 type ListConfigFilesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -201,7 +640,7 @@ type ListConfigFilesRequest struct {
 
 func (x *ListConfigFilesRequest) Reset() {
 	*x = ListConfigFilesRequest{}
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[3]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +652,7 @@ func (x *ListConfigFilesRequest) String() string {
 func (*ListConfigFilesRequest) ProtoMessage() {}
 
 func (x *ListConfigFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[3]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +665,7 @@ func (x *ListConfigFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigFilesRequest.ProtoReflect.Descriptor instead.
 func (*ListConfigFilesRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListConfigFilesRequest) GetPageSize() int32 {
@@ -256,7 +695,7 @@ type ListConfigFilesResponse struct {
 
 func (x *ListConfigFilesResponse) Reset() {
 	*x = ListConfigFilesResponse{}
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[4]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -268,7 +707,7 @@ func (x *ListConfigFilesResponse) String() string {
 func (*ListConfigFilesResponse) ProtoMessage() {}
 
 func (x *ListConfigFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[4]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -281,7 +720,7 @@ func (x *ListConfigFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConfigFilesResponse.ProtoReflect.Descriptor instead.
 func (*ListConfigFilesResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListConfigFilesResponse) GetFiles() []*ConfigFile {
@@ -298,8 +737,8 @@ func (x *ListConfigFilesResponse) GetNextPageToken() string {
 	return ""
 }
 
-// DumpConfigRequest asks for a dump.
-type DumpConfigRequest struct {
+// MakeWritableRequest asks for a writable configuration.
+type MakeWritableRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Id of the operation; the server makes one if it is "".
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -309,9 +748,223 @@ type DumpConfigRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *MakeWritableRequest) Reset() {
+	*x = MakeWritableRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MakeWritableRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MakeWritableRequest) ProtoMessage() {}
+
+func (x *MakeWritableRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MakeWritableRequest.ProtoReflect.Descriptor instead.
+func (*MakeWritableRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *MakeWritableRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *MakeWritableRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+// MakeWritableResponse says how it was taken.
+type MakeWritableResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MakeWritableResponse) Reset() {
+	*x = MakeWritableResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MakeWritableResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MakeWritableResponse) ProtoMessage() {}
+
+func (x *MakeWritableResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MakeWritableResponse.ProtoReflect.Descriptor instead.
+func (*MakeWritableResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *MakeWritableResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// ChangeConfigRequest holds one change.
+type ChangeConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Its edits in order, at least one. The configuration has to be right when
+	// all are made; between them it need not be.
+	Edits         []*ConfigEdit `protobuf:"bytes,3,rep,name=edits,proto3" json:"edits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeConfigRequest) Reset() {
+	*x = ChangeConfigRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeConfigRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeConfigRequest) ProtoMessage() {}
+
+func (x *ChangeConfigRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeConfigRequest.ProtoReflect.Descriptor instead.
+func (*ChangeConfigRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ChangeConfigRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ChangeConfigRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *ChangeConfigRequest) GetEdits() []*ConfigEdit {
+	if x != nil {
+		return x.Edits
+	}
+	return nil
+}
+
+// ChangeConfigResponse says how it was taken.
+type ChangeConfigResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeConfigResponse) Reset() {
+	*x = ChangeConfigResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeConfigResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeConfigResponse) ProtoMessage() {}
+
+func (x *ChangeConfigResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeConfigResponse.ProtoReflect.Descriptor instead.
+func (*ChangeConfigResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ChangeConfigResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// DumpConfigRequest asks for a dump.
+type DumpConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Forbid changes from here on (haconf -dump -makero).
+	MakeReadonly  bool `protobuf:"varint,3,opt,name=make_readonly,json=makeReadonly,proto3" json:"make_readonly,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *DumpConfigRequest) Reset() {
 	*x = DumpConfigRequest{}
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[5]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +976,7 @@ func (x *DumpConfigRequest) String() string {
 func (*DumpConfigRequest) ProtoMessage() {}
 
 func (x *DumpConfigRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[5]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +989,7 @@ func (x *DumpConfigRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpConfigRequest.ProtoReflect.Descriptor instead.
 func (*DumpConfigRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DumpConfigRequest) GetRequestId() string {
@@ -353,6 +1006,13 @@ func (x *DumpConfigRequest) GetPlan() bool {
 	return false
 }
 
+func (x *DumpConfigRequest) GetMakeReadonly() bool {
+	if x != nil {
+		return x.MakeReadonly
+	}
+	return false
+}
+
 // DumpConfigResponse says how it was taken.
 type DumpConfigResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -364,7 +1024,7 @@ type DumpConfigResponse struct {
 
 func (x *DumpConfigResponse) Reset() {
 	*x = DumpConfigResponse{}
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[6]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +1036,7 @@ func (x *DumpConfigResponse) String() string {
 func (*DumpConfigResponse) ProtoMessage() {}
 
 func (x *DumpConfigResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_config_proto_msgTypes[6]
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +1049,7 @@ func (x *DumpConfigResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpConfigResponse.ProtoReflect.Descriptor instead.
 func (*DumpConfigResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DumpConfigResponse) GetOperation() *Operation {
@@ -397,6 +1057,788 @@ func (x *DumpConfigResponse) GetOperation() *Operation {
 		return x.Operation
 	}
 	return nil
+}
+
+// ApplyConfigRequest holds a whole configuration.
+type ApplyConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The files, main.cf first, with all that they include. If they include
+	// "types.cf" and do not hold it, the types stay as they run.
+	Files []*ConfigSource `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	// Revert it unless it is confirmed within so many seconds of engine time;
+	// 0 keeps it. At most 86400.
+	ConfirmSeconds uint32 `protobuf:"varint,4,opt,name=confirm_seconds,json=confirmSeconds,proto3" json:"confirm_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ApplyConfigRequest) Reset() {
+	*x = ApplyConfigRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyConfigRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyConfigRequest) ProtoMessage() {}
+
+func (x *ApplyConfigRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyConfigRequest.ProtoReflect.Descriptor instead.
+func (*ApplyConfigRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ApplyConfigRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ApplyConfigRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *ApplyConfigRequest) GetFiles() []*ConfigSource {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *ApplyConfigRequest) GetConfirmSeconds() uint32 {
+	if x != nil {
+		return x.ConfirmSeconds
+	}
+	return 0
+}
+
+// ApplyConfigResponse says how it was taken.
+type ApplyConfigResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	// True if the files say what is running: nothing happened.
+	Unchanged     bool `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyConfigResponse) Reset() {
+	*x = ApplyConfigResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyConfigResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyConfigResponse) ProtoMessage() {}
+
+func (x *ApplyConfigResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyConfigResponse.ProtoReflect.Descriptor instead.
+func (*ApplyConfigResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ApplyConfigResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+func (x *ApplyConfigResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
+// ConfirmConfigRequest keeps what was applied.
+type ConfirmConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan          bool `protobuf:"varint,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmConfigRequest) Reset() {
+	*x = ConfirmConfigRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmConfigRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmConfigRequest) ProtoMessage() {}
+
+func (x *ConfirmConfigRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmConfigRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmConfigRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ConfirmConfigRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ConfirmConfigRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+// ConfirmConfigResponse says how it was taken.
+type ConfirmConfigResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmConfigResponse) Reset() {
+	*x = ConfirmConfigResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmConfigResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmConfigResponse) ProtoMessage() {}
+
+func (x *ConfirmConfigResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmConfigResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmConfigResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ConfirmConfigResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// ConfigVersion is one version that was dumped.
+type ConfigVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number, the same on all systems that have it.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// The sequence that it holds.
+	Sequence uint64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// Where it was ordered; absent for what was on the disk before had ran.
+	Position *Position `protobuf:"bytes,3,opt,name=position,proto3" json:"position,omitempty"`
+	// Who ordered it.
+	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
+	// The request that ordered it.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// For people: when this system wrote it, by its own clock, in milliseconds
+	// since 1970. Nothing is decided by it.
+	WrittenUnixMs int64 `protobuf:"varint,6,opt,name=written_unix_ms,json=writtenUnixMs,proto3" json:"written_unix_ms,omitempty"`
+	// Its files; text only from GetConfigVersion.
+	Files []*ConfigFile `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty"`
+	// How many objects it has, for people: "3 systems, 4 groups, 20 resources".
+	Summary       string `protobuf:"bytes,8,opt,name=summary,proto3" json:"summary,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigVersion) Reset() {
+	*x = ConfigVersion{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigVersion) ProtoMessage() {}
+
+func (x *ConfigVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigVersion.ProtoReflect.Descriptor instead.
+func (*ConfigVersion) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ConfigVersion) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ConfigVersion) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *ConfigVersion) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *ConfigVersion) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ConfigVersion) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ConfigVersion) GetWrittenUnixMs() int64 {
+	if x != nil {
+		return x.WrittenUnixMs
+	}
+	return 0
+}
+
+func (x *ConfigVersion) GetFiles() []*ConfigFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *ConfigVersion) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+// ListConfigVersionsRequest asks for versions.
+type ListConfigVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many; 0 means 1000.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before, "" for the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConfigVersionsRequest) Reset() {
+	*x = ListConfigVersionsRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConfigVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConfigVersionsRequest) ProtoMessage() {}
+
+func (x *ListConfigVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConfigVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListConfigVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListConfigVersionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListConfigVersionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListConfigVersionsResponse is one page of versions.
+type ListConfigVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions, newest first.
+	Versions []*ConfigVersion `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	// For the next page, "" if this was the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListConfigVersionsResponse) Reset() {
+	*x = ListConfigVersionsResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListConfigVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListConfigVersionsResponse) ProtoMessage() {}
+
+func (x *ListConfigVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListConfigVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListConfigVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListConfigVersionsResponse) GetVersions() []*ConfigVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *ListConfigVersionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetConfigVersionRequest names a version.
+type GetConfigVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number.
+	Number        uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConfigVersionRequest) Reset() {
+	*x = GetConfigVersionRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConfigVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConfigVersionRequest) ProtoMessage() {}
+
+func (x *GetConfigVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConfigVersionRequest.ProtoReflect.Descriptor instead.
+func (*GetConfigVersionRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetConfigVersionRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// GetConfigVersionResponse is the version.
+type GetConfigVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version, with the text of its files.
+	Version       *ConfigVersion `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetConfigVersionResponse) Reset() {
+	*x = GetConfigVersionResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetConfigVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetConfigVersionResponse) ProtoMessage() {}
+
+func (x *GetConfigVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetConfigVersionResponse.ProtoReflect.Descriptor instead.
+func (*GetConfigVersionResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetConfigVersionResponse) GetVersion() *ConfigVersion {
+	if x != nil {
+		return x.Version
+	}
+	return nil
+}
+
+// DiffConfigRequest names two configurations. What is not set is the running
+// one.
+type DiffConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the version to begin with.
+	FromVersion *uint64 `protobuf:"varint,1,opt,name=from_version,json=fromVersion,proto3,oneof" json:"from_version,omitempty"`
+	// Number of the version to end with.
+	ToVersion *uint64 `protobuf:"varint,2,opt,name=to_version,json=toVersion,proto3,oneof" json:"to_version,omitempty"`
+	// Files to end with, main.cf first, instead of a version.
+	ToFiles       []*ConfigSource `protobuf:"bytes,3,rep,name=to_files,json=toFiles,proto3" json:"to_files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffConfigRequest) Reset() {
+	*x = DiffConfigRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffConfigRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffConfigRequest) ProtoMessage() {}
+
+func (x *DiffConfigRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffConfigRequest.ProtoReflect.Descriptor instead.
+func (*DiffConfigRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DiffConfigRequest) GetFromVersion() uint64 {
+	if x != nil && x.FromVersion != nil {
+		return *x.FromVersion
+	}
+	return 0
+}
+
+func (x *DiffConfigRequest) GetToVersion() uint64 {
+	if x != nil && x.ToVersion != nil {
+		return *x.ToVersion
+	}
+	return 0
+}
+
+func (x *DiffConfigRequest) GetToFiles() []*ConfigSource {
+	if x != nil {
+		return x.ToFiles
+	}
+	return nil
+}
+
+// DiffConfigResponse is the difference.
+type DiffConfigResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The commands that lead from one to the other; none if they say the same.
+	Edits         []*ConfigEdit `protobuf:"bytes,1,rep,name=edits,proto3" json:"edits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffConfigResponse) Reset() {
+	*x = DiffConfigResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffConfigResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffConfigResponse) ProtoMessage() {}
+
+func (x *DiffConfigResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffConfigResponse.ProtoReflect.Descriptor instead.
+func (*DiffConfigResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DiffConfigResponse) GetEdits() []*ConfigEdit {
+	if x != nil {
+		return x.Edits
+	}
+	return nil
+}
+
+// RollbackConfigRequest names the version to go back to.
+type RollbackConfigRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Number of the version.
+	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// As in ApplyConfig.
+	ConfirmSeconds uint32 `protobuf:"varint,4,opt,name=confirm_seconds,json=confirmSeconds,proto3" json:"confirm_seconds,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RollbackConfigRequest) Reset() {
+	*x = RollbackConfigRequest{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackConfigRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackConfigRequest) ProtoMessage() {}
+
+func (x *RollbackConfigRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackConfigRequest.ProtoReflect.Descriptor instead.
+func (*RollbackConfigRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RollbackConfigRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RollbackConfigRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *RollbackConfigRequest) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RollbackConfigRequest) GetConfirmSeconds() uint32 {
+	if x != nil {
+		return x.ConfirmSeconds
+	}
+	return 0
+}
+
+// RollbackConfigResponse says how it was taken.
+type RollbackConfigResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	// True if the version says what is running: nothing happened.
+	Unchanged     bool `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackConfigResponse) Reset() {
+	*x = RollbackConfigResponse{}
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackConfigResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackConfigResponse) ProtoMessage() {}
+
+func (x *RollbackConfigResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_config_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackConfigResponse.ProtoReflect.Descriptor instead.
+func (*RollbackConfigResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_config_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RollbackConfigResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+func (x *RollbackConfigResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
 }
 
 var File_evenkeel_had_v1_config_proto protoreflect.FileDescriptor
@@ -407,31 +1849,137 @@ const file_evenkeel_had_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"ConfigFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\x12\n" +
-	"\x10GetConfigRequest\"\x9a\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"6\n" +
+	"\fConfigSource\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\fR\x04text\" \n" +
+	"\n" +
+	"ConfigEdit\x12\x12\n" +
+	"\x04args\x18\x01 \x03(\tR\x04args\"\x12\n" +
+	"\x10GetConfigRequest\"\xce\x01\n" +
 	"\x11GetConfigResponse\x121\n" +
 	"\x05files\x18\x01 \x03(\v2\x1b.evenkeel.had.v1.ConfigFileR\x05files\x12\x1a\n" +
 	"\bwritable\x18\x02 \x01(\bR\bwritable\x12\"\n" +
 	"\rstale_on_disk\x18\x03 \x01(\bR\vstaleOnDisk\x12\x12\n" +
-	"\x04hash\x18\x04 \x01(\x06R\x04hash\"T\n" +
+	"\x04hash\x18\x04 \x01(\x06R\x04hash\x122\n" +
+	"\x05state\x18\x05 \x01(\v2\x1c.evenkeel.had.v1.ConfigStateR\x05state\"\x95\x03\n" +
+	"\vConfigState\x12\x1a\n" +
+	"\bwritable\x18\x01 \x01(\bR\bwritable\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x123\n" +
+	"\achanged\x18\x03 \x01(\v2\x19.evenkeel.had.v1.PositionR\achanged\x12\x1a\n" +
+	"\bundumped\x18\x04 \x01(\bR\bundumped\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\x04R\aversion\x12'\n" +
+	"\x0fdumping_systems\x18\x06 \x03(\tR\x0edumpingSystems\x12A\n" +
+	"\rdump_failures\x18\a \x03(\v2\x1c.evenkeel.had.v1.DumpFailureR\fdumpFailures\x12\"\n" +
+	"\rstale_on_disk\x18\b \x01(\bR\vstaleOnDisk\x12C\n" +
+	"\vunconfirmed\x18\t \x01(\v2\x1c.evenkeel.had.v1.UnconfirmedH\x00R\vunconfirmed\x88\x01\x01B\x0e\n" +
+	"\f_unconfirmed\"7\n" +
+	"\vDumpFailure\x12\x16\n" +
+	"\x06system\x18\x01 \x01(\tR\x06system\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\"X\n" +
+	"\vUnconfirmed\x12\x17\n" +
+	"\aleft_ms\x18\x01 \x01(\x03R\x06leftMs\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1c\n" +
+	"\thindrance\x18\x03 \x01(\tR\thindrance\"\x17\n" +
+	"\x15GetConfigStateRequest\"L\n" +
+	"\x16GetConfigStateResponse\x122\n" +
+	"\x05state\x18\x01 \x01(\v2\x1c.evenkeel.had.v1.ConfigStateR\x05state\"T\n" +
 	"\x16ListConfigFilesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"t\n" +
 	"\x17ListConfigFilesResponse\x121\n" +
 	"\x05files\x18\x01 \x03(\v2\x1b.evenkeel.had.v1.ConfigFileR\x05files\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"F\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"H\n" +
+	"\x13MakeWritableRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\bR\x04plan\"P\n" +
+	"\x14MakeWritableResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"{\n" +
+	"\x13ChangeConfigRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\bR\x04plan\x121\n" +
+	"\x05edits\x18\x03 \x03(\v2\x1b.evenkeel.had.v1.ConfigEditR\x05edits\"P\n" +
+	"\x14ChangeConfigResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"k\n" +
 	"\x11DumpConfigRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
-	"\x04plan\x18\x02 \x01(\bR\x04plan\"N\n" +
+	"\x04plan\x18\x02 \x01(\bR\x04plan\x12#\n" +
+	"\rmake_readonly\x18\x03 \x01(\bR\fmakeReadonly\"N\n" +
 	"\x12DumpConfigResponse\x128\n" +
-	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation2\xa0\x02\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xa5\x01\n" +
+	"\x12ApplyConfigRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\bR\x04plan\x123\n" +
+	"\x05files\x18\x03 \x03(\v2\x1d.evenkeel.had.v1.ConfigSourceR\x05files\x12'\n" +
+	"\x0fconfirm_seconds\x18\x04 \x01(\rR\x0econfirmSeconds\"m\n" +
+	"\x13ApplyConfigResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged\"I\n" +
+	"\x14ConfirmConfigRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\bR\x04plan\"Q\n" +
+	"\x15ConfirmConfigResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xa2\x02\n" +
+	"\rConfigVersion\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x125\n" +
+	"\bposition\x18\x03 \x01(\v2\x19.evenkeel.had.v1.PositionR\bposition\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\tR\x04user\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12&\n" +
+	"\x0fwritten_unix_ms\x18\x06 \x01(\x03R\rwrittenUnixMs\x121\n" +
+	"\x05files\x18\a \x03(\v2\x1b.evenkeel.had.v1.ConfigFileR\x05files\x12\x18\n" +
+	"\asummary\x18\b \x01(\tR\asummary\"W\n" +
+	"\x19ListConfigVersionsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x80\x01\n" +
+	"\x1aListConfigVersionsResponse\x12:\n" +
+	"\bversions\x18\x01 \x03(\v2\x1e.evenkeel.had.v1.ConfigVersionR\bversions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"1\n" +
+	"\x17GetConfigVersionRequest\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"T\n" +
+	"\x18GetConfigVersionResponse\x128\n" +
+	"\aversion\x18\x01 \x01(\v2\x1e.evenkeel.had.v1.ConfigVersionR\aversion\"\xb9\x01\n" +
+	"\x11DiffConfigRequest\x12&\n" +
+	"\ffrom_version\x18\x01 \x01(\x04H\x00R\vfromVersion\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"to_version\x18\x02 \x01(\x04H\x01R\ttoVersion\x88\x01\x01\x128\n" +
+	"\bto_files\x18\x03 \x03(\v2\x1d.evenkeel.had.v1.ConfigSourceR\atoFilesB\x0f\n" +
+	"\r_from_versionB\r\n" +
+	"\v_to_version\"G\n" +
+	"\x12DiffConfigResponse\x121\n" +
+	"\x05edits\x18\x01 \x03(\v2\x1b.evenkeel.had.v1.ConfigEditR\x05edits\"\x8d\x01\n" +
+	"\x15RollbackConfigRequest\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\bR\x04plan\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12'\n" +
+	"\x0fconfirm_seconds\x18\x04 \x01(\rR\x0econfirmSeconds\"p\n" +
+	"\x16RollbackConfigResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged2\x89\t\n" +
 	"\rConfigService\x12R\n" +
 	"\tGetConfig\x12!.evenkeel.had.v1.GetConfigRequest\x1a\".evenkeel.had.v1.GetConfigResponse\x12d\n" +
-	"\x0fListConfigFiles\x12'.evenkeel.had.v1.ListConfigFilesRequest\x1a(.evenkeel.had.v1.ListConfigFilesResponse\x12U\n" +
+	"\x0fListConfigFiles\x12'.evenkeel.had.v1.ListConfigFilesRequest\x1a(.evenkeel.had.v1.ListConfigFilesResponse\x12a\n" +
+	"\x0eGetConfigState\x12&.evenkeel.had.v1.GetConfigStateRequest\x1a'.evenkeel.had.v1.GetConfigStateResponse\x12[\n" +
+	"\fMakeWritable\x12$.evenkeel.had.v1.MakeWritableRequest\x1a%.evenkeel.had.v1.MakeWritableResponse\x12[\n" +
+	"\fChangeConfig\x12$.evenkeel.had.v1.ChangeConfigRequest\x1a%.evenkeel.had.v1.ChangeConfigResponse\x12U\n" +
 	"\n" +
-	"DumpConfig\x12\".evenkeel.had.v1.DumpConfigRequest\x1a#.evenkeel.had.v1.DumpConfigResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
+	"DumpConfig\x12\".evenkeel.had.v1.DumpConfigRequest\x1a#.evenkeel.had.v1.DumpConfigResponse\x12X\n" +
+	"\vApplyConfig\x12#.evenkeel.had.v1.ApplyConfigRequest\x1a$.evenkeel.had.v1.ApplyConfigResponse\x12^\n" +
+	"\rConfirmConfig\x12%.evenkeel.had.v1.ConfirmConfigRequest\x1a&.evenkeel.had.v1.ConfirmConfigResponse\x12m\n" +
+	"\x12ListConfigVersions\x12*.evenkeel.had.v1.ListConfigVersionsRequest\x1a+.evenkeel.had.v1.ListConfigVersionsResponse\x12g\n" +
+	"\x10GetConfigVersion\x12(.evenkeel.had.v1.GetConfigVersionRequest\x1a).evenkeel.had.v1.GetConfigVersionResponse\x12U\n" +
+	"\n" +
+	"DiffConfig\x12\".evenkeel.had.v1.DiffConfigRequest\x1a#.evenkeel.had.v1.DiffConfigResponse\x12a\n" +
+	"\x0eRollbackConfig\x12&.evenkeel.had.v1.RollbackConfigRequest\x1a'.evenkeel.had.v1.RollbackConfigResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
 
 var (
 	file_evenkeel_had_v1_config_proto_rawDescOnce sync.Once
@@ -445,32 +1993,93 @@ func file_evenkeel_had_v1_config_proto_rawDescGZIP() []byte {
 	return file_evenkeel_had_v1_config_proto_rawDescData
 }
 
-var file_evenkeel_had_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_evenkeel_had_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_evenkeel_had_v1_config_proto_goTypes = []any{
-	(*ConfigFile)(nil),              // 0: evenkeel.had.v1.ConfigFile
-	(*GetConfigRequest)(nil),        // 1: evenkeel.had.v1.GetConfigRequest
-	(*GetConfigResponse)(nil),       // 2: evenkeel.had.v1.GetConfigResponse
-	(*ListConfigFilesRequest)(nil),  // 3: evenkeel.had.v1.ListConfigFilesRequest
-	(*ListConfigFilesResponse)(nil), // 4: evenkeel.had.v1.ListConfigFilesResponse
-	(*DumpConfigRequest)(nil),       // 5: evenkeel.had.v1.DumpConfigRequest
-	(*DumpConfigResponse)(nil),      // 6: evenkeel.had.v1.DumpConfigResponse
-	(*Operation)(nil),               // 7: evenkeel.had.v1.Operation
+	(*ConfigFile)(nil),                 // 0: evenkeel.had.v1.ConfigFile
+	(*ConfigSource)(nil),               // 1: evenkeel.had.v1.ConfigSource
+	(*ConfigEdit)(nil),                 // 2: evenkeel.had.v1.ConfigEdit
+	(*GetConfigRequest)(nil),           // 3: evenkeel.had.v1.GetConfigRequest
+	(*GetConfigResponse)(nil),          // 4: evenkeel.had.v1.GetConfigResponse
+	(*ConfigState)(nil),                // 5: evenkeel.had.v1.ConfigState
+	(*DumpFailure)(nil),                // 6: evenkeel.had.v1.DumpFailure
+	(*Unconfirmed)(nil),                // 7: evenkeel.had.v1.Unconfirmed
+	(*GetConfigStateRequest)(nil),      // 8: evenkeel.had.v1.GetConfigStateRequest
+	(*GetConfigStateResponse)(nil),     // 9: evenkeel.had.v1.GetConfigStateResponse
+	(*ListConfigFilesRequest)(nil),     // 10: evenkeel.had.v1.ListConfigFilesRequest
+	(*ListConfigFilesResponse)(nil),    // 11: evenkeel.had.v1.ListConfigFilesResponse
+	(*MakeWritableRequest)(nil),        // 12: evenkeel.had.v1.MakeWritableRequest
+	(*MakeWritableResponse)(nil),       // 13: evenkeel.had.v1.MakeWritableResponse
+	(*ChangeConfigRequest)(nil),        // 14: evenkeel.had.v1.ChangeConfigRequest
+	(*ChangeConfigResponse)(nil),       // 15: evenkeel.had.v1.ChangeConfigResponse
+	(*DumpConfigRequest)(nil),          // 16: evenkeel.had.v1.DumpConfigRequest
+	(*DumpConfigResponse)(nil),         // 17: evenkeel.had.v1.DumpConfigResponse
+	(*ApplyConfigRequest)(nil),         // 18: evenkeel.had.v1.ApplyConfigRequest
+	(*ApplyConfigResponse)(nil),        // 19: evenkeel.had.v1.ApplyConfigResponse
+	(*ConfirmConfigRequest)(nil),       // 20: evenkeel.had.v1.ConfirmConfigRequest
+	(*ConfirmConfigResponse)(nil),      // 21: evenkeel.had.v1.ConfirmConfigResponse
+	(*ConfigVersion)(nil),              // 22: evenkeel.had.v1.ConfigVersion
+	(*ListConfigVersionsRequest)(nil),  // 23: evenkeel.had.v1.ListConfigVersionsRequest
+	(*ListConfigVersionsResponse)(nil), // 24: evenkeel.had.v1.ListConfigVersionsResponse
+	(*GetConfigVersionRequest)(nil),    // 25: evenkeel.had.v1.GetConfigVersionRequest
+	(*GetConfigVersionResponse)(nil),   // 26: evenkeel.had.v1.GetConfigVersionResponse
+	(*DiffConfigRequest)(nil),          // 27: evenkeel.had.v1.DiffConfigRequest
+	(*DiffConfigResponse)(nil),         // 28: evenkeel.had.v1.DiffConfigResponse
+	(*RollbackConfigRequest)(nil),      // 29: evenkeel.had.v1.RollbackConfigRequest
+	(*RollbackConfigResponse)(nil),     // 30: evenkeel.had.v1.RollbackConfigResponse
+	(*Position)(nil),                   // 31: evenkeel.had.v1.Position
+	(*Operation)(nil),                  // 32: evenkeel.had.v1.Operation
 }
 var file_evenkeel_had_v1_config_proto_depIdxs = []int32{
-	0, // 0: evenkeel.had.v1.GetConfigResponse.files:type_name -> evenkeel.had.v1.ConfigFile
-	0, // 1: evenkeel.had.v1.ListConfigFilesResponse.files:type_name -> evenkeel.had.v1.ConfigFile
-	7, // 2: evenkeel.had.v1.DumpConfigResponse.operation:type_name -> evenkeel.had.v1.Operation
-	1, // 3: evenkeel.had.v1.ConfigService.GetConfig:input_type -> evenkeel.had.v1.GetConfigRequest
-	3, // 4: evenkeel.had.v1.ConfigService.ListConfigFiles:input_type -> evenkeel.had.v1.ListConfigFilesRequest
-	5, // 5: evenkeel.had.v1.ConfigService.DumpConfig:input_type -> evenkeel.had.v1.DumpConfigRequest
-	2, // 6: evenkeel.had.v1.ConfigService.GetConfig:output_type -> evenkeel.had.v1.GetConfigResponse
-	4, // 7: evenkeel.had.v1.ConfigService.ListConfigFiles:output_type -> evenkeel.had.v1.ListConfigFilesResponse
-	6, // 8: evenkeel.had.v1.ConfigService.DumpConfig:output_type -> evenkeel.had.v1.DumpConfigResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: evenkeel.had.v1.GetConfigResponse.files:type_name -> evenkeel.had.v1.ConfigFile
+	5,  // 1: evenkeel.had.v1.GetConfigResponse.state:type_name -> evenkeel.had.v1.ConfigState
+	31, // 2: evenkeel.had.v1.ConfigState.changed:type_name -> evenkeel.had.v1.Position
+	6,  // 3: evenkeel.had.v1.ConfigState.dump_failures:type_name -> evenkeel.had.v1.DumpFailure
+	7,  // 4: evenkeel.had.v1.ConfigState.unconfirmed:type_name -> evenkeel.had.v1.Unconfirmed
+	5,  // 5: evenkeel.had.v1.GetConfigStateResponse.state:type_name -> evenkeel.had.v1.ConfigState
+	0,  // 6: evenkeel.had.v1.ListConfigFilesResponse.files:type_name -> evenkeel.had.v1.ConfigFile
+	32, // 7: evenkeel.had.v1.MakeWritableResponse.operation:type_name -> evenkeel.had.v1.Operation
+	2,  // 8: evenkeel.had.v1.ChangeConfigRequest.edits:type_name -> evenkeel.had.v1.ConfigEdit
+	32, // 9: evenkeel.had.v1.ChangeConfigResponse.operation:type_name -> evenkeel.had.v1.Operation
+	32, // 10: evenkeel.had.v1.DumpConfigResponse.operation:type_name -> evenkeel.had.v1.Operation
+	1,  // 11: evenkeel.had.v1.ApplyConfigRequest.files:type_name -> evenkeel.had.v1.ConfigSource
+	32, // 12: evenkeel.had.v1.ApplyConfigResponse.operation:type_name -> evenkeel.had.v1.Operation
+	32, // 13: evenkeel.had.v1.ConfirmConfigResponse.operation:type_name -> evenkeel.had.v1.Operation
+	31, // 14: evenkeel.had.v1.ConfigVersion.position:type_name -> evenkeel.had.v1.Position
+	0,  // 15: evenkeel.had.v1.ConfigVersion.files:type_name -> evenkeel.had.v1.ConfigFile
+	22, // 16: evenkeel.had.v1.ListConfigVersionsResponse.versions:type_name -> evenkeel.had.v1.ConfigVersion
+	22, // 17: evenkeel.had.v1.GetConfigVersionResponse.version:type_name -> evenkeel.had.v1.ConfigVersion
+	1,  // 18: evenkeel.had.v1.DiffConfigRequest.to_files:type_name -> evenkeel.had.v1.ConfigSource
+	2,  // 19: evenkeel.had.v1.DiffConfigResponse.edits:type_name -> evenkeel.had.v1.ConfigEdit
+	32, // 20: evenkeel.had.v1.RollbackConfigResponse.operation:type_name -> evenkeel.had.v1.Operation
+	3,  // 21: evenkeel.had.v1.ConfigService.GetConfig:input_type -> evenkeel.had.v1.GetConfigRequest
+	10, // 22: evenkeel.had.v1.ConfigService.ListConfigFiles:input_type -> evenkeel.had.v1.ListConfigFilesRequest
+	8,  // 23: evenkeel.had.v1.ConfigService.GetConfigState:input_type -> evenkeel.had.v1.GetConfigStateRequest
+	12, // 24: evenkeel.had.v1.ConfigService.MakeWritable:input_type -> evenkeel.had.v1.MakeWritableRequest
+	14, // 25: evenkeel.had.v1.ConfigService.ChangeConfig:input_type -> evenkeel.had.v1.ChangeConfigRequest
+	16, // 26: evenkeel.had.v1.ConfigService.DumpConfig:input_type -> evenkeel.had.v1.DumpConfigRequest
+	18, // 27: evenkeel.had.v1.ConfigService.ApplyConfig:input_type -> evenkeel.had.v1.ApplyConfigRequest
+	20, // 28: evenkeel.had.v1.ConfigService.ConfirmConfig:input_type -> evenkeel.had.v1.ConfirmConfigRequest
+	23, // 29: evenkeel.had.v1.ConfigService.ListConfigVersions:input_type -> evenkeel.had.v1.ListConfigVersionsRequest
+	25, // 30: evenkeel.had.v1.ConfigService.GetConfigVersion:input_type -> evenkeel.had.v1.GetConfigVersionRequest
+	27, // 31: evenkeel.had.v1.ConfigService.DiffConfig:input_type -> evenkeel.had.v1.DiffConfigRequest
+	29, // 32: evenkeel.had.v1.ConfigService.RollbackConfig:input_type -> evenkeel.had.v1.RollbackConfigRequest
+	4,  // 33: evenkeel.had.v1.ConfigService.GetConfig:output_type -> evenkeel.had.v1.GetConfigResponse
+	11, // 34: evenkeel.had.v1.ConfigService.ListConfigFiles:output_type -> evenkeel.had.v1.ListConfigFilesResponse
+	9,  // 35: evenkeel.had.v1.ConfigService.GetConfigState:output_type -> evenkeel.had.v1.GetConfigStateResponse
+	13, // 36: evenkeel.had.v1.ConfigService.MakeWritable:output_type -> evenkeel.had.v1.MakeWritableResponse
+	15, // 37: evenkeel.had.v1.ConfigService.ChangeConfig:output_type -> evenkeel.had.v1.ChangeConfigResponse
+	17, // 38: evenkeel.had.v1.ConfigService.DumpConfig:output_type -> evenkeel.had.v1.DumpConfigResponse
+	19, // 39: evenkeel.had.v1.ConfigService.ApplyConfig:output_type -> evenkeel.had.v1.ApplyConfigResponse
+	21, // 40: evenkeel.had.v1.ConfigService.ConfirmConfig:output_type -> evenkeel.had.v1.ConfirmConfigResponse
+	24, // 41: evenkeel.had.v1.ConfigService.ListConfigVersions:output_type -> evenkeel.had.v1.ListConfigVersionsResponse
+	26, // 42: evenkeel.had.v1.ConfigService.GetConfigVersion:output_type -> evenkeel.had.v1.GetConfigVersionResponse
+	28, // 43: evenkeel.had.v1.ConfigService.DiffConfig:output_type -> evenkeel.had.v1.DiffConfigResponse
+	30, // 44: evenkeel.had.v1.ConfigService.RollbackConfig:output_type -> evenkeel.had.v1.RollbackConfigResponse
+	33, // [33:45] is the sub-list for method output_type
+	21, // [21:33] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_had_v1_config_proto_init() }
@@ -479,13 +2088,15 @@ func file_evenkeel_had_v1_config_proto_init() {
 		return
 	}
 	file_evenkeel_had_v1_shared_proto_init()
+	file_evenkeel_had_v1_config_proto_msgTypes[5].OneofWrappers = []any{}
+	file_evenkeel_had_v1_config_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_had_v1_config_proto_rawDesc), len(file_evenkeel_had_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,24 +21,78 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ConfigService_GetConfig_FullMethodName       = "/evenkeel.had.v1.ConfigService/GetConfig"
-	ConfigService_ListConfigFiles_FullMethodName = "/evenkeel.had.v1.ConfigService/ListConfigFiles"
-	ConfigService_DumpConfig_FullMethodName      = "/evenkeel.had.v1.ConfigService/DumpConfig"
+	ConfigService_GetConfig_FullMethodName          = "/evenkeel.had.v1.ConfigService/GetConfig"
+	ConfigService_ListConfigFiles_FullMethodName    = "/evenkeel.had.v1.ConfigService/ListConfigFiles"
+	ConfigService_GetConfigState_FullMethodName     = "/evenkeel.had.v1.ConfigService/GetConfigState"
+	ConfigService_MakeWritable_FullMethodName       = "/evenkeel.had.v1.ConfigService/MakeWritable"
+	ConfigService_ChangeConfig_FullMethodName       = "/evenkeel.had.v1.ConfigService/ChangeConfig"
+	ConfigService_DumpConfig_FullMethodName         = "/evenkeel.had.v1.ConfigService/DumpConfig"
+	ConfigService_ApplyConfig_FullMethodName        = "/evenkeel.had.v1.ConfigService/ApplyConfig"
+	ConfigService_ConfirmConfig_FullMethodName      = "/evenkeel.had.v1.ConfigService/ConfirmConfig"
+	ConfigService_ListConfigVersions_FullMethodName = "/evenkeel.had.v1.ConfigService/ListConfigVersions"
+	ConfigService_GetConfigVersion_FullMethodName   = "/evenkeel.had.v1.ConfigService/GetConfigVersion"
+	ConfigService_DiffConfig_FullMethodName         = "/evenkeel.had.v1.ConfigService/DiffConfig"
+	ConfigService_RollbackConfig_FullMethodName     = "/evenkeel.had.v1.ConfigService/RollbackConfig"
 )
 
 // ConfigServiceClient is the client API for ConfigService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ConfigService shows and saves the running configuration (haconf, hacf).
+// ConfigService shows, changes and saves the running configuration (haconf,
+// hacf, and -add, -delete, -modify, -link ... of hagrp, hares, hasys, hatype,
+// haattr and haclus).
+//
+// Whatever changes the configuration is one ordered operation: all systems
+// check it against the same configuration and the same running state and come
+// to the same answer, and it happens as a whole or not at all. It needs a
+// writable configuration: FAILED_PRECONDITION, V-16-1-10369, otherwise. An
+// operation whose outcome is unknown is repeated with its request_id (at any
+// system). `plan` answers config_edits (what would change, as commands),
+// planned_steps and decisions (what the engine would then do), and changes
+// nothing. Refusals carry the message id of VCS's command and the nearest
+// names, as all calls do.
 type ConfigServiceClient interface {
 	// GetConfig returns the running configuration as text.
 	GetConfig(ctx context.Context, in *GetConfigRequest, opts ...grpc.CallOption) (*GetConfigResponse, error)
 	// ListConfigFiles returns the files of the configuration.
 	ListConfigFiles(ctx context.Context, in *ListConfigFilesRequest, opts ...grpc.CallOption) (*ListConfigFilesResponse, error)
+	// GetConfigState returns whether the configuration is writable, saved,
+	// being saved or waiting to be confirmed. Cheap: it carries no text.
+	GetConfigState(ctx context.Context, in *GetConfigStateRequest, opts ...grpc.CallOption) (*GetConfigStateResponse, error)
+	// MakeWritable lets the configuration be changed (haconf -makerw).
+	// FAILED_PRECONDITION, V-16-1-10364, if it is writable already.
+	MakeWritable(ctx context.Context, in *MakeWritableRequest, opts ...grpc.CallOption) (*MakeWritableResponse, error)
+	// ChangeConfig carries out edits as one change. The answer's notices are
+	// those of the commands (V-16-1-10136, V-16-1-10242). A refusal names the
+	// edit: metadata "edit" of the ErrorInfo counts from 0.
+	ChangeConfig(ctx context.Context, in *ChangeConfigRequest, opts ...grpc.CallOption) (*ChangeConfigResponse, error)
 	// DumpConfig writes the running configuration to the disks of all running
-	// systems, atomically and durably (haconf -dump).
+	// systems, atomically and durably (haconf -dump [-makero]). It is answered
+	// when the order is given; GetConfigState tells when every system has it.
+	// With make_readonly: FAILED_PRECONDITION, V-16-1-10369, if it is not
+	// writable.
 	DumpConfig(ctx context.Context, in *DumpConfigRequest, opts ...grpc.CallOption) (*DumpConfigResponse, error)
+	// ApplyConfig makes the running configuration what a whole set of files
+	// says, as one change. Files that say what is running change nothing at
+	// all. With confirm_seconds the change is reverted unless ConfirmConfig
+	// comes in time.
+	ApplyConfig(ctx context.Context, in *ApplyConfigRequest, opts ...grpc.CallOption) (*ApplyConfigResponse, error)
+	// ConfirmConfig keeps what ApplyConfig or RollbackConfig left to be
+	// confirmed. FAILED_PRECONDITION if nothing waits.
+	ConfirmConfig(ctx context.Context, in *ConfirmConfigRequest, opts ...grpc.CallOption) (*ConfirmConfigResponse, error)
+	// ListConfigVersions returns the versions kept on the disk of the system
+	// that is asked, the newest first (ha config log).
+	ListConfigVersions(ctx context.Context, in *ListConfigVersionsRequest, opts ...grpc.CallOption) (*ListConfigVersionsResponse, error)
+	// GetConfigVersion returns one kept version with its text. NOT_FOUND names
+	// the versions next to it.
+	GetConfigVersion(ctx context.Context, in *GetConfigVersionRequest, opts ...grpc.CallOption) (*GetConfigVersionResponse, error)
+	// DiffConfig returns the commands that lead from one configuration to
+	// another: kept versions, the running one, or files (ha config diff).
+	DiffConfig(ctx context.Context, in *DiffConfigRequest, opts ...grpc.CallOption) (*DiffConfigResponse, error)
+	// RollbackConfig makes the running configuration what a kept version says,
+	// as ApplyConfig does with its files.
+	RollbackConfig(ctx context.Context, in *RollbackConfigRequest, opts ...grpc.CallOption) (*RollbackConfigResponse, error)
 }
 
 type configServiceClient struct {
@@ -69,6 +123,36 @@ func (c *configServiceClient) ListConfigFiles(ctx context.Context, in *ListConfi
 	return out, nil
 }
 
+func (c *configServiceClient) GetConfigState(ctx context.Context, in *GetConfigStateRequest, opts ...grpc.CallOption) (*GetConfigStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetConfigStateResponse)
+	err := c.cc.Invoke(ctx, ConfigService_GetConfigState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) MakeWritable(ctx context.Context, in *MakeWritableRequest, opts ...grpc.CallOption) (*MakeWritableResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MakeWritableResponse)
+	err := c.cc.Invoke(ctx, ConfigService_MakeWritable_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) ChangeConfig(ctx context.Context, in *ChangeConfigRequest, opts ...grpc.CallOption) (*ChangeConfigResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChangeConfigResponse)
+	err := c.cc.Invoke(ctx, ConfigService_ChangeConfig_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *configServiceClient) DumpConfig(ctx context.Context, in *DumpConfigRequest, opts ...grpc.CallOption) (*DumpConfigResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DumpConfigResponse)
@@ -79,19 +163,124 @@ func (c *configServiceClient) DumpConfig(ctx context.Context, in *DumpConfigRequ
 	return out, nil
 }
 
+func (c *configServiceClient) ApplyConfig(ctx context.Context, in *ApplyConfigRequest, opts ...grpc.CallOption) (*ApplyConfigResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyConfigResponse)
+	err := c.cc.Invoke(ctx, ConfigService_ApplyConfig_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) ConfirmConfig(ctx context.Context, in *ConfirmConfigRequest, opts ...grpc.CallOption) (*ConfirmConfigResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmConfigResponse)
+	err := c.cc.Invoke(ctx, ConfigService_ConfirmConfig_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) ListConfigVersions(ctx context.Context, in *ListConfigVersionsRequest, opts ...grpc.CallOption) (*ListConfigVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListConfigVersionsResponse)
+	err := c.cc.Invoke(ctx, ConfigService_ListConfigVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) GetConfigVersion(ctx context.Context, in *GetConfigVersionRequest, opts ...grpc.CallOption) (*GetConfigVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetConfigVersionResponse)
+	err := c.cc.Invoke(ctx, ConfigService_GetConfigVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) DiffConfig(ctx context.Context, in *DiffConfigRequest, opts ...grpc.CallOption) (*DiffConfigResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffConfigResponse)
+	err := c.cc.Invoke(ctx, ConfigService_DiffConfig_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *configServiceClient) RollbackConfig(ctx context.Context, in *RollbackConfigRequest, opts ...grpc.CallOption) (*RollbackConfigResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackConfigResponse)
+	err := c.cc.Invoke(ctx, ConfigService_RollbackConfig_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConfigServiceServer is the server API for ConfigService service.
 // All implementations must embed UnimplementedConfigServiceServer
 // for forward compatibility.
 //
-// ConfigService shows and saves the running configuration (haconf, hacf).
+// ConfigService shows, changes and saves the running configuration (haconf,
+// hacf, and -add, -delete, -modify, -link ... of hagrp, hares, hasys, hatype,
+// haattr and haclus).
+//
+// Whatever changes the configuration is one ordered operation: all systems
+// check it against the same configuration and the same running state and come
+// to the same answer, and it happens as a whole or not at all. It needs a
+// writable configuration: FAILED_PRECONDITION, V-16-1-10369, otherwise. An
+// operation whose outcome is unknown is repeated with its request_id (at any
+// system). `plan` answers config_edits (what would change, as commands),
+// planned_steps and decisions (what the engine would then do), and changes
+// nothing. Refusals carry the message id of VCS's command and the nearest
+// names, as all calls do.
 type ConfigServiceServer interface {
 	// GetConfig returns the running configuration as text.
 	GetConfig(context.Context, *GetConfigRequest) (*GetConfigResponse, error)
 	// ListConfigFiles returns the files of the configuration.
 	ListConfigFiles(context.Context, *ListConfigFilesRequest) (*ListConfigFilesResponse, error)
+	// GetConfigState returns whether the configuration is writable, saved,
+	// being saved or waiting to be confirmed. Cheap: it carries no text.
+	GetConfigState(context.Context, *GetConfigStateRequest) (*GetConfigStateResponse, error)
+	// MakeWritable lets the configuration be changed (haconf -makerw).
+	// FAILED_PRECONDITION, V-16-1-10364, if it is writable already.
+	MakeWritable(context.Context, *MakeWritableRequest) (*MakeWritableResponse, error)
+	// ChangeConfig carries out edits as one change. The answer's notices are
+	// those of the commands (V-16-1-10136, V-16-1-10242). A refusal names the
+	// edit: metadata "edit" of the ErrorInfo counts from 0.
+	ChangeConfig(context.Context, *ChangeConfigRequest) (*ChangeConfigResponse, error)
 	// DumpConfig writes the running configuration to the disks of all running
-	// systems, atomically and durably (haconf -dump).
+	// systems, atomically and durably (haconf -dump [-makero]). It is answered
+	// when the order is given; GetConfigState tells when every system has it.
+	// With make_readonly: FAILED_PRECONDITION, V-16-1-10369, if it is not
+	// writable.
 	DumpConfig(context.Context, *DumpConfigRequest) (*DumpConfigResponse, error)
+	// ApplyConfig makes the running configuration what a whole set of files
+	// says, as one change. Files that say what is running change nothing at
+	// all. With confirm_seconds the change is reverted unless ConfirmConfig
+	// comes in time.
+	ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error)
+	// ConfirmConfig keeps what ApplyConfig or RollbackConfig left to be
+	// confirmed. FAILED_PRECONDITION if nothing waits.
+	ConfirmConfig(context.Context, *ConfirmConfigRequest) (*ConfirmConfigResponse, error)
+	// ListConfigVersions returns the versions kept on the disk of the system
+	// that is asked, the newest first (ha config log).
+	ListConfigVersions(context.Context, *ListConfigVersionsRequest) (*ListConfigVersionsResponse, error)
+	// GetConfigVersion returns one kept version with its text. NOT_FOUND names
+	// the versions next to it.
+	GetConfigVersion(context.Context, *GetConfigVersionRequest) (*GetConfigVersionResponse, error)
+	// DiffConfig returns the commands that lead from one configuration to
+	// another: kept versions, the running one, or files (ha config diff).
+	DiffConfig(context.Context, *DiffConfigRequest) (*DiffConfigResponse, error)
+	// RollbackConfig makes the running configuration what a kept version says,
+	// as ApplyConfig does with its files.
+	RollbackConfig(context.Context, *RollbackConfigRequest) (*RollbackConfigResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }
 
@@ -108,8 +297,35 @@ func (UnimplementedConfigServiceServer) GetConfig(context.Context, *GetConfigReq
 func (UnimplementedConfigServiceServer) ListConfigFiles(context.Context, *ListConfigFilesRequest) (*ListConfigFilesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConfigFiles not implemented")
 }
+func (UnimplementedConfigServiceServer) GetConfigState(context.Context, *GetConfigStateRequest) (*GetConfigStateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConfigState not implemented")
+}
+func (UnimplementedConfigServiceServer) MakeWritable(context.Context, *MakeWritableRequest) (*MakeWritableResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MakeWritable not implemented")
+}
+func (UnimplementedConfigServiceServer) ChangeConfig(context.Context, *ChangeConfigRequest) (*ChangeConfigResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeConfig not implemented")
+}
 func (UnimplementedConfigServiceServer) DumpConfig(context.Context, *DumpConfigRequest) (*DumpConfigResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DumpConfig not implemented")
+}
+func (UnimplementedConfigServiceServer) ApplyConfig(context.Context, *ApplyConfigRequest) (*ApplyConfigResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyConfig not implemented")
+}
+func (UnimplementedConfigServiceServer) ConfirmConfig(context.Context, *ConfirmConfigRequest) (*ConfirmConfigResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmConfig not implemented")
+}
+func (UnimplementedConfigServiceServer) ListConfigVersions(context.Context, *ListConfigVersionsRequest) (*ListConfigVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListConfigVersions not implemented")
+}
+func (UnimplementedConfigServiceServer) GetConfigVersion(context.Context, *GetConfigVersionRequest) (*GetConfigVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetConfigVersion not implemented")
+}
+func (UnimplementedConfigServiceServer) DiffConfig(context.Context, *DiffConfigRequest) (*DiffConfigResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffConfig not implemented")
+}
+func (UnimplementedConfigServiceServer) RollbackConfig(context.Context, *RollbackConfigRequest) (*RollbackConfigResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackConfig not implemented")
 }
 func (UnimplementedConfigServiceServer) mustEmbedUnimplementedConfigServiceServer() {}
 func (UnimplementedConfigServiceServer) testEmbeddedByValue()                       {}
@@ -168,6 +384,60 @@ func _ConfigService_ListConfigFiles_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConfigService_GetConfigState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConfigStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).GetConfigState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_GetConfigState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).GetConfigState(ctx, req.(*GetConfigStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_MakeWritable_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MakeWritableRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).MakeWritable(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_MakeWritable_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).MakeWritable(ctx, req.(*MakeWritableRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_ChangeConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeConfigRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).ChangeConfig(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_ChangeConfig_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).ChangeConfig(ctx, req.(*ChangeConfigRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ConfigService_DumpConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DumpConfigRequest)
 	if err := dec(in); err != nil {
@@ -182,6 +452,114 @@ func _ConfigService_DumpConfig_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ConfigServiceServer).DumpConfig(ctx, req.(*DumpConfigRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_ApplyConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyConfigRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).ApplyConfig(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_ApplyConfig_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).ApplyConfig(ctx, req.(*ApplyConfigRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_ConfirmConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmConfigRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).ConfirmConfig(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_ConfirmConfig_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).ConfirmConfig(ctx, req.(*ConfirmConfigRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_ListConfigVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListConfigVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).ListConfigVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_ListConfigVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).ListConfigVersions(ctx, req.(*ListConfigVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_GetConfigVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetConfigVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).GetConfigVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_GetConfigVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).GetConfigVersion(ctx, req.(*GetConfigVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_DiffConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffConfigRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).DiffConfig(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_DiffConfig_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).DiffConfig(ctx, req.(*DiffConfigRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ConfigService_RollbackConfig_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackConfigRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConfigServiceServer).RollbackConfig(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConfigService_RollbackConfig_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConfigServiceServer).RollbackConfig(ctx, req.(*RollbackConfigRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -202,8 +580,44 @@ var ConfigService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ConfigService_ListConfigFiles_Handler,
 		},
 		{
+			MethodName: "GetConfigState",
+			Handler:    _ConfigService_GetConfigState_Handler,
+		},
+		{
+			MethodName: "MakeWritable",
+			Handler:    _ConfigService_MakeWritable_Handler,
+		},
+		{
+			MethodName: "ChangeConfig",
+			Handler:    _ConfigService_ChangeConfig_Handler,
+		},
+		{
 			MethodName: "DumpConfig",
 			Handler:    _ConfigService_DumpConfig_Handler,
+		},
+		{
+			MethodName: "ApplyConfig",
+			Handler:    _ConfigService_ApplyConfig_Handler,
+		},
+		{
+			MethodName: "ConfirmConfig",
+			Handler:    _ConfigService_ConfirmConfig_Handler,
+		},
+		{
+			MethodName: "ListConfigVersions",
+			Handler:    _ConfigService_ListConfigVersions_Handler,
+		},
+		{
+			MethodName: "GetConfigVersion",
+			Handler:    _ConfigService_GetConfigVersion_Handler,
+		},
+		{
+			MethodName: "DiffConfig",
+			Handler:    _ConfigService_DiffConfig_Handler,
+		},
+		{
+			MethodName: "RollbackConfig",
+			Handler:    _ConfigService_RollbackConfig_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

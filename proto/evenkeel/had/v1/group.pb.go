@@ -1851,6 +1851,464 @@ func (x *ExplainGroupResponse) GetHindrances() []string {
 	return nil
 }
 
+// EnableGroupRequest enables a group.
+type EnableGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the object.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Only on this system; on all if "".
+	System        string `protobuf:"bytes,4,opt,name=system,proto3" json:"system,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnableGroupRequest) Reset() {
+	*x = EnableGroupRequest{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnableGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnableGroupRequest) ProtoMessage() {}
+
+func (x *EnableGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnableGroupRequest.ProtoReflect.Descriptor instead.
+func (*EnableGroupRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *EnableGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EnableGroupRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EnableGroupRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *EnableGroupRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+// EnableGroupResponse says how it was taken.
+type EnableGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnableGroupResponse) Reset() {
+	*x = EnableGroupResponse{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnableGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnableGroupResponse) ProtoMessage() {}
+
+func (x *EnableGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnableGroupResponse.ProtoReflect.Descriptor instead.
+func (*EnableGroupResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *EnableGroupResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// DisableGroupRequest disables a group.
+type DisableGroupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the object.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Only on this system; on all if "".
+	System        string `protobuf:"bytes,4,opt,name=system,proto3" json:"system,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableGroupRequest) Reset() {
+	*x = DisableGroupRequest{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableGroupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableGroupRequest) ProtoMessage() {}
+
+func (x *DisableGroupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableGroupRequest.ProtoReflect.Descriptor instead.
+func (*DisableGroupRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DisableGroupRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DisableGroupRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DisableGroupRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *DisableGroupRequest) GetSystem() string {
+	if x != nil {
+		return x.System
+	}
+	return ""
+}
+
+// DisableGroupResponse says how it was taken.
+type DisableGroupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableGroupResponse) Reset() {
+	*x = DisableGroupResponse{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableGroupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableGroupResponse) ProtoMessage() {}
+
+func (x *DisableGroupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableGroupResponse.ProtoReflect.Descriptor instead.
+func (*DisableGroupResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DisableGroupResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// EnableGroupResourcesRequest enables the resources of a group.
+type EnableGroupResourcesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the object.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan          bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnableGroupResourcesRequest) Reset() {
+	*x = EnableGroupResourcesRequest{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnableGroupResourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnableGroupResourcesRequest) ProtoMessage() {}
+
+func (x *EnableGroupResourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnableGroupResourcesRequest.ProtoReflect.Descriptor instead.
+func (*EnableGroupResourcesRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *EnableGroupResourcesRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EnableGroupResourcesRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EnableGroupResourcesRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+// EnableGroupResourcesResponse says how it was taken.
+type EnableGroupResourcesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnableGroupResourcesResponse) Reset() {
+	*x = EnableGroupResourcesResponse{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnableGroupResourcesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnableGroupResourcesResponse) ProtoMessage() {}
+
+func (x *EnableGroupResourcesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnableGroupResourcesResponse.ProtoReflect.Descriptor instead.
+func (*EnableGroupResourcesResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *EnableGroupResourcesResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
+// DisableGroupResourcesRequest disables the resources of a group.
+type DisableGroupResourcesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the object.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan          bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableGroupResourcesRequest) Reset() {
+	*x = DisableGroupResourcesRequest{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableGroupResourcesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableGroupResourcesRequest) ProtoMessage() {}
+
+func (x *DisableGroupResourcesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableGroupResourcesRequest.ProtoReflect.Descriptor instead.
+func (*DisableGroupResourcesRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DisableGroupResourcesRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DisableGroupResourcesRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DisableGroupResourcesRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+// DisableGroupResourcesResponse says how it was taken.
+type DisableGroupResourcesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableGroupResourcesResponse) Reset() {
+	*x = DisableGroupResourcesResponse{}
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableGroupResourcesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableGroupResourcesResponse) ProtoMessage() {}
+
+func (x *DisableGroupResourcesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_group_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableGroupResourcesResponse.ProtoReflect.Descriptor instead.
+func (*DisableGroupResourcesResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_group_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DisableGroupResourcesResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 var File_evenkeel_had_v1_group_proto protoreflect.FileDescriptor
 
 const file_evenkeel_had_v1_group_proto_rawDesc = "" +
@@ -1990,7 +2448,37 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\tdecisions\x18\x02 \x03(\v2\x19.evenkeel.had.v1.DecisionR\tdecisions\x12\x1e\n" +
 	"\n" +
 	"hindrances\x18\x03 \x03(\tR\n" +
-	"hindrances2\xdc\t\n" +
+	"hindrances\"s\n" +
+	"\x12EnableGroupRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
+	"\x06system\x18\x04 \x01(\tR\x06system\"O\n" +
+	"\x13EnableGroupResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"t\n" +
+	"\x13DisableGroupRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x16\n" +
+	"\x06system\x18\x04 \x01(\tR\x06system\"P\n" +
+	"\x14DisableGroupResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"d\n" +
+	"\x1bEnableGroupResourcesRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\"X\n" +
+	"\x1cEnableGroupResourcesResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"e\n" +
+	"\x1cDisableGroupResourcesRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\"Y\n" +
+	"\x1dDisableGroupResourcesResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation2\x80\r\n" +
 	"\fGroupService\x12O\n" +
 	"\bGetGroup\x12 .evenkeel.had.v1.GetGroupRequest\x1a!.evenkeel.had.v1.GetGroupResponse\x12U\n" +
 	"\n" +
@@ -2006,7 +2494,11 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\n" +
 	"FlushGroup\x12\".evenkeel.had.v1.FlushGroupRequest\x1a#.evenkeel.had.v1.FlushGroupResponse\x12d\n" +
 	"\x0fAutoenableGroup\x12'.evenkeel.had.v1.AutoenableGroupRequest\x1a(.evenkeel.had.v1.AutoenableGroupResponse\x12p\n" +
-	"\x13ClearAdminWaitGroup\x12+.evenkeel.had.v1.ClearAdminWaitGroupRequest\x1a,.evenkeel.had.v1.ClearAdminWaitGroupResponse\x12[\n" +
+	"\x13ClearAdminWaitGroup\x12+.evenkeel.had.v1.ClearAdminWaitGroupRequest\x1a,.evenkeel.had.v1.ClearAdminWaitGroupResponse\x12X\n" +
+	"\vEnableGroup\x12#.evenkeel.had.v1.EnableGroupRequest\x1a$.evenkeel.had.v1.EnableGroupResponse\x12[\n" +
+	"\fDisableGroup\x12$.evenkeel.had.v1.DisableGroupRequest\x1a%.evenkeel.had.v1.DisableGroupResponse\x12s\n" +
+	"\x14EnableGroupResources\x12,.evenkeel.had.v1.EnableGroupResourcesRequest\x1a-.evenkeel.had.v1.EnableGroupResourcesResponse\x12v\n" +
+	"\x15DisableGroupResources\x12-.evenkeel.had.v1.DisableGroupResourcesRequest\x1a..evenkeel.had.v1.DisableGroupResourcesResponse\x12[\n" +
 	"\fExplainGroup\x12$.evenkeel.had.v1.ExplainGroupRequest\x1a%.evenkeel.had.v1.ExplainGroupResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
 
 var (
@@ -2021,7 +2513,7 @@ func file_evenkeel_had_v1_group_proto_rawDescGZIP() []byte {
 	return file_evenkeel_had_v1_group_proto_rawDescData
 }
 
-var file_evenkeel_had_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_evenkeel_had_v1_group_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_evenkeel_had_v1_group_proto_goTypes = []any{
 	(*Group)(nil),                         // 0: evenkeel.had.v1.Group
 	(*GroupOnSystem)(nil),                 // 1: evenkeel.had.v1.GroupOnSystem
@@ -2052,60 +2544,80 @@ var file_evenkeel_had_v1_group_proto_goTypes = []any{
 	(*ClearAdminWaitGroupResponse)(nil),   // 26: evenkeel.had.v1.ClearAdminWaitGroupResponse
 	(*ExplainGroupRequest)(nil),           // 27: evenkeel.had.v1.ExplainGroupRequest
 	(*ExplainGroupResponse)(nil),          // 28: evenkeel.had.v1.ExplainGroupResponse
-	(*Attribute)(nil),                     // 29: evenkeel.had.v1.Attribute
-	(*Freshness)(nil),                     // 30: evenkeel.had.v1.Freshness
-	(*Operation)(nil),                     // 31: evenkeel.had.v1.Operation
-	(*Decision)(nil),                      // 32: evenkeel.had.v1.Decision
+	(*EnableGroupRequest)(nil),            // 29: evenkeel.had.v1.EnableGroupRequest
+	(*EnableGroupResponse)(nil),           // 30: evenkeel.had.v1.EnableGroupResponse
+	(*DisableGroupRequest)(nil),           // 31: evenkeel.had.v1.DisableGroupRequest
+	(*DisableGroupResponse)(nil),          // 32: evenkeel.had.v1.DisableGroupResponse
+	(*EnableGroupResourcesRequest)(nil),   // 33: evenkeel.had.v1.EnableGroupResourcesRequest
+	(*EnableGroupResourcesResponse)(nil),  // 34: evenkeel.had.v1.EnableGroupResourcesResponse
+	(*DisableGroupResourcesRequest)(nil),  // 35: evenkeel.had.v1.DisableGroupResourcesRequest
+	(*DisableGroupResourcesResponse)(nil), // 36: evenkeel.had.v1.DisableGroupResourcesResponse
+	(*Attribute)(nil),                     // 37: evenkeel.had.v1.Attribute
+	(*Freshness)(nil),                     // 38: evenkeel.had.v1.Freshness
+	(*Operation)(nil),                     // 39: evenkeel.had.v1.Operation
+	(*Decision)(nil),                      // 40: evenkeel.had.v1.Decision
 }
 var file_evenkeel_had_v1_group_proto_depIdxs = []int32{
 	1,  // 0: evenkeel.had.v1.Group.systems:type_name -> evenkeel.had.v1.GroupOnSystem
-	29, // 1: evenkeel.had.v1.Group.attributes:type_name -> evenkeel.had.v1.Attribute
-	30, // 2: evenkeel.had.v1.GroupOnSystem.freshness:type_name -> evenkeel.had.v1.Freshness
+	37, // 1: evenkeel.had.v1.Group.attributes:type_name -> evenkeel.had.v1.Attribute
+	38, // 2: evenkeel.had.v1.GroupOnSystem.freshness:type_name -> evenkeel.had.v1.Freshness
 	0,  // 3: evenkeel.had.v1.GetGroupResponse.group:type_name -> evenkeel.had.v1.Group
 	0,  // 4: evenkeel.had.v1.ListGroupsResponse.groups:type_name -> evenkeel.had.v1.Group
 	2,  // 5: evenkeel.had.v1.ListGroupDependenciesResponse.dependencies:type_name -> evenkeel.had.v1.GroupDependency
-	31, // 6: evenkeel.had.v1.OnlineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 7: evenkeel.had.v1.OfflineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 8: evenkeel.had.v1.SwitchGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 9: evenkeel.had.v1.ClearGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 10: evenkeel.had.v1.FreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 11: evenkeel.had.v1.UnfreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 12: evenkeel.had.v1.FlushGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 13: evenkeel.had.v1.AutoenableGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
-	31, // 14: evenkeel.had.v1.ClearAdminWaitGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 6: evenkeel.had.v1.OnlineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 7: evenkeel.had.v1.OfflineGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 8: evenkeel.had.v1.SwitchGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 9: evenkeel.had.v1.ClearGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 10: evenkeel.had.v1.FreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 11: evenkeel.had.v1.UnfreezeGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 12: evenkeel.had.v1.FlushGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 13: evenkeel.had.v1.AutoenableGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 14: evenkeel.had.v1.ClearAdminWaitGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
 	0,  // 15: evenkeel.had.v1.ExplainGroupResponse.group:type_name -> evenkeel.had.v1.Group
-	32, // 16: evenkeel.had.v1.ExplainGroupResponse.decisions:type_name -> evenkeel.had.v1.Decision
-	3,  // 17: evenkeel.had.v1.GroupService.GetGroup:input_type -> evenkeel.had.v1.GetGroupRequest
-	5,  // 18: evenkeel.had.v1.GroupService.ListGroups:input_type -> evenkeel.had.v1.ListGroupsRequest
-	7,  // 19: evenkeel.had.v1.GroupService.ListGroupDependencies:input_type -> evenkeel.had.v1.ListGroupDependenciesRequest
-	9,  // 20: evenkeel.had.v1.GroupService.OnlineGroup:input_type -> evenkeel.had.v1.OnlineGroupRequest
-	11, // 21: evenkeel.had.v1.GroupService.OfflineGroup:input_type -> evenkeel.had.v1.OfflineGroupRequest
-	13, // 22: evenkeel.had.v1.GroupService.SwitchGroup:input_type -> evenkeel.had.v1.SwitchGroupRequest
-	15, // 23: evenkeel.had.v1.GroupService.ClearGroup:input_type -> evenkeel.had.v1.ClearGroupRequest
-	17, // 24: evenkeel.had.v1.GroupService.FreezeGroup:input_type -> evenkeel.had.v1.FreezeGroupRequest
-	19, // 25: evenkeel.had.v1.GroupService.UnfreezeGroup:input_type -> evenkeel.had.v1.UnfreezeGroupRequest
-	21, // 26: evenkeel.had.v1.GroupService.FlushGroup:input_type -> evenkeel.had.v1.FlushGroupRequest
-	23, // 27: evenkeel.had.v1.GroupService.AutoenableGroup:input_type -> evenkeel.had.v1.AutoenableGroupRequest
-	25, // 28: evenkeel.had.v1.GroupService.ClearAdminWaitGroup:input_type -> evenkeel.had.v1.ClearAdminWaitGroupRequest
-	27, // 29: evenkeel.had.v1.GroupService.ExplainGroup:input_type -> evenkeel.had.v1.ExplainGroupRequest
-	4,  // 30: evenkeel.had.v1.GroupService.GetGroup:output_type -> evenkeel.had.v1.GetGroupResponse
-	6,  // 31: evenkeel.had.v1.GroupService.ListGroups:output_type -> evenkeel.had.v1.ListGroupsResponse
-	8,  // 32: evenkeel.had.v1.GroupService.ListGroupDependencies:output_type -> evenkeel.had.v1.ListGroupDependenciesResponse
-	10, // 33: evenkeel.had.v1.GroupService.OnlineGroup:output_type -> evenkeel.had.v1.OnlineGroupResponse
-	12, // 34: evenkeel.had.v1.GroupService.OfflineGroup:output_type -> evenkeel.had.v1.OfflineGroupResponse
-	14, // 35: evenkeel.had.v1.GroupService.SwitchGroup:output_type -> evenkeel.had.v1.SwitchGroupResponse
-	16, // 36: evenkeel.had.v1.GroupService.ClearGroup:output_type -> evenkeel.had.v1.ClearGroupResponse
-	18, // 37: evenkeel.had.v1.GroupService.FreezeGroup:output_type -> evenkeel.had.v1.FreezeGroupResponse
-	20, // 38: evenkeel.had.v1.GroupService.UnfreezeGroup:output_type -> evenkeel.had.v1.UnfreezeGroupResponse
-	22, // 39: evenkeel.had.v1.GroupService.FlushGroup:output_type -> evenkeel.had.v1.FlushGroupResponse
-	24, // 40: evenkeel.had.v1.GroupService.AutoenableGroup:output_type -> evenkeel.had.v1.AutoenableGroupResponse
-	26, // 41: evenkeel.had.v1.GroupService.ClearAdminWaitGroup:output_type -> evenkeel.had.v1.ClearAdminWaitGroupResponse
-	28, // 42: evenkeel.had.v1.GroupService.ExplainGroup:output_type -> evenkeel.had.v1.ExplainGroupResponse
-	30, // [30:43] is the sub-list for method output_type
-	17, // [17:30] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	40, // 16: evenkeel.had.v1.ExplainGroupResponse.decisions:type_name -> evenkeel.had.v1.Decision
+	39, // 17: evenkeel.had.v1.EnableGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 18: evenkeel.had.v1.DisableGroupResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 19: evenkeel.had.v1.EnableGroupResourcesResponse.operation:type_name -> evenkeel.had.v1.Operation
+	39, // 20: evenkeel.had.v1.DisableGroupResourcesResponse.operation:type_name -> evenkeel.had.v1.Operation
+	3,  // 21: evenkeel.had.v1.GroupService.GetGroup:input_type -> evenkeel.had.v1.GetGroupRequest
+	5,  // 22: evenkeel.had.v1.GroupService.ListGroups:input_type -> evenkeel.had.v1.ListGroupsRequest
+	7,  // 23: evenkeel.had.v1.GroupService.ListGroupDependencies:input_type -> evenkeel.had.v1.ListGroupDependenciesRequest
+	9,  // 24: evenkeel.had.v1.GroupService.OnlineGroup:input_type -> evenkeel.had.v1.OnlineGroupRequest
+	11, // 25: evenkeel.had.v1.GroupService.OfflineGroup:input_type -> evenkeel.had.v1.OfflineGroupRequest
+	13, // 26: evenkeel.had.v1.GroupService.SwitchGroup:input_type -> evenkeel.had.v1.SwitchGroupRequest
+	15, // 27: evenkeel.had.v1.GroupService.ClearGroup:input_type -> evenkeel.had.v1.ClearGroupRequest
+	17, // 28: evenkeel.had.v1.GroupService.FreezeGroup:input_type -> evenkeel.had.v1.FreezeGroupRequest
+	19, // 29: evenkeel.had.v1.GroupService.UnfreezeGroup:input_type -> evenkeel.had.v1.UnfreezeGroupRequest
+	21, // 30: evenkeel.had.v1.GroupService.FlushGroup:input_type -> evenkeel.had.v1.FlushGroupRequest
+	23, // 31: evenkeel.had.v1.GroupService.AutoenableGroup:input_type -> evenkeel.had.v1.AutoenableGroupRequest
+	25, // 32: evenkeel.had.v1.GroupService.ClearAdminWaitGroup:input_type -> evenkeel.had.v1.ClearAdminWaitGroupRequest
+	29, // 33: evenkeel.had.v1.GroupService.EnableGroup:input_type -> evenkeel.had.v1.EnableGroupRequest
+	31, // 34: evenkeel.had.v1.GroupService.DisableGroup:input_type -> evenkeel.had.v1.DisableGroupRequest
+	33, // 35: evenkeel.had.v1.GroupService.EnableGroupResources:input_type -> evenkeel.had.v1.EnableGroupResourcesRequest
+	35, // 36: evenkeel.had.v1.GroupService.DisableGroupResources:input_type -> evenkeel.had.v1.DisableGroupResourcesRequest
+	27, // 37: evenkeel.had.v1.GroupService.ExplainGroup:input_type -> evenkeel.had.v1.ExplainGroupRequest
+	4,  // 38: evenkeel.had.v1.GroupService.GetGroup:output_type -> evenkeel.had.v1.GetGroupResponse
+	6,  // 39: evenkeel.had.v1.GroupService.ListGroups:output_type -> evenkeel.had.v1.ListGroupsResponse
+	8,  // 40: evenkeel.had.v1.GroupService.ListGroupDependencies:output_type -> evenkeel.had.v1.ListGroupDependenciesResponse
+	10, // 41: evenkeel.had.v1.GroupService.OnlineGroup:output_type -> evenkeel.had.v1.OnlineGroupResponse
+	12, // 42: evenkeel.had.v1.GroupService.OfflineGroup:output_type -> evenkeel.had.v1.OfflineGroupResponse
+	14, // 43: evenkeel.had.v1.GroupService.SwitchGroup:output_type -> evenkeel.had.v1.SwitchGroupResponse
+	16, // 44: evenkeel.had.v1.GroupService.ClearGroup:output_type -> evenkeel.had.v1.ClearGroupResponse
+	18, // 45: evenkeel.had.v1.GroupService.FreezeGroup:output_type -> evenkeel.had.v1.FreezeGroupResponse
+	20, // 46: evenkeel.had.v1.GroupService.UnfreezeGroup:output_type -> evenkeel.had.v1.UnfreezeGroupResponse
+	22, // 47: evenkeel.had.v1.GroupService.FlushGroup:output_type -> evenkeel.had.v1.FlushGroupResponse
+	24, // 48: evenkeel.had.v1.GroupService.AutoenableGroup:output_type -> evenkeel.had.v1.AutoenableGroupResponse
+	26, // 49: evenkeel.had.v1.GroupService.ClearAdminWaitGroup:output_type -> evenkeel.had.v1.ClearAdminWaitGroupResponse
+	30, // 50: evenkeel.had.v1.GroupService.EnableGroup:output_type -> evenkeel.had.v1.EnableGroupResponse
+	32, // 51: evenkeel.had.v1.GroupService.DisableGroup:output_type -> evenkeel.had.v1.DisableGroupResponse
+	34, // 52: evenkeel.had.v1.GroupService.EnableGroupResources:output_type -> evenkeel.had.v1.EnableGroupResourcesResponse
+	36, // 53: evenkeel.had.v1.GroupService.DisableGroupResources:output_type -> evenkeel.had.v1.DisableGroupResourcesResponse
+	28, // 54: evenkeel.had.v1.GroupService.ExplainGroup:output_type -> evenkeel.had.v1.ExplainGroupResponse
+	38, // [38:55] is the sub-list for method output_type
+	21, // [21:38] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_had_v1_group_proto_init() }
@@ -2120,7 +2632,7 @@ func file_evenkeel_had_v1_group_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_had_v1_group_proto_rawDesc), len(file_evenkeel_had_v1_group_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,10 @@ const (
 	GroupService_FlushGroup_FullMethodName            = "/evenkeel.had.v1.GroupService/FlushGroup"
 	GroupService_AutoenableGroup_FullMethodName       = "/evenkeel.had.v1.GroupService/AutoenableGroup"
 	GroupService_ClearAdminWaitGroup_FullMethodName   = "/evenkeel.had.v1.GroupService/ClearAdminWaitGroup"
+	GroupService_EnableGroup_FullMethodName           = "/evenkeel.had.v1.GroupService/EnableGroup"
+	GroupService_DisableGroup_FullMethodName          = "/evenkeel.had.v1.GroupService/DisableGroup"
+	GroupService_EnableGroupResources_FullMethodName  = "/evenkeel.had.v1.GroupService/EnableGroupResources"
+	GroupService_DisableGroupResources_FullMethodName = "/evenkeel.had.v1.GroupService/DisableGroupResources"
 	GroupService_ExplainGroup_FullMethodName          = "/evenkeel.had.v1.GroupService/ExplainGroup"
 )
 
@@ -67,6 +71,18 @@ type GroupServiceClient interface {
 	// ClearAdminWaitGroup ends the ADMIN_WAIT of a group's resources on a system
 	// (hagrp -clearadminwait).
 	ClearAdminWaitGroup(ctx context.Context, in *ClearAdminWaitGroupRequest, opts ...grpc.CallOption) (*ClearAdminWaitGroupResponse, error)
+	// EnableGroup lets a group run on a system, or on all (hagrp -enable). It
+	// changes the configuration, which must be writable (V-16-1-10369).
+	EnableGroup(ctx context.Context, in *EnableGroupRequest, opts ...grpc.CallOption) (*EnableGroupResponse, error)
+	// DisableGroup forbids that a group is brought online on a system, or on all
+	// (hagrp -disable). It changes the configuration.
+	DisableGroup(ctx context.Context, in *DisableGroupRequest, opts ...grpc.CallOption) (*DisableGroupResponse, error)
+	// EnableGroupResources sets Enabled of all resources of a group (hagrp
+	// -enableresources). It changes the configuration.
+	EnableGroupResources(ctx context.Context, in *EnableGroupResourcesRequest, opts ...grpc.CallOption) (*EnableGroupResourcesResponse, error)
+	// DisableGroupResources clears Enabled of all resources of a group (hagrp
+	// -disableresources). It changes the configuration.
+	DisableGroupResources(ctx context.Context, in *DisableGroupResourcesRequest, opts ...grpc.CallOption) (*DisableGroupResourcesResponse, error)
 	// ExplainGroup returns why a group is where it is and what leads out.
 	ExplainGroup(ctx context.Context, in *ExplainGroupRequest, opts ...grpc.CallOption) (*ExplainGroupResponse, error)
 }
@@ -199,6 +215,46 @@ func (c *groupServiceClient) ClearAdminWaitGroup(ctx context.Context, in *ClearA
 	return out, nil
 }
 
+func (c *groupServiceClient) EnableGroup(ctx context.Context, in *EnableGroupRequest, opts ...grpc.CallOption) (*EnableGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EnableGroupResponse)
+	err := c.cc.Invoke(ctx, GroupService_EnableGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupServiceClient) DisableGroup(ctx context.Context, in *DisableGroupRequest, opts ...grpc.CallOption) (*DisableGroupResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisableGroupResponse)
+	err := c.cc.Invoke(ctx, GroupService_DisableGroup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupServiceClient) EnableGroupResources(ctx context.Context, in *EnableGroupResourcesRequest, opts ...grpc.CallOption) (*EnableGroupResourcesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EnableGroupResourcesResponse)
+	err := c.cc.Invoke(ctx, GroupService_EnableGroupResources_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *groupServiceClient) DisableGroupResources(ctx context.Context, in *DisableGroupResourcesRequest, opts ...grpc.CallOption) (*DisableGroupResourcesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisableGroupResourcesResponse)
+	err := c.cc.Invoke(ctx, GroupService_DisableGroupResources_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *groupServiceClient) ExplainGroup(ctx context.Context, in *ExplainGroupRequest, opts ...grpc.CallOption) (*ExplainGroupResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExplainGroupResponse)
@@ -240,6 +296,18 @@ type GroupServiceServer interface {
 	// ClearAdminWaitGroup ends the ADMIN_WAIT of a group's resources on a system
 	// (hagrp -clearadminwait).
 	ClearAdminWaitGroup(context.Context, *ClearAdminWaitGroupRequest) (*ClearAdminWaitGroupResponse, error)
+	// EnableGroup lets a group run on a system, or on all (hagrp -enable). It
+	// changes the configuration, which must be writable (V-16-1-10369).
+	EnableGroup(context.Context, *EnableGroupRequest) (*EnableGroupResponse, error)
+	// DisableGroup forbids that a group is brought online on a system, or on all
+	// (hagrp -disable). It changes the configuration.
+	DisableGroup(context.Context, *DisableGroupRequest) (*DisableGroupResponse, error)
+	// EnableGroupResources sets Enabled of all resources of a group (hagrp
+	// -enableresources). It changes the configuration.
+	EnableGroupResources(context.Context, *EnableGroupResourcesRequest) (*EnableGroupResourcesResponse, error)
+	// DisableGroupResources clears Enabled of all resources of a group (hagrp
+	// -disableresources). It changes the configuration.
+	DisableGroupResources(context.Context, *DisableGroupResourcesRequest) (*DisableGroupResourcesResponse, error)
 	// ExplainGroup returns why a group is where it is and what leads out.
 	ExplainGroup(context.Context, *ExplainGroupRequest) (*ExplainGroupResponse, error)
 	mustEmbedUnimplementedGroupServiceServer()
@@ -287,6 +355,18 @@ func (UnimplementedGroupServiceServer) AutoenableGroup(context.Context, *Autoena
 }
 func (UnimplementedGroupServiceServer) ClearAdminWaitGroup(context.Context, *ClearAdminWaitGroupRequest) (*ClearAdminWaitGroupResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ClearAdminWaitGroup not implemented")
+}
+func (UnimplementedGroupServiceServer) EnableGroup(context.Context, *EnableGroupRequest) (*EnableGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EnableGroup not implemented")
+}
+func (UnimplementedGroupServiceServer) DisableGroup(context.Context, *DisableGroupRequest) (*DisableGroupResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisableGroup not implemented")
+}
+func (UnimplementedGroupServiceServer) EnableGroupResources(context.Context, *EnableGroupResourcesRequest) (*EnableGroupResourcesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EnableGroupResources not implemented")
+}
+func (UnimplementedGroupServiceServer) DisableGroupResources(context.Context, *DisableGroupResourcesRequest) (*DisableGroupResourcesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisableGroupResources not implemented")
 }
 func (UnimplementedGroupServiceServer) ExplainGroup(context.Context, *ExplainGroupRequest) (*ExplainGroupResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainGroup not implemented")
@@ -528,6 +608,78 @@ func _GroupService_ClearAdminWaitGroup_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GroupService_EnableGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnableGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).EnableGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_EnableGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).EnableGroup(ctx, req.(*EnableGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupService_DisableGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisableGroupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).DisableGroup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_DisableGroup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).DisableGroup(ctx, req.(*DisableGroupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupService_EnableGroupResources_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EnableGroupResourcesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).EnableGroupResources(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_EnableGroupResources_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).EnableGroupResources(ctx, req.(*EnableGroupResourcesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GroupService_DisableGroupResources_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisableGroupResourcesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GroupServiceServer).DisableGroupResources(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GroupService_DisableGroupResources_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GroupServiceServer).DisableGroupResources(ctx, req.(*DisableGroupResourcesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GroupService_ExplainGroup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExplainGroupRequest)
 	if err := dec(in); err != nil {
@@ -600,6 +752,22 @@ var GroupService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ClearAdminWaitGroup",
 			Handler:    _GroupService_ClearAdminWaitGroup_Handler,
+		},
+		{
+			MethodName: "EnableGroup",
+			Handler:    _GroupService_EnableGroup_Handler,
+		},
+		{
+			MethodName: "DisableGroup",
+			Handler:    _GroupService_DisableGroup_Handler,
+		},
+		{
+			MethodName: "EnableGroupResources",
+			Handler:    _GroupService_EnableGroupResources_Handler,
+		},
+		{
+			MethodName: "DisableGroupResources",
+			Handler:    _GroupService_DisableGroupResources_Handler,
 		},
 		{
 			MethodName: "ExplainGroup",

@@ -329,7 +329,10 @@ type Operation struct {
 	// Only if `plan` was asked for: what would happen, in order.
 	PlannedSteps []*PlannedStep `protobuf:"bytes,5,rep,name=planned_steps,json=plannedSteps,proto3" json:"planned_steps,omitempty"`
 	// Decisions that were (or, for a plan, would be) taken at once.
-	Decisions     []*Decision `protobuf:"bytes,6,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	Decisions []*Decision `protobuf:"bytes,6,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	// Only of a change of the configuration: what was (for a plan: would be)
+	// changed, each as a line of a VCS command.
+	ConfigEdits   []string `protobuf:"bytes,7,rep,name=config_edits,json=configEdits,proto3" json:"config_edits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -402,6 +405,13 @@ func (x *Operation) GetPlannedSteps() []*PlannedStep {
 func (x *Operation) GetDecisions() []*Decision {
 	if x != nil {
 		return x.Decisions
+	}
+	return nil
+}
+
+func (x *Operation) GetConfigEdits() []string {
+	if x != nil {
+		return x.ConfigEdits
 	}
 	return nil
 }
@@ -674,7 +684,7 @@ const file_evenkeel_had_v1_shared_proto_rawDesc = "" +
 	"\bseverity\x18\x01 \x01(\tR\bseverity\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x02 \x01(\tR\tmessageId\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xbb\x02\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xde\x02\n" +
 	"\tOperation\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x125\n" +
@@ -682,7 +692,8 @@ const file_evenkeel_had_v1_shared_proto_rawDesc = "" +
 	"\x10repeated_request\x18\x03 \x01(\bR\x0frepeatedRequest\x121\n" +
 	"\anotices\x18\x04 \x03(\v2\x17.evenkeel.had.v1.NoticeR\anotices\x12A\n" +
 	"\rplanned_steps\x18\x05 \x03(\v2\x1c.evenkeel.had.v1.PlannedStepR\fplannedSteps\x127\n" +
-	"\tdecisions\x18\x06 \x03(\v2\x19.evenkeel.had.v1.DecisionR\tdecisions\"m\n" +
+	"\tdecisions\x18\x06 \x03(\v2\x19.evenkeel.had.v1.DecisionR\tdecisions\x12!\n" +
+	"\fconfig_edits\x18\a \x03(\tR\vconfigEdits\"m\n" +
 	"\vPlannedStep\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x16\n" +
