@@ -306,15 +306,7 @@ func (e *Engine) everyTarget(part *groupModel) (targets []SystemID, verdicts []p
 		}
 		return []SystemID{target}, verdicts
 	}
-	for _, c := range candidates {
-		v := policy.Verdict{System: c.System, Reason: c.Refusal()}
-		if v.Reason == "" {
-			v.Chosen, v.Reason = true, "able to take it"
-			targets = append(targets, c.System)
-		}
-		verdicts = append(verdicts, v)
-	}
-	return targets, verdicts
+	return policy.Targets(candidates)
 }
 
 func verdictText(vs []Verdict) string {

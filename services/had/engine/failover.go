@@ -141,10 +141,7 @@ func (e *Engine) place(g *groupModel, subject string) bool {
 			}
 		}
 	}
-	target, verdicts := policy.Target(g.failOverPolicy, candidates)
-	if d.Prefer != "" && target != "" && target != d.Prefer {
-		target, verdicts = prefer(d.Prefer, target, verdicts, candidates)
-	}
+	target, verdicts := policy.TargetPreferring(g.failOverPolicy, d.Prefer, candidates)
 	x := Explanation{Subject: subject, Candidates: verdictsOf(verdicts), Evidence: e.evidenceFor(d.From)}
 	if target == "" {
 		x.Decision, x.WayOut = "no system is able to take it", e.noTargetHint(g)
@@ -209,23 +206,6 @@ func firstUnmet(candidates []policy.Candidate) SystemID {
 		}
 	}
 	return ""
-}
-
-// prefer puts the target of a switch first, if it will do.
-func prefer(want, target string, verdicts []policy.Verdict, candidates []policy.Candidate) (string, []policy.Verdict) {
-	ok := slices.ContainsFunc(candidates, func(c policy.Candidate) bool { return c.System == want && c.Refusal() == "" })
-	if !ok {
-		return target, verdicts
-	}
-	for i := range verdicts {
-		switch verdicts[i].System {
-		case want:
-			verdicts[i].Chosen, verdicts[i].Reason = true, "the system that was asked for"
-		case target:
-			verdicts[i].Chosen, verdicts[i].Reason = false, "not the system that was asked for"
-		}
-	}
-	return want, verdicts
 }
 
 // stuck explains, once, why something owed does not happen. It never counts

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -18,9 +19,30 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if flag.Lookup("test.bench").Value.String() == "" {
-		audit = checkIndex
+		audit = func(e *Engine) {
+			checkIndex(e)
+			checkDecisions(e)
+		}
 	}
 	os.Exit(m.Run())
+}
+
+// checkDecisions decides again what the event decided, on the inputs as they
+// come back from a snapshot (E196).
+func checkDecisions(e *Engine) {
+	for i := len(e.st.Why) - 1; i >= 0 && e.st.Why[i].Pos == e.st.Pos; i-- {
+		text, err := json.Marshal(e.st.Why[i])
+		if err != nil {
+			panic(err)
+		}
+		var x Explanation
+		if err := json.Unmarshal(text, &x); err != nil {
+			panic(err)
+		}
+		if !x.Repeatable() {
+			panic("engine: deciding again on the stored inputs gives other verdicts: " + string(text))
+		}
+	}
 }
 
 func checkIndex(e *Engine) {

@@ -15,38 +15,38 @@ const (
 
 // Candidate is a system that a group might go to, with the facts that decide.
 type Candidate struct {
-	System string
+	System string `json:"system,omitempty"`
 	// Priority is the number in SystemList; lower is preferred.
-	Priority int
+	Priority int `json:"priority,omitempty"`
 	// Order is the place in AutoStartList, from 0 (policy Order).
-	Order int
+	Order int `json:"order,omitempty"`
 	// State is the system's state; only RUNNING will do.
-	State string
+	State string `json:"state,omitempty"`
 	// Frozen: the system is frozen.
-	Frozen bool
+	Frozen bool `json:"frozen,omitempty"`
 	// Disabled: the group's Enabled is 0 there.
-	Disabled bool
+	Disabled bool `json:"disabled,omitempty"`
 	// AutoDisabled says why the group is autodisabled there ("" if not).
-	AutoDisabled string
+	AutoDisabled string `json:"auto_disabled,omitempty"`
 	// Unprobed are the resources that are not probed there yet.
-	Unprobed []string
+	Unprobed []string `json:"unprobed,omitempty"`
 	// Faulted are the resources that are faulted there.
-	Faulted []string
+	Faulted []string `json:"faulted,omitempty"`
 	// Active: the group is active there already.
-	Active bool
+	Active bool `json:"active,omitempty"`
 	// Excluded says why the system is out for a reason of the caller's.
-	Excluded string
+	Excluded string `json:"excluded,omitempty"`
 	// Foreign: it is in another zone than the one that the group comes from
 	// (SystemZones), and taken only if no system of that zone will do.
-	Foreign bool
+	Foreign bool `json:"foreign,omitempty"`
 	// OnlineGroups is the number of failover groups online there.
-	OnlineGroups int
+	OnlineGroups int `json:"online_groups,omitempty"`
 	// Available is the capacity left there (policy Load).
-	Available int
+	Available int `json:"available,omitempty"`
 	// Unmet says which group dependency is not met there ("" if all are).
-	Unmet string
+	Unmet string `json:"unmet,omitempty"`
 	// Lacking names prerequisites that its limits do not meet.
-	Lacking []string
+	Lacking []string `json:"lacking,omitempty"`
 }
 
 // Verdict is what was decided about one candidate.
@@ -54,6 +54,8 @@ type Verdict struct {
 	System string
 	Chosen bool
 	Reason string
+	// Asked is what it was given on; nil for the answer to an order.
+	Asked *Asked
 }
 
 // Refusal returns the first reason why a candidate is out, or "".
@@ -107,6 +109,7 @@ func Target(policy string, candidates []Candidate) (string, []Verdict) {
 		}
 		verdicts = append(verdicts, v)
 	}
+	asked(policy, "", candidates, verdicts)
 	if best < 0 {
 		return "", verdicts
 	}

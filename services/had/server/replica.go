@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -408,11 +409,23 @@ func (r *replica) clusterAttributes(name, state string) []*hadv1.Attribute {
 	return t.sorted()
 }
 
+// inputsOf is what a verdict was given on, for programs.
+func inputsOf(v engine.Verdict) string {
+	if v.Asked == nil {
+		return ""
+	}
+	text, err := json.Marshal(v.Asked)
+	if err != nil {
+		panic("inputs of a verdict: " + err.Error()) // strings and numbers
+	}
+	return string(text)
+}
+
 func decisionProto(x engine.Explanation) *hadv1.Decision {
 	d := &hadv1.Decision{Position: positionProto(x.Pos), EngineTimeMs: x.Time.Milliseconds(), Group: x.Group, Subject: x.Subject,
-		Verdict: x.Decision, Evidence: string(x.Evidence), WayOut: x.WayOut}
+		Verdict: x.Decision, Evidence: string(x.Evidence), WayOut: x.WayOut, Repeatable: x.Repeatable()}
 	for _, c := range x.Candidates {
-		d.Candidates = append(d.Candidates, &hadv1.Candidate{System: c.System, Chosen: c.Chosen, Reason: c.Reason})
+		d.Candidates = append(d.Candidates, &hadv1.Candidate{System: c.System, Chosen: c.Chosen, Reason: c.Reason, Inputs: inputsOf(c)})
 	}
 	return d
 }

@@ -507,7 +507,10 @@ type Decision struct {
 	// Evidence that the decision went on, such as "Server1 POWERED_OFF".
 	Evidence string `protobuf:"bytes,7,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	// The command that leads out of a stuck state, "" if nothing is stuck.
-	WayOut        string `protobuf:"bytes,8,opt,name=way_out,json=wayOut,proto3" json:"way_out,omitempty"`
+	WayOut string `protobuf:"bytes,8,opt,name=way_out,json=wayOut,proto3" json:"way_out,omitempty"`
+	// True if deciding again, just now, on the inputs of the candidates gave the
+	// same verdicts; also for a decision without candidates.
+	Repeatable    bool `protobuf:"varint,9,opt,name=repeatable,proto3" json:"repeatable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -598,6 +601,13 @@ func (x *Decision) GetWayOut() string {
 	return ""
 }
 
+func (x *Decision) GetRepeatable() bool {
+	if x != nil {
+		return x.Repeatable
+	}
+	return false
+}
+
 // Candidate is one system that a decision looked at.
 type Candidate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -606,7 +616,11 @@ type Candidate struct {
 	// True if it was chosen.
 	Chosen bool `protobuf:"varint,2,opt,name=chosen,proto3" json:"chosen,omitempty"`
 	// Why it was refused or chosen.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What the verdict was given on, as a JSON object of the policy and the facts
+	// about the system: {"policy":"Priority","candidate":{...}}. "" if somebody
+	// named the system.
+	Inputs        string `protobuf:"bytes,4,opt,name=inputs,proto3" json:"inputs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -662,6 +676,13 @@ func (x *Candidate) GetReason() string {
 	return ""
 }
 
+func (x *Candidate) GetInputs() string {
+	if x != nil {
+		return x.Inputs
+	}
+	return ""
+}
+
 var File_evenkeel_had_v1_shared_proto protoreflect.FileDescriptor
 
 const file_evenkeel_had_v1_shared_proto_rawDesc = "" +
@@ -698,7 +719,7 @@ const file_evenkeel_had_v1_shared_proto_rawDesc = "" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"\xa2\x02\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"\xc2\x02\n" +
 	"\bDecision\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.evenkeel.had.v1.PositionR\bposition\x12$\n" +
 	"\x0eengine_time_ms\x18\x02 \x01(\x03R\fengineTimeMs\x12\x14\n" +
@@ -709,11 +730,15 @@ const file_evenkeel_had_v1_shared_proto_rawDesc = "" +
 	"candidates\x18\x06 \x03(\v2\x1a.evenkeel.had.v1.CandidateR\n" +
 	"candidates\x12\x1a\n" +
 	"\bevidence\x18\a \x01(\tR\bevidence\x12\x17\n" +
-	"\away_out\x18\b \x01(\tR\x06wayOut\"S\n" +
+	"\away_out\x18\b \x01(\tR\x06wayOut\x12\x1e\n" +
+	"\n" +
+	"repeatable\x18\t \x01(\bR\n" +
+	"repeatable\"k\n" +
 	"\tCandidate\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x16\n" +
 	"\x06chosen\x18\x02 \x01(\bR\x06chosen\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reasonB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06inputs\x18\x04 \x01(\tR\x06inputsB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
 
 var (
 	file_evenkeel_had_v1_shared_proto_rawDescOnce sync.Once

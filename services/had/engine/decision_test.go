@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/resource"
+)
+
+// TestDecisionsKeepTheirInputs: what a verdict was given on is kept with it,
+// and a record that was changed afterwards does not pass for the decision
+// (E196). That every decision of every story and random run is repeatable is
+// checked after each of their events.
+func TestDecisionsKeepTheirInputs(t *testing.T) {
+	s := newStage(t)
+	s.systems, s.files = []string{"A", "B", "C"}, testConfig([]string{"A", "B", "C"}, `group web (
+	SystemList = { A = 0, B = 1, C = 2 }
+	AutoStartList = { A }
+	)
+	App app (
+		)
+`)
+	s.boot(s.systems)
+	for _, n := range s.systems {
+		s.apply(n, Reported{reportOf(n, "app")})
+	}
+	var chosen Explanation
+	for _, x := range s.e.Explanations("web") {
+		if len(x.Candidates) > 0 && x.Candidates[0].Chosen {
+			chosen = x
+		}
+	}
+	switch asked := chosen.Candidates; {
+	case len(asked) == 0 || asked[0].Asked == nil:
+		t.Fatalf("no inputs in %+v", s.e.Explanations("web"))
+	case asked[0].Asked.Candidate.State != string(SystemRunning) || asked[0].Asked.Policy != policy.Order:
+		t.Fatalf("not what was decided on: %+v", *asked[0].Asked)
+	}
+	if !chosen.Repeatable() {
+		t.Fatalf("not repeatable: %s", chosen)
+	}
+	changed := *chosen.Candidates[0].Asked
+	changed.Candidate.Frozen = true
+	chosen.Candidates = append([]Verdict{{System: "A", Chosen: true, Reason: chosen.Candidates[0].Reason, Asked: &changed}}, chosen.Candidates[1:]...)
+	if chosen.Repeatable() {
+		t.Fatal("a decision for a frozen system passes")
+	}
+}
+
+// TestDecisionsAreBounded: the last 1,000 stay, whatever happened.
+func TestDecisionsAreBounded(t *testing.T) {
+	s := newStage(t)
+	s.systems, s.files = []string{"A"}, testConfig([]string{"A"}, "group web (\n\tSystemList = { A = 0 }\n\t)\n\tApp app (\n\t\t)\n")
+	s.boot([]string{"A"})
+	s.apply("A", Reported{reportOf("A", "app")})
+	for i := range keptExplanations + 20 {
+		kind := CommandGroupFreeze
+		if i%2 == 1 {
+			kind = CommandGroupUnfreeze
+		}
+		s.pos.Seq++
+		s.e.Apply(s.pos, "A", Command{Kind: kind, Group: "web", RequestID: fmt.Sprint(i)}, nil)
+	}
+	kept := s.e.Explanations("")
+	if len(kept) != keptExplanations || kept[len(kept)-1].Pos != s.pos {
+		t.Fatalf("%d kept, the last of %s at %s", len(kept), kept[len(kept)-1].Pos, s.pos)
+	}
+	again, err := Restore(s.e.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := again.Explanations(""); len(got) != keptExplanations || got[0].String() != kept[0].String() {
+		t.Fatalf("a restored replica has %d, from %s", len(got), got[0])
+	}
+}
+
+// reportOf is the first report of a resource: offline.
+func reportOf(system, name string) resource.Report {
+	return resource.Report{System: system, Resource: name, Incarnation: 1, Probed: true}
+}
