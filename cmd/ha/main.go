@@ -21,7 +21,7 @@ func main() {
 		programs = filepath.Dir(self)
 	}
 	os.Exit(cli.Main(ctx, os.Args, cli.Surroundings{
-		Root: paths.FromEnvironment(), Out: os.Stdout, Err: os.Stderr,
+		Root: paths.FromEnvironment(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		Compat: os.Getenv("EVENKEEL_VCS_COMPAT"), Programs: programs,
 	}))
 }

@@ -17,6 +17,7 @@ import (
 // Surroundings are what the program finds around it.
 type Surroundings struct {
 	Root     paths.Root
+	In       io.Reader
 	Out, Err io.Writer
 	// Compat is EVENKEEL_VCS_COMPAT: "3.5" makes hagrp -state print bare words.
 	Compat string

@@ -18,28 +18,37 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/paths"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
 
 // call runs a command line and returns what it printed and its exit code.
 func call(t *testing.T, r paths.Root, line string) (out, errs string, code int) {
 	t.Helper()
-	words := strings.Fields(line)
 	compat := ""
-	if rest, ok := strings.CutPrefix(words[0], "EVENKEEL_VCS_COMPAT="); ok {
-		compat, words = rest, words[1:]
+	if rest, ok := strings.CutPrefix(line, "EVENKEEL_VCS_COMPAT="); ok {
+		compat, line, _ = strings.Cut(rest, " ")
 	}
 	var o, e bytes.Buffer
-	code = Main(t.Context(), words, Surroundings{Root: r, Out: &o, Err: &e, Compat: compat, Programs: "/nonexistent"})
+	line, answer, _ := strings.Cut(line, " <<< ") // what is typed on standard input
+	words, err := maincf.SplitLine(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code = Main(t.Context(), words, Surroundings{Root: r, In: strings.NewReader(answer), Out: &o, Err: &e, Compat: compat, Programs: "/nonexistent"})
 	return o.String(), e.String(), code
 }
 
 // TestGoldens pins every layout: what stands in testdata is byte for byte what
 // is printed, blanks at line ends included. Lines after "stderr:" went there.
 func TestGoldens(t *testing.T) {
+	local := time.Local
+	time.Local = time.UTC // for the dates of hamsg
+	t.Cleanup(func() { time.Local = local })
 	datadriven.Walk(t, "testdata/goldens", func(t *testing.T, path string) {
 		r, e := root(t), newEngine()
 		serve(t, r, e)
 		clock := regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d\.\d{3}`)
+		date := regexp.MustCompile(`(?m)^.* VCS INFO V-16-1-90509 \(sysA\) User \S+ logs`)
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "without":
@@ -56,16 +65,30 @@ func TestGoldens(t *testing.T) {
 				gate := "no evidence that sysB is gone; ha fencing vouch sysB"
 				e.status.Gate, e.status.WaitingFor = &gate, "waits for sysB to answer"
 				return ""
+			case "configured":
+				e.config = fullConfig
+				return ""
+			case "logs":
+				writeLogs(t, r, d.Input)
+				return ""
 			case "answer":
 				e.answer = &hadv1.Operation{RequestId: "r1", Notices: []*hadv1.Notice{{Severity: "NOTICE", MessageId: "V-16-1-50735", Text: "Attempting to online group on system sysA"}}}
 				return ""
+			case "notice":
+				e.answer = &hadv1.Operation{RequestId: "r1", Notices: []*hadv1.Notice{{Severity: "NOTICE", MessageId: d.CmdArgs[0].Key, Text: strings.TrimSpace(d.Input)}}}
+				return ""
 			case "refuse":
+				if len(d.CmdArgs) > 0 {
+					e.fail = []error{refusal(codes.FailedPrecondition, d.CmdArgs[len(d.CmdArgs)-1].Key, d.CmdArgs[0].Key, "WARNING", strings.TrimSpace(d.Input))}
+					return ""
+				}
 				e.fail = []error{refusal(codes.FailedPrecondition, "FAILED_PRECONDITION", "V-16-1-10191", "WARNING", "Group app cannot be switched: it is not active anywhere")}
 				return ""
 			}
 			e.calls = nil
 			out, errs, code := call(t, r, strings.TrimSpace(d.Input))
 			out = clock.ReplaceAllString(out, "00:00:00.000")
+			out = date.ReplaceAllString(out, "DATE VCS INFO V-16-1-90509 (sysA) User NAME logs")
 			if errs != "" {
 				out += "stderr:\n" + errs
 			}
@@ -78,6 +101,16 @@ func TestGoldens(t *testing.T) {
 			return strings.ReplaceAll(out, string(r), "ROOT")
 		})
 	})
+}
+
+// writeLogs makes engine_A.log of the text, and two other logs.
+func writeLogs(t *testing.T, r paths.Root, text string) {
+	t.Helper()
+	for name, text := range map[string]string{"engine_A.log": text + "\n", "engine_B.log": "", "IP_A.log": "time=x msg=y\n"} {
+		if err := os.WriteFile(r.Log(name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestSummaryForParsers reads hastatus -sum as public programs do: columns by
@@ -116,19 +149,19 @@ func TestSummaryForParsers(t *testing.T) {
 func TestEngineDown(t *testing.T) {
 	r := root(t)
 	for line, want := range map[string]string{
-		"hastatus -sum":             "VCS WARNING V-16-1-11046 Local system not available\n",
-		"hagrp -state":              "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
-		"hares -online r -sys s":    "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
-		"hasys -state":              "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
-		"haclus -value ReadOnly":    "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
-		"hastop -local":             "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
-		"hagrp -wait g State x":     "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
-		"ha status":                 "ha: had does not run on this system (" + r.Socket("had") + "); start it with: hastart, or all layers with: ha node start\n",
-		"ha fencing status":         "ha: fencing does not run on this system (" + r.Socket("fencing") + "); start it with: ha node start\n",
-		"hastart":                   "VCS ERROR V-16-1-11030 gab is not running on this system (" + r.Socket("gab") + "); start all layers with: ha node start\n",
-		"ha group online g --any":   "ha: had does not run on this system (" + r.Socket("had") + "); start it with: hastart, or all layers with: ha node start\n",
-		"ha node start --plan":      "",
-		"ha node stop --timeout=5s": "",
+		"hastatus -sum":              "VCS WARNING V-16-1-11046 Local system not available\n",
+		"hagrp -state":               "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
+		"hares -online r -sys s":     "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
+		"hasys -state":               "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
+		"haclus -value ReadOnly":     "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
+		"hastop -local":              "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
+		"hagrp -wait g State ONLINE": "VCS ERROR V-16-1-10600 Cannot connect to VCS engine\n",
+		"ha status":                  "ha: had does not run on this system (" + r.Socket("had") + "); start it with: hastart, or all layers with: ha node start\n",
+		"ha fencing status":          "ha: fencing does not run on this system (" + r.Socket("fencing") + "); start it with: ha node start\n",
+		"hastart":                    "VCS ERROR V-16-1-11030 gab is not running on this system (" + r.Socket("gab") + "); start all layers with: ha node start\n",
+		"ha group online g --any":    "ha: had does not run on this system (" + r.Socket("had") + "); start it with: hastart, or all layers with: ha node start\n",
+		"ha node start --plan":       "",
+		"ha node stop --timeout=5s":  "",
 	} {
 		out, errs, code := call(t, r, line)
 		if errs != want || (code == 0) != (want == "") {

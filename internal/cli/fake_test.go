@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/evenkeel/evenkeel/etc"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 )
@@ -43,7 +44,47 @@ type engine struct {
 	answer *hadv1.Operation
 	// onChange is called for each successful change.
 	onChange func(*engine)
+	// config is the running main.cf.
+	config string
 }
+
+// fullConfig is a configuration with users, an override and a dependency of
+// which one child is enough.
+const fullConfig = `include "types.cf"
+
+cluster demo (
+	UserNames = { admin = xyz, opr = abc }
+	Administrators = { admin }
+	)
+
+system sysA (
+	)
+
+system sysB (
+	)
+
+group app (
+	SystemList = { sysA = 0, sysB = 1 }
+	Operators = { opr }
+	)
+
+	IP app_ip (
+		Device = eth0
+		Address = "192.0.2.7"
+		NetMask = "255.255.255.0"
+		MonitorInterval = 15
+		)
+
+	FileOnOff app_f1 (
+		PathName = "/tmp/f1"
+		)
+
+	FileOnOff app_f2 (
+		PathName = "/tmp/f2"
+		)
+
+	app_ip requires atleast 1 from app_f1, app_f2
+`
 
 func attribute(name, system, value string) *hadv1.Attribute {
 	return &hadv1.Attribute{Name: name, System: system, Value: value}
@@ -52,7 +93,7 @@ func attribute(name, system, value string) *hadv1.Attribute {
 func newEngine() *engine {
 	gone := &hadv1.Freshness{AgeMs: 12_000, Stale: true, Why: "sysB is FAULTED"}
 	fresh := &hadv1.Freshness{AgeMs: 40}
-	return &engine{answer: &hadv1.Operation{RequestId: "r1"}, status: &hadv1.GetStatusResponse{
+	return &engine{answer: &hadv1.Operation{RequestId: "r1"}, config: "include \"types.cf\"\n", status: &hadv1.GetStatusResponse{
 		LocalSystem: "sysA", LocalState: "RUNNING", EngineVersion: "0.1.0", Position: &hadv1.Position{Lineage: 0xabc, View: 3, Seq: 17},
 		Cluster: &hadv1.Cluster{Name: "demo", State: "RUNNING", Attributes: []*hadv1.Attribute{
 			attribute("ClusState", "", "RUNNING"), attribute("ClusterName", "", "demo"), attribute("DumpingMembership", "", "0"), attribute("ReadOnly", "", "1"),
@@ -223,12 +264,95 @@ func (e *engine) ListAgents(context.Context, *hadv1.ListAgentsRequest) (*hadv1.L
 	return &hadv1.ListAgentsResponse{Agents: []*hadv1.Agent{{Type: "IP", State: "Running", Pid: 4711, Restarts: 2}}}, nil
 }
 
-func (e *engine) GetAgent(context.Context, *hadv1.GetAgentRequest) (*hadv1.GetAgentResponse, error) {
+func (e *engine) GetAgent(_ context.Context, r *hadv1.GetAgentRequest) (*hadv1.GetAgentResponse, error) {
+	if r.GetType() == "Nope" {
+		return nil, refusal(codes.NotFound, "AGENT_NOT_FOUND", "V-16-1-10554", "WARNING", "Agent Nope does not exist")
+	}
 	return &hadv1.GetAgentResponse{Agent: &hadv1.Agent{Type: "IP", State: "Given up", Reason: "bin/agents/IP is missing"}}, nil
 }
 
 func (e *engine) GetConfig(context.Context, *hadv1.GetConfigRequest) (*hadv1.GetConfigResponse, error) {
-	return &hadv1.GetConfigResponse{Hash: 0xfeedfacecafebeef, StaleOnDisk: true, Files: []*hadv1.ConfigFile{{Name: "main.cf", Text: "include \"types.cf\"\n"}}}, nil
+	return &hadv1.GetConfigResponse{Hash: 0xfeedfacecafebeef, StaleOnDisk: true, Files: e.files()}, nil
+}
+
+// files are those that run; types.cf is left out with the short configuration.
+func (e *engine) files() []*hadv1.ConfigFile {
+	files := []*hadv1.ConfigFile{{Name: "main.cf", Text: e.config}}
+	if e.config == fullConfig {
+		files = append(files, &hadv1.ConfigFile{Name: "types.cf", Text: etc.TypesCF})
+	}
+	return files
+}
+
+func (e *engine) RunResourceAction(_ context.Context, r *hadv1.RunResourceActionRequest) (*hadv1.RunResourceActionResponse, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, fmt.Sprintf("RunResourceAction name=%s system=%s token=%s arguments=%q", r.GetName(), r.GetSystem(), r.GetToken(), r.GetArguments()))
+	if r.GetToken() == "fails" {
+		return &hadv1.RunResourceActionResponse{Output: "it is broken", ExitCode: 3}, nil
+	}
+	return &hadv1.RunResourceActionResponse{Output: "checked\nall is well\n"}, nil
+}
+
+func (e *engine) MakeWritable(_ context.Context, r *hadv1.MakeWritableRequest) (*hadv1.MakeWritableResponse, error) {
+	o, err := e.change("MakeWritable", r)
+	return &hadv1.MakeWritableResponse{Operation: o}, err
+}
+
+func (e *engine) ChangeConfig(_ context.Context, r *hadv1.ChangeConfigRequest) (*hadv1.ChangeConfigResponse, error) {
+	text := "ChangeConfig"
+	for _, edit := range r.GetEdits() {
+		text += fmt.Sprintf(" %q", edit.GetArgs())
+	}
+	r = proto.CloneOf(r)
+	r.Edits = nil
+	o, err := e.change(text, r)
+	return &hadv1.ChangeConfigResponse{Operation: o}, err
+}
+
+func (e *engine) ClearAdminWaitGroup(_ context.Context, r *hadv1.ClearAdminWaitGroupRequest) (*hadv1.ClearAdminWaitGroupResponse, error) {
+	o, err := e.change("ClearAdminWaitGroup", r)
+	return &hadv1.ClearAdminWaitGroupResponse{Operation: o}, err
+}
+
+func (e *engine) RefreshResourceInfo(_ context.Context, r *hadv1.RefreshResourceInfoRequest) (*hadv1.RefreshResourceInfoResponse, error) {
+	o, err := e.change("RefreshResourceInfo", r)
+	return &hadv1.RefreshResourceInfoResponse{Operation: o}, err
+}
+
+func (e *engine) FlushResourceInfo(_ context.Context, r *hadv1.FlushResourceInfoRequest) (*hadv1.FlushResourceInfoResponse, error) {
+	o, err := e.change("FlushResourceInfo", r)
+	return &hadv1.FlushResourceInfoResponse{Operation: o}, err
+}
+
+func (e *engine) EnableGroup(_ context.Context, r *hadv1.EnableGroupRequest) (*hadv1.EnableGroupResponse, error) {
+	o, err := e.change("EnableGroup", r)
+	return &hadv1.EnableGroupResponse{Operation: o}, err
+}
+
+func (e *engine) DisableGroup(_ context.Context, r *hadv1.DisableGroupRequest) (*hadv1.DisableGroupResponse, error) {
+	o, err := e.change("DisableGroup", r)
+	return &hadv1.DisableGroupResponse{Operation: o}, err
+}
+
+func (e *engine) EnableGroupResources(_ context.Context, r *hadv1.EnableGroupResourcesRequest) (*hadv1.EnableGroupResourcesResponse, error) {
+	o, err := e.change("EnableGroupResources", r)
+	return &hadv1.EnableGroupResourcesResponse{Operation: o}, err
+}
+
+func (e *engine) DisableGroupResources(_ context.Context, r *hadv1.DisableGroupResourcesRequest) (*hadv1.DisableGroupResourcesResponse, error) {
+	o, err := e.change("DisableGroupResources", r)
+	return &hadv1.DisableGroupResourcesResponse{Operation: o}, err
+}
+
+func (e *engine) StartAgent(_ context.Context, r *hadv1.StartAgentRequest) (*hadv1.StartAgentResponse, error) {
+	o, err := e.change("StartAgent", r)
+	return &hadv1.StartAgentResponse{Operation: o}, err
+}
+
+func (e *engine) StopAgent(_ context.Context, r *hadv1.StopAgentRequest) (*hadv1.StopAgentResponse, error) {
+	o, err := e.change("StopAgent", r)
+	return &hadv1.StopAgentResponse{Operation: o}, err
 }
 
 func (e *engine) WatchEvents(r *hadv1.WatchEventsRequest, s hadv1.EventService_WatchEventsServer) error {
@@ -289,7 +413,8 @@ func (e *engine) change(name string, r request) (*hadv1.Operation, error) {
 		e.onChange(e)
 	}
 	if r.GetPlan() {
-		return &hadv1.Operation{PlannedSteps: []*hadv1.PlannedStep{{System: "sysA", Resource: "app_ip", Action: "offline", Text: "app_ip goes offline first"}}}, nil
+		return &hadv1.Operation{Decisions: []*hadv1.Decision{{Group: "app", Candidates: []*hadv1.Candidate{
+			{System: "sysA", Reason: "it is there"}, {System: "sysB", Chosen: true, Reason: "first in SystemList"}}}}, PlannedSteps: []*hadv1.PlannedStep{{System: "sysA", Resource: "app_ip", Action: "offline", Text: "app_ip goes offline first"}}}, nil
 	}
 	return e.answer, nil
 }

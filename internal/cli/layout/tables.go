@@ -151,10 +151,12 @@ func SystemAttributes(w io.Writer, systems []*hadv1.System, filter Filter) {
 }
 
 // ClusterAttributes prints haclus -display.
-func ClusterAttributes(w io.Writer, c *hadv1.Cluster) {
+func ClusterAttributes(w io.Writer, c *hadv1.Cluster, filter Filter) {
 	fmt.Fprintf(w, "%-24s %s\n", "#Attribute", "Value")
 	for _, a := range c.GetAttributes() {
-		fmt.Fprintf(w, "%-24s %s\n", a.GetName(), a.GetValue())
+		if filter.takes(a) {
+			fmt.Fprintf(w, "%-24s %s\n", a.GetName(), a.GetValue())
+		}
 	}
 }
 
@@ -187,3 +189,77 @@ func Pairs(w io.Writer, name string, systems []string) {
 
 // Value is a value as the -value commands print it: words parted by blanks.
 func Value(value string) string { return strings.ReplaceAll(value, "\t", " ") }
+
+// Candidates prints the systems that were looked at for a group: each with the
+// reason why it was taken or not (hagrp -forecast -verbose).
+func Candidates(w io.Writer, decisions []*hadv1.Decision) {
+	for _, d := range decisions {
+		for _, c := range d.GetCandidates() {
+			verdict := "no"
+			if c.GetChosen() {
+				verdict = "yes"
+			}
+			fmt.Fprintf(w, "  %-20s %-3s %s\n", c.GetSystem(), verdict, c.GetReason())
+		}
+	}
+}
+
+// AtLeast is a dependency of which some children are enough.
+type AtLeast struct {
+	Group, Parent string
+	Children      []string
+	Least         int
+}
+
+// AtLeastDependencies prints hares -dep -atleast.
+func AtLeastDependencies(w io.Writer, links []AtLeast) {
+	fmt.Fprintf(w, "%-13s %-28s %-7s %s\n", "#Group", "Parent", "Minimum", "Children")
+	for _, l := range links {
+		fmt.Fprintf(w, "%-13s %-28s %-7d %s\n", l.Group, l.Parent, l.Least, strings.Join(l.Children, ","))
+	}
+}
+
+// Declaration is an attribute that an object may have.
+type Declaration struct {
+	// Class is "static" or "temp", "" for the others.
+	Name, Class, Kind, Dimension, Default string
+}
+
+// Declarations prints haattr -display.
+func Declarations(w io.Writer, of string, declared []Declaration) {
+	fmt.Fprintf(w, "%-12s %-24s %-8s %-12s %-7s %s\n", "#Type", "Attribute", "Value", "Dimension", "Class", "Default")
+	for _, d := range declared {
+		class := d.Class
+		if class == "" {
+			class = "-"
+		}
+		fmt.Fprintf(w, "%-12s %-24s %-8s %-12s %-7s %s\n", of, d.Name, d.Kind, d.Dimension, class, d.Default)
+	}
+}
+
+// AgentAttributes are what haagent shows of an agent.
+func AgentAttributes(a *hadv1.Agent) []*hadv1.Attribute {
+	row := func(name, value string) *hadv1.Attribute { return &hadv1.Attribute{Name: name, Value: value} }
+	return []*hadv1.Attribute{
+		row("AgentState", a.GetState()), row("Faults", fmt.Sprint(a.GetFaults())), row("Messages", a.GetReason()),
+		row("Pid", fmt.Sprint(a.GetPid())), row("Restarts", fmt.Sprint(a.GetRestarts())),
+		row("Running", yesNo(a.GetRunning())), row("Started", yesNo(a.GetStarted())), row("Version", a.GetVersion()),
+	}
+}
+
+// Agents prints haagent -display.
+func Agents(w io.Writer, agents []*hadv1.Agent) {
+	fmt.Fprintf(w, "%-12s %-21s %s\n", "#Agent", "Attribute", "Value")
+	for _, agent := range agents {
+		for _, a := range AgentAttributes(agent) {
+			fmt.Fprintf(w, "%-12s %-21s %s\n", agent.GetType(), a.GetName(), a.GetValue())
+		}
+	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "Yes"
+	}
+	return "No"
+}

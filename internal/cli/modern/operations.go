@@ -45,6 +45,10 @@ func (a *app) operation(o operate.Operation) *cobra.Command {
 		c.Flags().StringVar(&r.System, target, "", "the system")
 	}
 	for _, option := range o.Options {
+		if option.Text != nil {
+			c.Flags().StringVar(option.Text(&r), option.Flag, "", option.Help)
+			continue
+		}
 		c.Flags().BoolVar(option.Set(&r), option.Flag, false, option.Help)
 	}
 	changeFlags(c, &r)

@@ -22,7 +22,16 @@ type Request struct {
 	Systems []string
 	All     bool
 	// The options of the same names.
-	Any, Propagate, Persistent, Evacuate, Force, IgnoreParent bool
+	Any, Propagate, Persistent, Evacuate, Force, IgnoreParent, ParentProp, Fault, NoAutoDisable, NoPreOnline bool
+	// CheckPartial is the system on which the group faulted, for a preonline
+	// trigger that goes on after a failover.
+	CheckPartial string
+	// Confirmed: the user was asked and said yes.
+	Confirmed bool
+	// ReadOnly: no changes from here on (haconf -dump -makero).
+	ReadOnly bool
+	// Edits of the configuration, each in the words of VCS's command.
+	Edits [][]string
 	// RequestID of the operation; made if it is "".
 	RequestID string
 	// Plan: do nothing, tell what would happen.
@@ -47,18 +56,27 @@ type Option struct {
 	VCS, Flag string
 	// Help is one sentence.
 	Help string
-	// Set records it.
-	Set func(*Request) *bool
+	// Set records it. Text does, for an option that takes a word.
+	Set  func(*Request) *bool
+	Text func(*Request) *string
 }
 
 var (
-	anySystem    = Option{"any", "any", "let the engine choose the system", func(r *Request) *bool { return &r.Any }}
-	propagate    = Option{"propagate", "propagate", "the groups that depend on it, or that it depends on, too", func(r *Request) *bool { return &r.Propagate }}
-	persistent   = Option{"persistent", "persistent", "the freeze that outlives a restart (part of the configuration)", func(r *Request) *bool { return &r.Persistent }}
-	evacuate     = Option{"evacuate", "evacuate", "move its groups to other systems first", func(r *Request) *bool { return &r.Evacuate }}
-	force        = Option{"force", "force", "also stop waiting for entry points that run", func(r *Request) *bool { return &r.Force }}
-	ignoreParent = Option{"ignoreparent", "ignore-parent", "although resources that require it are online", func(r *Request) *bool { return &r.IgnoreParent }}
+	anySystem    = Option{VCS: "any", Flag: "any", Help: "let the engine choose the system", Set: func(r *Request) *bool { return &r.Any }}
+	propagate    = Option{VCS: "propagate", Flag: "propagate", Help: "the groups that depend on it, or that it depends on, too", Set: func(r *Request) *bool { return &r.Propagate }}
+	persistent   = Option{VCS: "persistent", Flag: "persistent", Help: "the freeze that outlives a restart (part of the configuration)", Set: func(r *Request) *bool { return &r.Persistent }}
+	evacuate     = Option{VCS: "evacuate", Flag: "evacuate", Help: "move its groups to other systems first", Set: func(r *Request) *bool { return &r.Evacuate }}
+	ignoreParent = Option{VCS: "ignoreparent", Flag: "ignore-parent", Help: "although resources that require it are online", Set: func(r *Request) *bool { return &r.IgnoreParent }}
+	parentProp   = Option{VCS: "parentprop", Flag: "parents-too", Help: "take what requires it offline first", Set: func(r *Request) *bool { return &r.ParentProp }}
+	noPreOnline  = Option{VCS: "nopre", Flag: "no-preonline", Help: "do not ask the trigger preonline (a preonline trigger says so to go on)", Set: func(r *Request) *bool { return &r.NoPreOnline }}
+	checkPartial = Option{VCS: "checkpartial", Flag: "check-partial", Help: "with --no-preonline: only if the group is offline on that system", Text: func(r *Request) *string { return &r.CheckPartial }}
+	fault        = Option{VCS: "fault", Flag: "fault", Help: "let the engine treat it as a fault, and fail over", Set: func(r *Request) *bool { return &r.Fault }}
 )
+
+// force is what the option of that name means to one operation.
+func force(help string) Option {
+	return Option{VCS: "force", Flag: "force", Help: help, Set: func(r *Request) *bool { return &r.Force }}
+}
 
 // Operation is one row.
 type Operation struct {
@@ -110,10 +128,28 @@ func Stop(ctx context.Context, h *connect.Had, r Request) (*hadv1.Operation, err
 	})
 }
 
-// Dump writes the running configuration to the disks (ha config dump).
+// MakeWritable lets the configuration be changed (haconf -makerw).
+func MakeWritable(ctx context.Context, h *connect.Had, r Request) (*hadv1.Operation, error) {
+	return do(ctx, h, r, func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+		return h.Config.MakeWritable(ctx, &hadv1.MakeWritableRequest{RequestId: r.RequestID, Plan: r.Plan})
+	})
+}
+
+// Edit changes the configuration: all edits or none (hagrp -modify and so on).
+func Edit(ctx context.Context, h *connect.Had, r Request) (*hadv1.Operation, error) {
+	return do(ctx, h, r, func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+		c := &hadv1.ChangeConfigRequest{RequestId: r.RequestID, Plan: r.Plan}
+		for _, words := range r.Edits {
+			c.Edits = append(c.Edits, &hadv1.ConfigEdit{Args: words})
+		}
+		return h.Config.ChangeConfig(ctx, c)
+	})
+}
+
+// Dump writes the running configuration to the disks (haconf -dump, ha config dump).
 func Dump(ctx context.Context, h *connect.Had, r Request) (*hadv1.Operation, error) {
 	return do(ctx, h, r, func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
-		return h.Config.DumpConfig(ctx, &hadv1.DumpConfigRequest{RequestId: r.RequestID, Plan: r.Plan})
+		return h.Config.DumpConfig(ctx, &hadv1.DumpConfigRequest{RequestId: r.RequestID, Plan: r.Plan, MakeReadonly: r.ReadOnly})
 	})
 }
 

@@ -10,26 +10,30 @@ import (
 // Table returns all operations on systems, groups and resources.
 func Table() []Operation {
 	table := append(groupOperations(), resourceOperations()...)
-	return append(table, systemOperations()...)
+	table = append(table, enablingOperations()...)
+	table = append(table, informationOperations()...)
+	table = append(table, systemOperations()...)
+	return append(table, agentOperations()...)
 }
 
 func groupOperations() []Operation {
 	return []Operation{
 		{
-			Object: "group", Verb: "online", Command: "hagrp", Action: "online", System: SystemOrAny, Options: []Option{anySystem, propagate},
+			Object: "group", Verb: "online", Command: "hagrp", Action: "online", System: SystemOrAny, Options: []Option{anySystem, propagate, noPreOnline, checkPartial},
 			Short:   "Bring a group online",
 			Long:    "Brings a service group online on a system, its resources in the order of their dependencies. A failover group must be offline everywhere.",
 			Example: "  ha group online app --system sysA\n  ha group online app --any --wait",
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
-				return h.Groups.OnlineGroup(ctx, &hadv1.OnlineGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, AnySystem: r.Any, Propagate: r.Propagate})
+				return h.Groups.OnlineGroup(ctx, &hadv1.OnlineGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, AnySystem: r.Any, Propagate: r.Propagate,
+					NoPre: r.NoPreOnline, CheckPartial: r.CheckPartial})
 			},
 		}, {
-			Object: "group", Verb: "offline", Command: "hagrp", Action: "offline", System: SystemOrAny, Options: []Option{anySystem, propagate},
+			Object: "group", Verb: "offline", Command: "hagrp", Action: "offline", System: SystemOrAny, Options: []Option{anySystem, propagate, force("also the group ClusterService")},
 			Short:   "Take a group offline",
 			Long:    "Takes a service group offline on a system, or with --any wherever it is online.",
 			Example: "  ha group offline app --system sysA --wait=60s",
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
-				return h.Groups.OfflineGroup(ctx, &hadv1.OfflineGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, AnySystem: r.Any, Propagate: r.Propagate})
+				return h.Groups.OfflineGroup(ctx, &hadv1.OfflineGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, AnySystem: r.Any, Propagate: r.Propagate, Force: r.Force})
 			},
 		}, {
 			Object: "group", Verb: "switch", Command: "hagrp", Action: "switch", System: SystemOrAny, Target: "to", Options: []Option{anySystem},
@@ -64,12 +68,20 @@ func groupOperations() []Operation {
 				return h.Groups.UnfreezeGroup(ctx, &hadv1.UnfreezeGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, Persistent: r.Persistent})
 			},
 		}, {
-			Object: "group", Verb: "flush", Command: "hagrp", Action: "flush", System: SystemRequired, Options: []Option{force},
+			Object: "group", Verb: "flush", Command: "hagrp", Action: "flush", System: SystemRequired, Options: []Option{force("also end entry points that run")},
 			Short:   "Stop waiting for what is under way in a group",
 			Long:    "The engine no longer waits for the resources of the group that go online or offline on a system. Agents' entry points that run are not ended.",
 			Example: "  ha group flush app --system sysA",
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
 				return h.Groups.FlushGroup(ctx, &hadv1.FlushGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, Force: r.Force})
+			},
+		}, {
+			Object: "group", Verb: "clearadminwait", Command: "hagrp", Action: "clearadminwait", System: SystemRequired, Options: []Option{fault},
+			Short:   "End the wait for you of a group's resources",
+			Long:    "With ManageFaults = NONE the engine does nothing about a fault but wait for you (ADMIN_WAIT). After your repair this clears the wait; with --fault the engine does what it does about a fault.",
+			Example: "  ha group clearadminwait app --system sysA\n  ha group clearadminwait app --system sysA --fault",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.ClearAdminWaitGroup(ctx, &hadv1.ClearAdminWaitGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, Fault: r.Fault})
 			},
 		}, {
 			Object: "group", Verb: "autoenable", Command: "hagrp", Action: "autoenable", System: SystemRequired,
@@ -78,6 +90,45 @@ func groupOperations() []Operation {
 			Example: "  ha group autoenable app --system sysB",
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
 				return h.Groups.AutoenableGroup(ctx, &hadv1.AutoenableGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		},
+	}
+}
+
+// enablingOperations change the configuration, which must be writable.
+func enablingOperations() []Operation {
+	return []Operation{
+		{
+			Object: "group", Verb: "enable", Command: "hagrp", Action: "enable", System: SystemOptional,
+			Short:   "Let a group run on a system, or on all",
+			Long:    "Sets Enabled of a group, on one system or on all. It is a change of the configuration, which must be writable.",
+			Example: "  ha group enable app --system sysB",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.EnableGroup(ctx, &hadv1.EnableGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		}, {
+			Object: "group", Verb: "disable", Command: "hagrp", Action: "disable", System: SystemOptional,
+			Short:   "Forbid that a group is brought online on a system, or on all",
+			Long:    "Clears Enabled of a group, on one system or on all; the group must be offline there. It is a change of the configuration, which must be writable.",
+			Example: "  ha group disable app --system sysB",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.DisableGroup(ctx, &hadv1.DisableGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		}, {
+			Object: "group", Verb: "enable-resources", Command: "hagrp", Action: "enableresources",
+			Short:   "Let the agents take care of all resources of a group",
+			Long:    "Sets Enabled of all resources of a group: their agents monitor them from then on. It is a change of the configuration, which must be writable.",
+			Example: "  ha group enable-resources app",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.EnableGroupResources(ctx, &hadv1.EnableGroupResourcesRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan})
+			},
+		}, {
+			Object: "group", Verb: "disable-resources", Command: "hagrp", Action: "disableresources",
+			Short:   "Let nobody take care of the resources of a group",
+			Long:    "Clears Enabled of all resources of a group: nobody monitors them from then on. It is a change of the configuration, which must be writable.",
+			Example: "  ha group disable-resources app",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Groups.DisableGroupResources(ctx, &hadv1.DisableGroupResourcesRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan})
 			},
 		},
 	}
@@ -94,12 +145,20 @@ func resourceOperations() []Operation {
 				return h.Resources.OnlineResource(ctx, &hadv1.OnlineResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
 			},
 		}, {
-			Object: "resource", Verb: "offline", Command: "hares", Action: "offline", System: SystemRequired, Options: []Option{ignoreParent},
+			Object: "resource", Verb: "offline", Command: "hares", Action: "offline", System: SystemRequired, Options: []Option{ignoreParent, parentProp},
 			Short:   "Take a resource offline",
 			Long:    "Takes one resource offline on a system; those that require it must be offline, or --ignore-parent given.",
 			Example: "  ha resource offline app_ip --system sysA",
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
-				return h.Resources.OfflineResource(ctx, &hadv1.OfflineResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, IgnoreParent: r.IgnoreParent})
+				return h.Resources.OfflineResource(ctx, &hadv1.OfflineResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, IgnoreParent: r.IgnoreParent, ParentProp: r.ParentProp})
+			},
+		}, {
+			Object: "resource", Verb: "offline-all", Command: "hares", Action: "offprop", System: SystemRequired, Options: []Option{ignoreParent},
+			Short:   "Take a resource and all that it requires offline",
+			Long:    "Takes one resource offline on a system, and then everything that it requires.",
+			Example: "  ha resource offline-all app_ip --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Resources.OfflineResource(ctx, &hadv1.OfflineResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, IgnoreParent: r.IgnoreParent, Propagate: true})
 			},
 		}, {
 			Object: "resource", Verb: "probe", Command: "hares", Action: "probe", System: SystemRequired,
@@ -116,6 +175,50 @@ func resourceOperations() []Operation {
 			Example: "  ha resource clear app_ip --system sysA",
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
 				return h.Resources.ClearResource(ctx, &hadv1.ClearResourceRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		},
+	}
+}
+
+func informationOperations() []Operation {
+	return []Operation{
+		{
+			Object: "resource", Verb: "refresh-info", Command: "hares", Action: "refreshinfo", System: SystemOptional,
+			Short:   "Let the agents gather what they tell about a resource anew",
+			Long:    "Runs the agent's entry point info for a resource, on one system or on all; the values of ResourceInfo follow.",
+			Example: "  ha resource refresh-info app_mnt --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Resources.RefreshResourceInfo(ctx, &hadv1.RefreshResourceInfoRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		}, {
+			Object: "resource", Verb: "flush-info", Command: "hares", Action: "flushinfo", System: SystemOptional,
+			Short:   "Forget what agents told about a resource",
+			Long:    "Forgets the values of ResourceInfo, on one system or on all; its State is Stale until the agent gathers it again.",
+			Example: "  ha resource flush-info app_mnt",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Resources.FlushResourceInfo(ctx, &hadv1.FlushResourceInfoRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		},
+	}
+}
+
+func agentOperations() []Operation {
+	return []Operation{
+		{
+			Object: "agent", Verb: "start", Command: "haagent", Action: "start", System: SystemRequired,
+			Short:   "Start an agent that was stopped or given up",
+			Long:    "Starts the agent of a type on a system, after ha agent stop or after the engine gave it up because it kept dying.",
+			Example: "  ha agent start IP --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Agents.StartAgent(ctx, &hadv1.StartAgentRequest{Type: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
+		}, {
+			Object: "agent", Verb: "stop", Command: "haagent", Action: "stop", System: SystemRequired, Options: []Option{force("although resources of the type are online")},
+			Short:   "Stop an agent; nobody monitors its resources then",
+			Long:    "Ends the agent of a type on a system until it is started again. Its resources stay as they are.",
+			Example: "  ha agent stop IP --system sysA --force",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Agents.StopAgent(ctx, &hadv1.StopAgentRequest{Type: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, Force: r.Force})
 			},
 		},
 	}

@@ -1,14 +1,18 @@
 package vcs
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
 	"github.com/evenkeel/evenkeel/internal/cli/hacf"
 	"github.com/evenkeel/evenkeel/internal/cli/node"
 	"github.com/evenkeel/evenkeel/internal/cli/operate"
+	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
 
@@ -19,12 +23,18 @@ func Verify(dir string) []string {
 }
 
 func hastart(ctx context.Context, s *session, args []string) error {
-	l, err := parse(args, []string{"onenode", "force", "stale"})
-	if err != nil {
+	// -ts asks for times in the log, which always has them.
+	l, err := parse(args, []string{"onenode", "force", "stale", "ts", "help"})
+	switch {
+	case err != nil:
 		return err
-	}
-	if len(l.names) > 0 || l.flags["force"] && l.flags["stale"] {
-		return errUsage
+	case l.flags["help"]:
+		fmt.Fprint(s.Out, usage("hastart", ""))
+		return nil
+	case len(l.names) > 0:
+		return fmt.Errorf("it takes no name: %s: %w", l.names[0], errUsage)
+	case l.flags["force"] && l.flags["stale"]:
+		return fmt.Errorf("-force and -stale exclude each other: %w", errUsage)
 	}
 	var options []string
 	for _, option := range []string{"onenode", "force", "stale"} {
@@ -48,27 +58,72 @@ func hastart(ctx context.Context, s *session, args []string) error {
 }
 
 func hastop(ctx context.Context, s *session, args []string) error {
-	l, err := parse(args, []string{"local", "all", "sys*", "force", "evacuate", "help"})
+	l, err := parse(args, []string{"local", "all", "sys*", "force", "evacuate", "noautodisable", "help"})
 	if err != nil {
 		return err
 	}
-	r := operate.Request{All: l.flags["all"], Systems: l.values["sys"], Force: l.flags["force"], Evacuate: l.flags["evacuate"]}
+	if l.flags["help"] {
+		fmt.Fprint(s.Out, usage("hastop", ""))
+		return nil
+	}
+	r := operate.Request{All: l.flags["all"], Systems: l.values["sys"], Force: l.flags["force"], Evacuate: l.flags["evacuate"], NoAutoDisable: l.flags["noautodisable"]}
+	if err := stopUsage(l, r); err != nil {
+		return err
+	}
+	n := node.Node{Root: s.Root, Programs: s.Programs}
+	answer, err := s.stop(ctx, n, r)
+	if fault := s.had.Fault(err); fault != nil && fault.Reason == "CONFIRMATION_NEEDED" {
+		if err := s.ask(fault.Text); err != nil {
+			return err
+		}
+		r.Confirmed = true
+		answer, err = s.stop(ctx, n, r)
+	}
+	if err != nil {
+		return err
+	}
+	s.notices(answer)
+	return nil
+}
+
+func stopUsage(l line, r operate.Request) error {
 	targets := 0
 	for _, given := range []bool{l.flags["local"], r.All, len(r.Systems) > 0} {
 		if given {
 			targets++
 		}
 	}
-	if targets != 1 || len(l.names) > 0 || r.Force && r.Evacuate || r.All && r.Evacuate {
-		return errUsage
+	switch {
+	case len(l.names) > 0:
+		return fmt.Errorf("it takes no name: %s; -sys %s names a system: %w", l.names[0], l.names[0], errUsage)
+	case targets != 1:
+		return fmt.Errorf("one of -local, -all and -sys S says where: %w", errUsage)
+	case r.Force && (r.Evacuate || r.NoAutoDisable):
+		return fmt.Errorf("-force goes with neither -evacuate nor -noautodisable: %w", errUsage)
+	case r.All && (r.Evacuate || r.NoAutoDisable):
+		return fmt.Errorf("-all takes -force only: %w", errUsage)
 	}
+	return nil
+}
+
+func (s *session) stop(ctx context.Context, n node.Node, r operate.Request) (*hadv1.Operation, error) {
 	ctx, cancel := context.WithTimeout(ctx, connect.ChangeTimeout)
 	defer cancel()
-	n := node.Node{Root: s.Root, Programs: s.Programs}
-	answer, err := n.StopEngine(ctx, s.had, r)
-	if err != nil {
-		return err
+	return n.StopEngine(ctx, s.had, r)
+}
+
+// ask puts a question; anything but yes, also no answer at all, refuses.
+func (s *session) ask(question string) error {
+	fmt.Fprintf(s.Err, "%s\nStop it? [y,n] (n) ", question)
+	answer := ""
+	if s.In != nil {
+		scanner := bufio.NewScanner(s.In)
+		scanner.Scan()
+		answer = strings.ToLower(strings.TrimSpace(scanner.Text()))
 	}
-	s.notices(answer)
+	fmt.Fprintln(s.Err)
+	if !slices.Contains([]string{"y", "yes"}, answer) {
+		return warning(idRefusedStop, "Nothing is stopped: the question was not answered with y")
+	}
 	return nil
 }

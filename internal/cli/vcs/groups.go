@@ -4,23 +4,33 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/evenkeel/evenkeel/internal/cli/layout"
+	"github.com/evenkeel/evenkeel/internal/cli/operate"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 )
 
+// ofCluster are the options that name the cluster, which nearly every action
+// takes.
+func ofCluster(more ...string) []string { return append(more, "clus=", "localclus") }
+
 func groupActions() map[string]action {
 	return map[string]action{
-		"state": {usage: "[G...] [-sys S...]", options: []string{"sys*", "clus=", "localclus"}, most: -1, run: groupState},
-		"display": {usage: "[G...] [-attribute A...] [-sys S...]", options: []string{"attribute*", "sys*", "clus=", "localclus"}, most: -1, run: func(ctx context.Context, s *session, l line) error {
-			groups, err := s.groups(ctx, l.names)
+		"state": {usage: "[G...] [-sys S...]", options: ofCluster("sys*"), most: -1, run: groupState},
+		"display": {usage: "[G...|Attr=value...] [-attribute A...] [-sys S...]", options: ofCluster("attribute*", "sys*"), most: -1, run: func(ctx context.Context, s *session, l line) error {
+			groups, err := s.someGroups(ctx, l.names)
 			if err != nil {
 				return err
 			}
-			layout.GroupAttributes(s.Out, groups, layout.Filter{Attributes: l.values["attribute"], Systems: l.values["sys"]})
+			filter, err := rows(ctx, s, l, "any group", groups)
+			if err != nil {
+				return err
+			}
+			layout.GroupAttributes(s.Out, groups, filter)
 			return nil
 		}},
-		"list": {usage: "[Attr=value...]", options: []string{"clus=", "localclus"}, most: -1, run: func(ctx context.Context, s *session, l line) error {
+		"list": {usage: "[Attr=value|Attr!=value|Attr=~value...]", options: ofCluster(), most: -1, run: func(ctx context.Context, s *session, l line) error {
 			groups, err := s.had.AllGroups(ctx, l.names)
 			if err != nil {
 				return err
@@ -37,7 +47,7 @@ func groupActions() map[string]action {
 			}
 			return nil
 		}},
-		"resources": {usage: "G", options: []string{"clus=", "localclus"}, least: 1, most: 1, run: func(ctx context.Context, s *session, l line) error {
+		"resources": {usage: "G", options: ofCluster(), least: 1, most: 1, run: func(ctx context.Context, s *session, l line) error {
 			groups, err := s.had.TheGroups(ctx, l.names)
 			if err != nil {
 				return err
@@ -47,7 +57,7 @@ func groupActions() map[string]action {
 			}
 			return nil
 		}},
-		"dep": {usage: "[G...]", options: []string{"clus=", "localclus"}, most: -1, run: func(ctx context.Context, s *session, l line) error {
+		"dep": {usage: "[G...]", options: ofCluster(), most: -1, run: func(ctx context.Context, s *session, l line) error {
 			a, err := s.had.Groups.ListGroupDependencies(ctx, &hadv1.ListGroupDependenciesRequest{Groups: l.names})
 			if err != nil {
 				return err
@@ -58,17 +68,37 @@ func groupActions() map[string]action {
 			layout.GroupDependencies(s.Out, a.GetDependencies())
 			return nil
 		}},
-		"value": {usage: "G Attr [S]", options: []string{"clus=", "localclus"}, least: 2, most: 3, run: func(ctx context.Context, s *session, l line) error {
+		"value": {usage: "G Attr [S]", options: ofCluster(), least: 2, most: 3, run: func(ctx context.Context, s *session, l line) error {
 			value, err := s.groupValue(ctx, l.names[0], l.names[1], third(l))
 			if err == nil {
 				fmt.Fprintln(s.Out, value)
 			}
 			return err
 		}},
-		"wait": {usage: "G Attr value [-sys S] [-time T]", options: []string{"sys=", "time=", "clus=", "localclus"}, least: 3, most: 3, waits: true, run: wait(func(ctx context.Context, s *session, l line) (string, error) {
+		"wait": {usage: "G Attr value [-sys S] [-time SECONDS]", options: ofCluster("sys=", "time="), least: 3, most: -1, waits: true, run: wait(2, groupWords, func(ctx context.Context, s *session, l line) (string, error) {
 			return s.groupValue(ctx, l.names[0], l.names[1], l.value("sys"))
 		})},
+		"forecast": {usage: "G [-verbose]", options: ofCluster("verbose"), least: 1, most: 1, run: forecast},
+		"migrate": {usage: "G -to S", options: ofCluster("to="), least: 1, most: 1, run: func(ctx context.Context, s *session, l line) error {
+			if _, err := s.had.TheGroups(ctx, l.names); err != nil {
+				return err
+			}
+			return warning(idUnsupported, "Group %s cannot be migrated: none of its resources is a virtual machine that can move while it runs; hagrp -switch %s -to %s stops it and starts it there", l.names[0], l.names[0], orElse(l.value("to"), "S"))
+		}},
+		"ignore": {usage: "G -clus C", options: []string{"clus="}, least: 1, most: 1, run: func(ctx context.Context, s *session, l line) error {
+			if _, err := s.had.TheGroups(ctx, l.names); err != nil {
+				return err
+			}
+			return warning(idUnsupported, "Group %s is in no other cluster; there is nothing to ignore", l.names[0])
+		}},
 	}
+}
+
+func orElse(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 func errNoGroups() error { return warning(50031, "No Groups are configured") }
@@ -80,17 +110,49 @@ func third(l line) string {
 	return ""
 }
 
-// groups returns the named groups, or all, of which there must be some.
-func (s *session) groups(ctx context.Context, names []string) ([]*hadv1.Group, error) {
-	groups, err := s.had.TheGroups(ctx, names)
-	if err == nil && len(groups) == 0 {
-		err = errNoGroups()
+// forecast tells where the engine would bring the group if it left the systems
+// that it is on, or now if it is offline; with -verbose also why not elsewhere.
+func forecast(ctx context.Context, s *session, l line) error {
+	groups, err := s.had.TheGroups(ctx, l.names)
+	if err != nil {
+		return err
 	}
-	return groups, err
+	action := "online"
+	for _, on := range groups[0].GetSystems() {
+		if strings.Contains(on.GetState(), "ONLINE") || strings.Contains(on.GetState(), "PARTIAL") {
+			action = "switch"
+		}
+	}
+	o, _ := operate.Find("hagrp", action)
+	plan, err := o.Do(ctx, s.had, operate.Request{Name: l.names[0], Any: true, Plan: true})
+	if err != nil {
+		return err
+	}
+	chosen := ""
+	for _, d := range plan.GetDecisions() {
+		for _, c := range d.GetCandidates() {
+			if c.GetChosen() {
+				chosen = c.GetSystem()
+			}
+		}
+	}
+	for _, step := range plan.GetPlannedSteps() {
+		if chosen == "" {
+			chosen = step.GetSystem()
+		}
+	}
+	if chosen == "" {
+		return warning(40156, "No target system found for group %s", l.names[0])
+	}
+	fmt.Fprintf(s.Out, "%-22s %s\n", l.names[0], chosen)
+	if l.flags["verbose"] {
+		layout.Candidates(s.Out, plan.GetDecisions())
+	}
+	return nil
 }
 
 func groupState(ctx context.Context, s *session, l line) error {
-	groups, err := s.groups(ctx, l.names)
+	groups, err := s.someGroups(ctx, l.names)
 	if err != nil {
 		return err
 	}
@@ -100,7 +162,7 @@ func groupState(ctx context.Context, s *session, l line) error {
 			return err
 		}
 	}
-	if len(l.names) != 1 || len(systems) != 1 {
+	if len(l.names) != 1 || len(systems) != 1 || strings.Contains(l.names[0], "=") {
 		layout.GroupStates(s.Out, groups, systems)
 		return nil
 	}
@@ -115,12 +177,10 @@ func groupState(ctx context.Context, s *session, l line) error {
 // knownOn refuses a system that none of the groups can run on: as unknown, or
 // as not in the SystemList.
 func (s *session) knownOn(ctx context.Context, groups []*hadv1.Group, system string) error {
-	for _, g := range groups {
-		if stateOn(g, system) != "" {
-			return nil
-		}
+	if slices.ContainsFunc(groups, func(g *hadv1.Group) bool { return stateOn(g, system) != "" }) {
+		return nil
 	}
-	if _, err := s.had.TheSystems(ctx, []string{system}); err != nil {
+	if err := s.exists(ctx, system); err != nil {
 		return err
 	}
 	if len(groups) == 1 {
@@ -143,53 +203,18 @@ func (s *session) groupValue(ctx context.Context, name, attribute, system string
 	if err != nil {
 		return "", err
 	}
-	if attribute == "State" {
-		if system == "" {
-			if system, err = s.here(); err != nil {
-				return "", err
-			}
-		}
-		if err := s.knownOn(ctx, groups, system); err != nil {
-			return "", err
-		}
-		return layout.Bars(stateOn(groups[0], system)), nil
-	}
-	return s.pick(groups[0].GetAttributes(), "group "+name, attribute, system)
-}
-
-// here is the name of this system.
-func (s *session) here() (string, error) {
-	name, err := s.Root.SystemName()
-	if err != nil {
-		return "", warning(10000, "Which system? Name one; this one's name is not known: %v", err)
-	}
-	return name, nil
-}
-
-// pick finds the value of an attribute: the one that holds everywhere, or the
-// one of the system, or of this system if none is named.
-func (s *session) pick(attributes []*hadv1.Attribute, object, name, system string) (string, error) {
-	var found []*hadv1.Attribute
-	for _, a := range attributes {
-		if a.GetName() == name {
-			found = append(found, a)
-		}
-	}
-	if len(found) == 0 {
-		return "", warning(10000, "Attribute %s does not exist for %s", name, object)
-	}
-	if system == "" && !slices.ContainsFunc(found, func(a *hadv1.Attribute) bool { return a.GetSystem() == "" }) {
-		var err error
+	if system == "" && attribute == "State" {
 		if system, err = s.here(); err != nil {
 			return "", err
 		}
 	}
-	for _, want := range []string{system, ""} {
-		for _, a := range found {
-			if a.GetSystem() == want {
-				return layout.Value(a.GetValue()), nil
-			}
+	if system != "" {
+		if err := s.knownOn(ctx, groups, system); err != nil {
+			return "", err
 		}
 	}
-	return "", warning(10357, "Attribute %s of %s has no value on system %s", name, object, system)
+	if attribute == "State" {
+		return layout.Bars(stateOn(groups[0], system)), nil
+	}
+	return s.pick(groups[0].GetAttributes(), "group "+name, attribute, system)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/policy"
 )
 
 // line is a parsed command line: what stands behind the action.
@@ -12,6 +14,9 @@ type line struct {
 	names  []string
 	values map[string][]string
 	flags  map[string]bool
+	// typed are the words as they were typed, for an edit of the
+	// configuration, which is read in one place only: maincf.ParseArgs.
+	typed []string
 }
 
 func (l line) value(option string) string {
@@ -47,11 +52,19 @@ func complete(word string, names []string) (string, error) {
 	case 1:
 		return fits[0], nil
 	case 0:
-		return "", fmt.Errorf("unknown option -%s: %w", word, errUsage)
+		return "", fmt.Errorf("unknown option -%s%s: %w", word, meant("-", word, names), errUsage)
 	default:
 		slices.Sort(fits)
 		return "", fmt.Errorf("option -%s may be -%s: %w", word, strings.Join(fits, " or -"), errUsage)
 	}
+}
+
+// meant names what was probably meant by a word that is none of the names.
+func meant(before, word string, names []string) string {
+	if near := policy.Nearest(word, names); len(near) > 0 {
+		return "; did you mean " + before + strings.Join(near, ", "+before) + "?"
+	}
+	return ""
 }
 
 // parse reads the words behind an action. options are "any" (a flag), "sys="
@@ -79,6 +92,9 @@ func parse(words []string, options []string) (line, error) {
 		if kinds[name] == ' ' {
 			l.flags[name] = true
 			continue
+		}
+		if kinds[name] == '=' && len(l.values[name]) > 0 {
+			return l, fmt.Errorf("option -%s stands twice: %w", name, errUsage)
 		}
 		if len(words) == 0 || strings.HasPrefix(words[0], "-") {
 			return l, fmt.Errorf("option -%s wants a value: %w", name, errUsage)

@@ -199,6 +199,9 @@ func ResourceAttrs() []AttrDecl { return resourceTable.decls() }
 // StaticAttrs: see ClusterAttrs.
 func StaticAttrs() []AttrDecl { return staticTable.decls() }
 
+// HeartbeatAttrs are the attributes of heartbeats (global clusters).
+func HeartbeatAttrs() []AttrDecl { return heartbeatTable.decls() }
+
 func (t builtins) decls() []AttrDecl {
 	out := make([]AttrDecl, len(t.list))
 	for i, b := range t.list {

@@ -8,6 +8,7 @@ import (
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/policy"
 	"google.golang.org/grpc/codes"
 )
 
@@ -83,16 +84,42 @@ type withAttributes interface {
 	GetAttributes() []*hadv1.Attribute
 }
 
-// filter keeps what fulfils VCS's conditionals.
+// filter keeps what fulfils VCS's conditionals. An attribute that none of the
+// objects has is a mistake and no condition that nothing fulfils.
 func filter[T withAttributes](all []T, conditions []string) ([]T, error) {
+	from := slices.Clone(all)
 	for _, condition := range conditions {
 		name, op, value, err := parseCondition(condition)
 		if err != nil {
 			return nil, err
 		}
+		if err := attributeKnown(from, name); err != nil {
+			return nil, err
+		}
 		all = slices.DeleteFunc(all, func(o T) bool { return !fulfils(o, name, op, value) })
 	}
 	return all, nil
+}
+
+func attributeKnown[T withAttributes](all []T, name string) error {
+	known := map[string]bool{}
+	for _, o := range all {
+		for _, at := range o.GetAttributes() {
+			if at.GetName() == name {
+				return nil
+			}
+			known[at.GetName()] = true
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	text := "Attribute " + name + " does not exist for any of these objects"
+	near := policy.Nearest(name, sortedKeys(known))
+	if len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, ", ") + "?"
+	}
+	return refusal(codes.InvalidArgument, "ATTRIBUTE_NOT_FOUND", "V-16-1-90003", "WARNING", text, "nearest", strings.Join(near, ","))
 }
 
 func parseCondition(text string) (name, op, value string, err error) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/localrpc"
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/internal/release"
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	fencingv1 "github.com/evenkeel/evenkeel/proto/evenkeel/fencing/v1"
@@ -30,7 +31,7 @@ import (
 )
 
 // Version is had's release as EngineVersion shows it.
-const Version = "0.1.0"
+const Version = release.Version
 
 // Agents is the agent host as the loop uses it; package host has the methods.
 type Agents interface {
