@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	agentv1 "github.com/evenkeel/evenkeel/proto/evenkeel/agent/v1"
@@ -69,6 +71,11 @@ func List(elements ...string) Value { return Value{dim: "list", list: elements} 
 
 // Assoc is the value of an association; the map must not change later.
 func Assoc(pairs map[string]string) Value { return Value{dim: "association", assoc: pairs} }
+
+// Equal says whether two values are the same.
+func (v Value) Equal(w Value) bool {
+	return v.dim == w.dim && v.scalar == w.scalar && slices.Equal(v.list, w.list) && maps.Equal(v.assoc, w.assoc)
+}
 
 func (v Value) proto() *agentv1.Value {
 	switch v.dim {
@@ -252,4 +259,7 @@ type TypeDecl struct {
 	// NumThreads bounds the entry points that run at once; 0 means the agent's
 	// default (10).
 	NumThreads int
+	// StartTimeout and ReplyTimeout are the type's AgentStartTimeout and
+	// AgentReplyTimeout; 0 means the host's.
+	StartTimeout, ReplyTimeout time.Duration
 }

@@ -53,6 +53,10 @@ func (dispenser) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.Cli
 // launch starts an agent and asks what it is. Whatever fails, no process stays.
 func (h *Host) launch(ctx context.Context, decl TypeDecl, path string) (*instance, error) {
 	log := h.cfg.AgentLog(decl.Name)
+	startTimeout := decl.StartTimeout
+	if startTimeout <= 0 {
+		startTimeout = h.cfg.StartTimeout
+	}
 	rec, err := newRecord(h.cfg.Dir, decl.Name)
 	if err != nil {
 		return nil, err
@@ -76,7 +80,7 @@ func (h *Host) launch(ctx context.Context, decl TypeDecl, path string) (*instanc
 			started.Store(proc)
 			return proc, nil
 		},
-		StartTimeout:     h.cfg.StartTimeout,
+		StartTimeout:     startTimeout,
 		Logger:           hclog.NewNullLogger(), // our own records say more
 		SyncStdout:       output,
 		SyncStderr:       output,
@@ -112,7 +116,7 @@ func (h *Host) launch(ctx context.Context, decl TypeDecl, path string) (*instanc
 		return fail(fmt.Errorf("start agent %s from %s: %w", decl.Name, path, err))
 	}
 	in.rpc = service.(agentv1.AgentServiceClient)
-	describe, cancel := context.WithTimeout(ctx, h.cfg.StartTimeout)
+	describe, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	req := &agentv1.DescribeRequest{}
 	if decl.NumThreads > 0 {

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// heartbeat is how often an idle agent is asked whether it still answers.
+	// heartbeat is how often an agent is asked whether it still answers, at the
+	// least; a third of its AgentReplyTimeout if that is less.
 	heartbeat = 10 * time.Second
 	// giveUpWindow is how long an early death counts.
 	giveUpWindow = time.Hour
@@ -230,7 +231,7 @@ func (s *supervisor) whileDown(r request) bool {
 // deaths that count, and whether the supervisor is to end.
 func (s *supervisor) serve(in *instance, wasUp bool, early []time.Time) (deaths []time.Time, stop bool) {
 	s.up(in, wasUp)
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(s.beat())
 	defer beat.Stop()
 	var mute chan struct{} // of the heartbeat under way; closed when it is over
 	for {
@@ -242,6 +243,7 @@ func (s *supervisor) serve(in *instance, wasUp bool, early []time.Time) (deaths 
 			}
 			return append(recent(early), time.Now()), s.h.ctx.Err() != nil
 		case <-beat.C:
+			beat.Reset(s.beat())
 			if mute == nil {
 				mute = s.heartbeat(in)
 			}
@@ -361,12 +363,26 @@ func (s *supervisor) swap(ctx context.Context, old *instance) (*instance, error)
 	return next, nil
 }
 
+// replyTimeout is the type's AgentReplyTimeout.
+func (s *supervisor) replyTimeout() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.decl.ReplyTimeout > 0 {
+		return s.decl.ReplyTimeout
+	}
+	return s.h.cfg.ReplyTimeout
+}
+
+func (s *supervisor) beat() time.Duration {
+	return min(heartbeat, max(10*time.Millisecond, s.replyTimeout()/3))
+}
+
 // heartbeat asks the agent whether it answers and kills it if it does not.
 func (s *supervisor) heartbeat(in *instance) chan struct{} {
 	over := make(chan struct{})
 	go func() { // ends after ReplyTimeout at the latest
 		defer close(over)
-		ctx, cancel := context.WithTimeout(s.h.ctx, s.h.cfg.ReplyTimeout)
+		ctx, cancel := context.WithTimeout(s.h.ctx, s.replyTimeout())
 		defer cancel()
 		if _, err := in.rpc.Describe(ctx, &agentv1.DescribeRequest{}); err != nil && s.h.ctx.Err() == nil {
 			in.kill("it left Describe unanswered: " + err.Error())

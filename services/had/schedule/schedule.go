@@ -119,6 +119,13 @@ func (c *Core) Report(name string) (resource.Report, bool) {
 	return m.report(), true
 }
 
+// MonitorOnly says whether a resource is only monitored, because its group or
+// the system is frozen.
+func (c *Core) MonitorOnly(name string) bool {
+	m := c.resources[name]
+	return m != nil && m.monitorOnly
+}
+
 // Phase names the phase of a resource for people, "" if it is not known.
 func (c *Core) Phase(name string) string {
 	if m := c.resources[name]; m != nil {

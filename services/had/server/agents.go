@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/host"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
@@ -25,9 +25,18 @@ type agentType struct {
 	up       bool
 	waitsUp  bool // AgentUp came while calls of the former process had no result
 	restarts uint32
+	faults   int
 	reason   string
+	version  string
+	watches  bool
 	givenUp  bool
+	stopped  bool // by haagent -stop, until haagent -start
+	ending   bool // Stop is under way; it is started again after it
+	unused   bool // no resource is left here: it ends when nothing runs
 	inFlight int
+
+	told   engine.AgentReported // what the cluster knows
+	toldAt vclock.Time
 }
 
 // call is one entry point under way.
@@ -36,101 +45,15 @@ type call struct {
 	cancel context.CancelFunc
 }
 
-// loadResources tells the scheduler what this system has to look after.
-func (l *loop) loadResources() {
-	config := l.config()
-	if config == nil {
-		return
-	}
-	l.groupOf = map[string]string{}
-	intended := l.intended()
-	for _, name := range config.TypesOn(l.self) {
-		if l.types[name] == nil {
-			l.types[name] = &agentType{decl: declOf(config, name), path: l.agentPath(config, name)}
-		}
-	}
-	for _, g := range config.Groups {
-		if !g.RunsOn(l.self) {
-			continue
-		}
-		for _, r := range g.Resources {
-			l.groupOf[r.Name] = g.Name
-			spec := specOf(config, g, r, l.self)
-			spec.IntentOnline = intended[r.Name]
-			l.stepSchedule(schedule.SetResource{Spec: spec})
-		}
-	}
-	l.startAgents()
-}
-
-// intended are the resources whose group should be online and that were online
-// on this system when last heard of: after a restart of had the last applied
-// intent still holds (R6).
-func (l *loop) intended() map[string]bool {
-	st := l.engine.Status()
-	groups := map[string]bool{}
-	for _, g := range st.Groups {
-		groups[g.Name] = g.IntentOnline
-	}
-	out := map[string]bool{}
-	for _, r := range st.Resources {
-		for _, on := range r.Systems {
-			if on.System == l.self && groups[r.Group] && strings.HasPrefix(on.State, "ONLINE") {
-				out[r.Name] = true
-			}
-		}
-	}
-	return out
-}
-
-func specOf(c *maincf.Config, g *maincf.Group, r *maincf.Resource, system string) schedule.Spec {
-	number := func(name string) int { v, _ := c.StaticAttr(r, name, system); return v.Int() }
-	enabled, _ := c.ResourceAttr(r, "Enabled", system)
-	parallel, _ := c.GroupAttr(g, "Parallel", "")
-	manage, _ := c.GroupAttr(g, "ManageFaults", "")
-	intentional, _ := c.StaticAttr(r, "IntentionalOffline", system)
-	spec := schedule.Spec{
-		Resource: r.Name, Type: r.Type, Enabled: enabled.Bool(), Protected: parallel.Int() != 1,
-		ManageFaultsNone: manage.Text == "NONE",
-		Limits: schedule.Limits{
-			RestartLimit: number("RestartLimit"), OnlineRetryLimit: number("OnlineRetryLimit"),
-			OnlineWaitLimit: number("OnlineWaitLimit"), OfflineWaitLimit: number("OfflineWaitLimit"),
-			CleanRetryLimit: number("CleanRetryLimit"), ToleranceLimit: number("ToleranceLimit"),
-			FaultOnMonitorTimeouts: number("FaultOnMonitorTimeouts"), ConfInterval: number("ConfInterval"),
-			MonitorInterval: number("MonitorInterval"), OfflineMonitorInterval: number("OfflineMonitorInterval"),
-			MonitorTimeout: number("MonitorTimeout"), OnlineTimeout: number("OnlineTimeout"),
-			OfflineTimeout: number("OfflineTimeout"), CleanTimeout: number("CleanTimeout"),
-			OpenTimeout: number("OpenTimeout"), CloseTimeout: number("CloseTimeout"),
-			NumThreads: number("NumThreads"), IntentionalOffline: intentional.Bool(),
-		},
-	}
-	switch c.Operations(r.Type) {
-	case maincf.OperationsNone:
-		spec.Operations = schedule.None
-	case maincf.OperationsOnOnly:
-		spec.Operations = schedule.OnOnly
-	}
-	return spec
-}
-
-func declOf(c *maincf.Config, name string) host.TypeDecl {
-	decl := host.TypeDecl{Name: name, Operations: c.Operations(name)}
-	threads, _ := c.TypeAttr(name, "NumThreads")
-	decl.NumThreads = threads.Int()
-	for _, a := range c.Type(name).Attrs {
-		if !a.Static {
-			decl.Attrs = append(decl.Attrs, host.AttrDecl{Name: a.Name, Kind: a.Kind.String(), Dim: a.Dim.String()})
-		}
-	}
-	return decl
-}
-
-// agentPath finds the program of a type: AgentFile, else in the directories of
-// agents; "" if there is none.
+// agentPath finds the program of a type: AgentFile, else in AgentDirectory, else
+// in the directories of agents; "" if there is none.
 func (l *loop) agentPath(c *maincf.Config, name string) string {
 	var paths []string
 	if v, ok := c.TypeAttr(name, "AgentFile"); ok && v.Text != "" {
 		paths = append(paths, v.Text)
+	}
+	if v, ok := c.TypeAttr(name, "AgentDirectory"); ok && v.Text != "" {
+		paths = append(paths, filepath.Join(v.Text, name), filepath.Join(v.Text, name+"Agent"))
 	}
 	for _, dir := range l.cfg.AgentDirs {
 		paths = append(paths, filepath.Join(dir, name))
@@ -155,7 +78,7 @@ func (l *loop) startAgents() {
 	}
 	for _, name := range sortedKeys(l.types) {
 		t := l.types[name]
-		if t.started {
+		if t.started || t.stopped || t.ending || t.unused {
 			continue
 		}
 		if t.path == "" {
@@ -181,46 +104,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// attributes are a resource's values as they hold here.
-func (l *loop) attributes(name string) host.Resource {
-	out := host.Resource{Name: name, Attrs: map[string]host.Value{}}
-	config := l.config()
-	if config == nil {
-		return out
-	}
-	r := config.Resource(name)
-	if r == nil {
-		return out
-	}
-	if t := config.Type(r.Type); t != nil {
-		for _, a := range t.Attrs {
-			if !a.Static {
-				if v, ok := config.ResourceAttr(r, a.Name, l.self); ok {
-					out.Attrs[a.Name] = hostValue(v)
-				}
-			}
-		}
-	}
-	for _, nv := range config.ArgList(r, l.self) {
-		out.Attrs[nv.Name] = hostValue(nv.Value)
-	}
-	return out
-}
-
-func hostValue(v maincf.Value) host.Value {
-	switch v.Dim {
-	case maincf.DimVector, maincf.DimKeylist:
-		return host.List(slices.Clone(v.List)...)
-	case maincf.DimAssoc:
-		pairs := make(map[string]string, len(v.Pairs))
-		for _, p := range v.Pairs {
-			pairs[p.Key] = p.Value
-		}
-		return host.Assoc(pairs)
-	}
-	return host.Scalar(v.Text)
-}
-
 // stepSchedule lets the scheduler take an event and does what it wants.
 func (l *loop) stepSchedule(ev schedule.Event) {
 	now := boottime()
@@ -243,6 +126,10 @@ func (l *loop) scheduleEffects(out []schedule.Effect) {
 			l.report(e.Report)
 		case schedule.Note:
 			l.engineLine(e.Severity, "V-16-2-"+e.Code, e.Text)
+		case schedule.ActionRefused:
+			l.acted(e.ID, acted{Problem: e.Why, Reason: "ACTION_NOT_RUN"})
+		case schedule.Informed:
+			l.inform(e)
 		}
 	}
 }
@@ -274,20 +161,26 @@ func (l *loop) begin(e schedule.Call) {
 		t.inFlight++
 	}
 	r := l.attributes(e.Resource)
+	aside := l.asideOf(e)
 	l.workers.Go(func() {
 		began := time.Now()
-		result := l.runEntryPoint(ctx, e, r)
+		result := l.runEntryPoint(ctx, e, r, aside)
 		cancel()
 		switch e.Entry {
 		case schedule.Online, schedule.Offline, schedule.Clean:
 			l.log.Info("entry point ended", "resource", e.Resource, "type", e.Type, "entry_point", e.Entry.String(),
 				"outcome", result.Outcome.String(), "detail", result.Detail, "took_ms", float64(time.Since(began).Microseconds())/1000)
 		}
-		l.post(func() { l.ended(e, result, r) })
+		l.post(func() {
+			if e.Entry == schedule.Action {
+				l.actionEnded(e, aside, result)
+			}
+			l.ended(e, result, r)
+		})
 	})
 }
 
-func (l *loop) runEntryPoint(ctx context.Context, e schedule.Call, r host.Resource) schedule.EntryPointResult {
+func (l *loop) runEntryPoint(ctx context.Context, e schedule.Call, r host.Resource, a *aside) schedule.EntryPointResult {
 	result := schedule.EntryPointResult{Call: e.ID}
 	var err error
 	var pause time.Duration
@@ -304,10 +197,19 @@ func (l *loop) runEntryPoint(ctx context.Context, e schedule.Call, r host.Resour
 		err = l.agents.Clean(ctx, e.Type, r, host.CleanReason(e.Reason))
 	case schedule.Monitor:
 		var st host.Status
-		st, err = l.agents.Monitor(ctx, e.Type, r, false)
+		st, err = l.agents.Monitor(ctx, e.Type, r, e.Detailed)
 		result.Detail, result.Confidence = st.Detail, st.Confidence
 		result.Saw = sawOf(st.State)
+	case schedule.AttrChanged:
+		err = l.agents.AttrChanged(ctx, e.Type, r, a.before)
+	case schedule.Action:
+		a.output, a.exitCode, err = l.agents.Action(ctx, e.Type, r, a.ask.Token, a.ask.Args)
+	case schedule.Info:
+		var facts map[string]string
+		facts, err = l.agents.Info(ctx, e.Type, r)
+		result.Facts, result.Truncated = resource.NewFacts(facts)
 	}
+	result.Missing = errors.Is(err, host.ErrNotImplemented)
 	result.Wait = int((pause + time.Second - 1) / time.Second)
 	if err != nil {
 		result.Detail = err.Error()
@@ -361,6 +263,7 @@ func (l *loop) ended(e schedule.Call, result schedule.EntryPointResult, r host.R
 	if t != nil && t.waitsUp && t.inFlight == 0 {
 		l.agentUp(e.Type, t)
 	}
+	l.endUnused()
 }
 
 func (l *loop) agentEvent(ev host.Event) {
@@ -374,6 +277,7 @@ func (l *loop) agentEvent(ev host.Event) {
 			t.restarts++
 		}
 		t.reason, t.givenUp, t.waitsUp = "", false, true
+		t.version, t.watches = e.Version, e.Watches
 		l.log.Info("agent is up", "type", e.Type, "version", e.Version, "restarted", e.Restarted)
 		if t.inFlight == 0 {
 			l.agentUp(e.Type, t)
@@ -382,16 +286,16 @@ func (l *loop) agentEvent(ev host.Event) {
 		if t := l.types[e.Type]; t != nil {
 			t.up, t.waitsUp, t.reason = false, false, e.Reason
 			if !e.Planned {
+				t.faults++
 				l.engineLine("WARNING", "V-16-1-53030", fmt.Sprintf("Agent %s died: %s; it is started again and its resources are left as they are", e.Type, e.Reason))
 			}
-			l.publish(&event{kind: "agent", state: "DOWN", severity: "WARNING", text: e.Type + ": " + e.Reason})
 		}
 		l.stepSchedule(schedule.PluginDown{Type: e.Type})
 	case host.AgentFailed:
 		if t := l.types[e.Type]; t != nil {
 			t.up, t.reason, t.givenUp = false, e.Reason, true
 		}
-		l.engineLine("ERROR", "V-16-1-10015", fmt.Sprintf("Agent %s is not run on this system: %s", e.Type, e.Reason))
+		l.log.Error("agent is given up", "type", e.Type, "reason", e.Reason) // the engine tells all systems
 		l.stepSchedule(schedule.PluginDown{Type: e.Type})
 	case host.Watched:
 		l.stepSchedule(schedule.WatchPush{Resource: e.Resource})
@@ -400,21 +304,7 @@ func (l *loop) agentEvent(ev host.Event) {
 
 func (l *loop) agentUp(name string, t *agentType) {
 	t.up, t.waitsUp = true, false
-	l.publish(&event{kind: "agent", state: "UP", severity: "NOTICE", text: name})
 	l.stepSchedule(schedule.PluginUp{Type: name})
-}
-
-// agentState is haagent's word for a type's agent.
-func (t *agentType) state() string {
-	switch {
-	case t.up:
-		return "Running"
-	case t.givenUp || t.path == "":
-		return "Given up"
-	case t.started:
-		return "Starting"
-	}
-	return "Not Running"
 }
 
 // groupsOf returns the groups of some resources, sorted, each once.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
@@ -258,6 +261,11 @@ type fakeAgents struct {
 	watch  map[string]string
 	// refuse makes Online of a resource do nothing.
 	refuse map[string]bool
+	// changed are the resources whose agent was told of new values, with the
+	// names of those.
+	changed []string
+	infos   int
+	hangs   atomic.Int32
 }
 
 func newFakeAgents(w *world, system string) *fakeAgents {
@@ -301,6 +309,58 @@ func (f *fakeAgents) Clean(_ context.Context, _ string, r host.Resource, _ host.
 		f.world.set(r.Name, f.system, false)
 	}
 	return nil
+}
+
+func (f *fakeAgents) AttrChanged(_ context.Context, _ string, r host.Resource, before map[string]host.Value) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed = append(f.changed, r.Name+" "+strings.Join(slices.Sorted(maps.Keys(before)), " "))
+	return nil
+}
+
+// Action echoes its arguments; "fail" ends with exit code 3, "hang" waits for
+// its end.
+func (f *fakeAgents) Action(ctx context.Context, _ string, r host.Resource, token string, args []string) (string, int, error) {
+	switch token {
+	case "echo":
+		return fmt.Sprintf("%s on %s: %s", r.Name, f.system, strings.Join(args, " ")), 0, nil
+	case "fail":
+		return "no", 3, nil
+	case "flood":
+		return strings.Repeat("x", maxActionOutput+1), 0, nil
+	case "hang":
+		f.hangs.Add(1)
+		<-ctx.Done()
+		return "", 0, ctx.Err()
+	}
+	return "", 0, fmt.Errorf("action %s: %w", token, host.ErrNotImplemented)
+}
+
+func (f *fakeAgents) Info(_ context.Context, _ string, r host.Resource) (map[string]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.infos++
+	return map[string]string{"where": f.system, "count": fmt.Sprint(f.infos)}, nil
+}
+
+func (f *fakeAgents) Stop(_ context.Context, typeName string) error {
+	f.send(host.AgentDown{Type: typeName, Reason: "it was stopped", Planned: true})
+	return nil
+}
+
+func (f *fakeAgents) Restart(_ context.Context, typeName string) error {
+	f.send(host.AgentDown{Type: typeName, Reason: "a new build takes over", Planned: true})
+	f.send(host.AgentUp{Type: typeName, Version: "2", Restarted: true, Watches: true})
+	return nil
+}
+
+// send is news from the host; after Close nobody hears it.
+func (f *fakeAgents) send(ev host.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.events <- ev
+	}
 }
 
 func (f *fakeAgents) Watch(typeName string, r host.Resource) {

@@ -16,6 +16,7 @@ import (
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/host"
 	"github.com/evenkeel/evenkeel/services/had/join"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
@@ -90,7 +91,11 @@ type loop struct {
 
 	agentsReady bool
 	types       map[string]*agentType
+	loaded      *maincf.Config // what types and known were made of
+	told        map[string]knownResource
+	before      map[string]map[string]host.Value // values before a change that the agent does not know yet
 	groupOf     map[string]string
+	actions     actions
 	calls       map[schedule.CallID]*call
 	protection  protection
 	waiters     map[string][]*waiter
@@ -128,7 +133,7 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 		posts: make(chan func(), postBound), journal: journal.New(journalEvents, journalBytes), engine: engine.New(), join: j, sched: schedule.New(),
 		incarnation: uint64(boottime()) | 1, names: map[uint32]string{}, nodes: map[string]uint32{},
 		heard: map[string]vclock.Time{}, snapshots: map[string]snapshot{}, types: map[string]*agentType{},
-		groupOf: map[string]string{}, calls: map[schedule.CallID]*call{}, waiters: map[string][]*waiter{},
+		groupOf: map[string]string{}, told: map[string]knownResource{}, before: map[string]map[string]host.Value{}, actions: newActions(), calls: map[schedule.CallID]*call{}, waiters: map[string][]*waiter{},
 		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, watchers: map[*watcher]bool{},
 	}, nil
 }
@@ -190,6 +195,7 @@ func (l *loop) end() {
 	for _, c := range l.calls {
 		c.cancel()
 	}
+	l.endActions("had stops")
 	if l.port != nil {
 		l.port.Close()
 	}
@@ -221,6 +227,7 @@ func (l *loop) pause() time.Duration {
 		next = vclock.Earlier(next, l.nextBeat)
 	}
 	next = vclock.Earlier(next, l.protection.retryAt(now))
+	next = vclock.Earlier(next, l.agentsDue())
 	if l.leaveBy != 0 {
 		next = vclock.Earlier(next, l.leaveBy)
 	}
@@ -244,6 +251,7 @@ func (l *loop) tick() {
 		l.check(l.port.Heartbeat())
 	}
 	l.protect(now)
+	l.tellAgents(now)
 	l.lastWord(now)
 }
 
@@ -441,6 +449,7 @@ func (l *loop) viewed(v *gabv1.View) {
 	l.known.view(v)
 	l.check(l.known.write(l.root))
 	l.apply(l.position(v.GetId(), v.GetSeq()), "", ev)
+	l.endLostActions()
 	l.publish(&event{kind: "view", state: fmt.Sprintf("%d members", len(ev.Members)), severity: "NOTICE", text: ev.String()})
 	if first || !l.running {
 		// Again in every view: a system that comes later and builds from its
@@ -517,6 +526,10 @@ func (l *loop) message(m *gabv1.Message) {
 		l.stepJoin(join.Chunk{Build: d.Build, N: int(d.N), Total: int(d.Total), Data: d.Data})
 	case dump:
 		l.dump(d)
+	case actionAsked:
+		l.actionAsked(m.GetFromNodeId(), d)
+	case acted:
+		l.actionReplied(from, d)
 	case engine.Event:
 		l.spoolSize += len(m.GetPayload())
 		l.apply(pos, from, d)
@@ -545,6 +558,9 @@ func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 	out := l.engine.Apply(pos, from, ev, nil)
 	if _, waits := l.engine.Deadline(); waits && !waited {
 		l.clockBase = boottime()
+	}
+	if l.running && l.config() != l.loaded {
+		l.loadResources() // before the orders for what is new
 	}
 	l.engineEffects(out)
 }
@@ -586,6 +602,10 @@ func (l *loop) engineEffects(out []engine.Effect) {
 			if e.System == l.self {
 				l.stepJoin(join.Stop{Forced: e.Forced})
 			}
+		case engine.AgentCommand:
+			if e.System == l.self && l.running {
+				l.agentCommand(e)
+			}
 		case engine.BuildLocal:
 			if e.System == l.self {
 				l.stepJoin(join.Force{})
@@ -601,8 +621,12 @@ func (l *loop) noticed(e engine.EventNotice) {
 			l.stepJoin(join.Moved{State: s})
 		}
 	}
+	severity := "NOTICE"
+	if e.Kind == "agent" && (e.New == string(engine.AgentGivenUp) || e.New == string(engine.AgentDown)) {
+		severity = "WARNING"
+	}
 	l.publish(&event{kind: e.Kind, system: e.System, group: e.Group, resource: e.Resource, state: e.New,
-		severity: "NOTICE", text: e.String()})
+		severity: severity, text: e.String()})
 }
 
 // stepJoin lets the join machine take an event and does what it wants.

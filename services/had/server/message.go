@@ -18,6 +18,8 @@ const (
 	kindWanted   = 'W' // JSON wanted
 	kindChunk    = 'C' // binary header, then the part of the snapshot
 	kindDump     = 'D' // JSON dump
+	kindAction   = 'X' // JSON actionAsked, to one system
+	kindActed    = 'Y' // JSON acted, to one system
 )
 
 // chunkSize is how much of a snapshot one message carries.
@@ -92,6 +94,10 @@ func decodeMessage(payload []byte) (any, error) {
 		return decodeJSON[wanted](body)
 	case kindDump:
 		return decodeJSON[dump](body)
+	case kindAction:
+		return decodeJSON[actionAsked](body)
+	case kindActed:
+		return decodeJSON[acted](body)
 	case kindChunk:
 		if len(body) < chunkHeader {
 			return nil, fmt.Errorf("decode chunk: %d bytes are no header", len(body))

@@ -113,7 +113,7 @@ func (a *api) operate(ctx context.Context, c engine.Command, plan bool) (*hadv1.
 // named refuses a command that does not say what it is about.
 func named(c engine.Command) error {
 	kind, _, _ := strings.Cut(string(c.Kind), "-")
-	name := map[string]string{"group": c.Group, "resource": c.Resource, "system": c.System}[kind]
+	name := map[string]string{"group": c.Group, "resource": c.Resource, "system": c.System, "agent": c.Type}[kind]
 	if name != "" || kind == "config" || c.Kind == engine.CommandSystemStop {
 		return nil
 	}
@@ -172,6 +172,8 @@ func (a *api) plan(ctx context.Context, c engine.Command) (*hadv1.Operation, err
 		case engine.ResourceCommand:
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.Command.System, Resource: e.Command.Resource,
 				Action: e.Command.Kind.String(), Text: fmt.Sprintf("%s %s on %s", e.Command.Kind, e.Command.Resource, e.Command.System)})
+		case engine.AgentCommand:
+			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: string(e.Kind), Text: e.String()})
 		case engine.StopSystem:
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "stop", Text: "had stops on " + e.System})
 		case engine.BuildLocal:

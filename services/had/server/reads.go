@@ -378,39 +378,11 @@ type agentView struct{ *hadv1.Agent }
 // GetName is the agent's type.
 func (a agentView) GetName() string { return a.GetType() }
 
-func (a agentAPI) agents(ctx context.Context) ([]agentView, error) {
-	var out []agentView
-	err := a.do(ctx, func() {
-		for _, name := range sortedKeys(a.loop.types) {
-			t := a.loop.types[name]
-			out = append(out, agentView{&hadv1.Agent{Type: name, State: t.state(), Pid: int32(a.loop.agents.PID(name)),
-				Restarts: t.restarts, Reason: t.reason}})
-		}
-	})
-	return out, err
-}
+// agentPlace makes an agent listable by its type and system.
+type agentPlace struct{ agentView }
 
-func (a agentAPI) GetAgent(ctx context.Context, r *hadv1.GetAgentRequest) (*hadv1.GetAgentResponse, error) {
-	all, err := a.agents(ctx)
-	if err != nil {
-		return nil, err
-	}
-	agent, err := find(all, "Agent", "V-16-1-10554", r.GetType())
-	return &hadv1.GetAgentResponse{Agent: agent.Agent}, err
-}
-
-func (a agentAPI) ListAgents(ctx context.Context, r *hadv1.ListAgentsRequest) (*hadv1.ListAgentsResponse, error) {
-	all, err := a.agents(ctx)
-	if err != nil {
-		return nil, err
-	}
-	part, next := page(all, r.GetPageSize(), r.GetPageToken())
-	out := &hadv1.ListAgentsResponse{NextPageToken: next}
-	for _, agent := range part {
-		out.Agents = append(out.Agents, agent.Agent)
-	}
-	return out, nil
-}
+// GetName is the type and the system.
+func (a agentPlace) GetName() string { return a.GetType() + "@" + a.GetSystem() }
 
 func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventService_WatchEventsServer) error {
 	w := &watcher{events: make(chan *hadv1.Event, watchBound), groups: map[string]bool{}}

@@ -12,6 +12,7 @@ import (
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
+	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
 // replica is what this system knows at one place in the total order, taken in
@@ -140,7 +141,8 @@ func (r *replica) resources(brief bool) []*hadv1.Resource {
 		p := &hadv1.Resource{Name: res.Name, Group: res.Group, Type: res.Type, Enabled: res.Enabled, Critical: res.Critical}
 		for _, on := range res.Systems {
 			p.Systems = append(p.Systems, &hadv1.ResourceOnSystem{System: on.System, State: on.State, Istate: on.IState,
-				IstateCode: on.IStateCode, Probed: on.Probed, Confidence: int32(on.Confidence), Reason: on.Reason, Freshness: r.fresh[on.System]})
+				IstateCode: on.IStateCode, Probed: on.Probed, Confidence: int32(on.Confidence), Reason: on.Reason, Freshness: r.fresh[on.System],
+				Flags: on.Flags, Info: infoProto(on.Info)})
 		}
 		if !brief {
 			p.Attributes = r.resourceAttributes(res)
@@ -334,8 +336,16 @@ func (r *replica) resourceAttributes(res engine.ResourceStatus) []*hadv1.Attribu
 		t.set("Flags", on.System, on.Flags)
 		t.flag("Probed", on.System, on.Probed)
 		t.number("ConfidenceLevel", on.System, on.Confidence)
-		t.set("ArgListValues", on.System, argListValues(r.cfg.ArgList(declared, on.System)))
+		t.set("ArgListValues", on.System, r.argListValues(declared, on))
+		t.set("MonitorMethod", on.System, on.MonitorMethod)
+		t.flag("MonitorOnly", on.System, on.MonitorOnly)
+		t.set("MonitorTimeStats", on.System, "Avg\t"+strconv.Itoa(on.MonitorMillis))
+		t.set("ResourceInfo", on.System, infoText(on.Info))
+		t.flag("Start", on.System, on.Start)
+		t.flag("Path", on.System, on.OnPath)
+		t.flag("Signaled", on.System, on.Signaled)
 	}
+	t.set("LastOnline", "", res.LastOnline)
 	t.configured(maincf.ResourceAttrs(), declared.Attrs)
 	if typ := r.cfg.Type(res.Type); typ != nil {
 		for _, d := range typ.Attrs {
@@ -348,6 +358,34 @@ func (r *replica) resourceAttributes(res engine.ResourceStatus) []*hadv1.Attribu
 		t.set(at.Name, at.System, valueText(at.Value))
 	}
 	return t.sorted()
+}
+
+func infoProto(info resource.Info) *hadv1.ResourceInfo {
+	out := &hadv1.ResourceInfo{State: string(info.State), Msg: info.Msg, Ts: info.Time, Truncated: info.Truncated}
+	for _, f := range info.Facts {
+		out.Facts = append(out.Facts, &hadv1.ResourceFact{Name: f.Name, Value: f.Value})
+	}
+	return out
+}
+
+// infoText is the association of VCS: State, Msg and TS, then the facts.
+func infoText(info resource.Info) string {
+	parts := []string{"State", string(info.State), "Msg", info.Msg, "TS", info.Time}
+	for _, f := range info.Facts {
+		parts = append(parts, f.Name, f.Value)
+	}
+	return strings.Join(parts, "\t")
+}
+
+// argListValues are the values as the agent on a system gets them.
+func (r *replica) argListValues(declared *maincf.Resource, on engine.ResourceOnSystemStatus) string {
+	list := r.cfg.ArgList(declared, on.System)
+	for i := range list {
+		if list[i].Name == "MonitorOnly" {
+			list[i].Value = maincf.StrValue(bit(on.MonitorOnly))
+		}
+	}
+	return argListValues(list)
 }
 
 // argListValues is the tuple stream of agents from version 50 on.
@@ -374,6 +412,13 @@ func argListValues(list []maincf.NamedValue) string {
 
 func (r *replica) typeAttributes(typ *maincf.Type) []*hadv1.Attribute {
 	t := r.rows()
+	var failedOn []string
+	for _, a := range r.st.Agents {
+		if a.Type == typ.Name && a.State == engine.AgentGivenUp {
+			failedOn = append(failedOn, a.System)
+		}
+	}
+	t.set("AgentFailedOn", "", strings.Join(failedOn, "\t"))
 	for _, d := range maincf.StaticAttrs() {
 		v, _ := typ.Static(d.Name)
 		t.set(d.Name, "", valueText(v))

@@ -43,6 +43,11 @@ type Agents interface {
 	Offline(ctx context.Context, typeName string, r host.Resource, effect uint64) (time.Duration, error)
 	Monitor(ctx context.Context, typeName string, r host.Resource, detailed bool) (host.Status, error)
 	Clean(ctx context.Context, typeName string, r host.Resource, why host.CleanReason) error
+	AttrChanged(ctx context.Context, typeName string, r host.Resource, before map[string]host.Value) error
+	Action(ctx context.Context, typeName string, r host.Resource, token string, args []string) (output string, exitCode int, err error)
+	Info(ctx context.Context, typeName string, r host.Resource) (map[string]string, error)
+	Stop(ctx context.Context, typeName string) error
+	Restart(ctx context.Context, typeName string) error
 	Watch(typeName string, r host.Resource)
 	Events() <-chan host.Event
 	PID(typeName string) int
