@@ -268,6 +268,9 @@ func sortedCalls(m map[schedule.CallID]*call) []schedule.CallID {
 func (n *node) act(r *resourceModel, e schedule.EntryPoint, result *schedule.EntryPointResult) string {
 	switch e {
 	case schedule.Online:
+		if r.broken[n.id] && r.op != schedule.None {
+			return "it does not run here any more"
+		}
 		if r.disk >= 0 && !n.running[r.index] {
 			if why := n.importDisk(r); why != "" {
 				return why

@@ -341,3 +341,25 @@ type tellKey struct {
 	at   place
 	what string
 }
+
+// ends are the groups now.
+func (w *World) ends() []GroupEnd {
+	h := w.speaker()
+	if h == nil {
+		return nil
+	}
+	var out []GroupEnd
+	for _, g := range h.engine.Status().Groups {
+		end := GroupEnd{Group: g.Name, Hindrances: g.Hindrances}
+		for _, on := range g.Systems {
+			if strings.Contains(on.State, "ONLINE") || strings.Contains(on.State, "PARTIAL") {
+				end.Online = append(end.Online, on.System)
+			}
+		}
+		if why := h.engine.Explanations(g.Name); len(why) > 0 {
+			end.Why = why[len(why)-1].String()
+		}
+		out = append(out, end)
+	}
+	return out
+}

@@ -15,6 +15,9 @@ const ScenarioHelp = `A scenario is a text file, a line each; # begins a comment
   at TIME cut SYSTEM SYSTEM        both ways; "deafen A B": B no longer hears A
   at TIME heal                     all links
   at TIME fault RESOURCE SYSTEM    the application dies by itself
+  at TIME break RESOURCE SYSTEM    it dies and will not run there again; SYSTEM
+                                   may be "home": where its group is then
+  at TIME repair RESOURCE SYSTEM   it would run there again
   at TIME online|offline|switch GROUP SYSTEM
   at TIME end                      (without it: 60s after the last line)
 `
@@ -34,6 +37,7 @@ type step struct {
 
 // words is how many words follow each verb.
 var words = map[string]int{"crash": 1, "boot": 1, "pause": 2, "kill": 2, "cut": 2, "deafen": 2, "heal": 0, "fault": 2,
+	"break": 2, "repair": 2,
 	"online": 2, "offline": 2, "switch": 2, "end": 0}
 
 // ParseScenario reads a scenario; errors begin with FILE:LINE.
@@ -87,6 +91,8 @@ func (w *World) do(f []string) error {
 	case "heal":
 		w.heal()
 		return nil
+	case "break", "repair":
+		return w.doBreak(f[0] == "break", f[1], f[2])
 	case "fault", "online", "offline", "switch":
 		return w.doGroup(f)
 	}
@@ -148,5 +154,38 @@ func (w *World) doGroup(f []string) error {
 	}
 	kind := map[string]engine.CommandKind{"online": engine.CommandGroupOnline, "offline": engine.CommandGroupOffline, "switch": engine.CommandGroupSwitch}[f[0]]
 	w.command(h.n, engine.Command{Kind: kind, Group: f[1], System: f[2]})
+	return nil
+}
+
+// doBreak makes a resource unable to run on a system, or able again.
+func (w *World) doBreak(broken bool, name, system string) error {
+	r := w.resource(name)
+	if r == nil {
+		return fmt.Errorf("there is no resource %s", name)
+	}
+	n := w.nodeNamed(system)
+	if system == "home" {
+		if n = w.home(r.group); n == nil {
+			w.tell("group %s is nowhere: nothing of it can break", r.group)
+			return nil
+		}
+	}
+	if n == nil {
+		return fmt.Errorf("there is no system %s", system)
+	}
+	r.broken[n.id] = broken
+	if broken {
+		n.appFault(r)
+	}
+	return nil
+}
+
+// home is the first system where a group is active, nil if there is none.
+func (w *World) home(group string) *node {
+	for _, end := range w.ends() {
+		if end.Group == group && len(end.Online) > 0 {
+			return w.nodeNamed(end.Online[0])
+		}
+	}
 	return nil
 }

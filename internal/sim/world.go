@@ -52,6 +52,20 @@ type Result struct {
 	Fencing string
 	// Groups is the state at the end, a line each.
 	Groups []string
+	// Ends are the groups at the end, as the lowest RUNNING system sees them;
+	// nil if no system runs.
+	Ends []GroupEnd
+}
+
+// GroupEnd is a group at the end of a run.
+type GroupEnd struct {
+	Group string
+	// Online are the systems where it is ONLINE or PARTIAL.
+	Online []string
+	// Hindrances are what keeps it from being online, each with its way out.
+	Hindrances []string
+	// Why is the last decision about it.
+	Why string
 }
 
 // Count is one number with its name.
@@ -153,7 +167,7 @@ func Run(opt Options) (Result, error) {
 
 func (w *World) result() Result {
 	r := Result{Seed: w.opt.Seed, Failure: w.failure, Hash: w.sum.Sum64(), Steps: w.steps, Faults: w.faults,
-		Simulated: w.now.Sub(vclock.Time(time.Second)), Nodes: len(w.nodes), Fencing: "disabled", Groups: w.groupLines()}
+		Simulated: w.now.Sub(vclock.Time(time.Second)), Nodes: len(w.nodes), Fencing: "disabled", Groups: w.groupLines(), Ends: w.ends()}
 	if w.fenced {
 		r.Fencing = "majority"
 	}

@@ -34,6 +34,10 @@ name with other options.)
         decisions with their reasons and the state at the end
   hasim fuzz --seeds A-B [--nodes N] [--fencing MODE] [--broken FAULT]
         random runs; each failure with the command that repeats it
+  hasim what-if --conf DIR [--pairs=false] [--fencing MODE]
+        an administrator's main.cf with every single fault and every pair of
+        faults: each system crashes, each resource breaks where it runs; which
+        groups end up offline, and why
   hasim faults
         the deliberate faults that --broken knows
 
@@ -53,6 +57,8 @@ func Main(args []string, out, errs io.Writer) int {
 		code, err = run(args[1:], out)
 	case "fuzz":
 		code, err = fuzz(args[1:], out)
+	case "what-if":
+		code, err = whatIf(args[1:], out)
 	case "faults":
 		for _, f := range sim.Broken() {
 			fmt.Fprintf(out, "%-26s %s\n", f[0], f[1])
