@@ -44,6 +44,9 @@ func run() error {
 		if shadow := filepath.Join(dir, "hashadow"); isFile(shadow) {
 			cfg.Hashadow = shadow
 		}
+		if trigger := filepath.Join(dir, "hatrigger"); isFile(trigger) {
+			cfg.Hatrigger = trigger
+		}
 	}
 	// hashadow runs with real-time priority; agents and applications must not.
 	realtime.Drop(cfg.Log)

@@ -63,6 +63,13 @@ func (r Root) Agent(resourceType string) string {
 	return r.join("usr/lib/evenkeel/agents", resourceType)
 }
 
+// Home is what scripts of VCS know as VCS_HOME: /usr/lib/evenkeel.
+func (r Root) Home() string { return r.join("usr/lib/evenkeel") }
+
+// Triggers is the folder with the programs that had runs because of events:
+// /usr/lib/evenkeel/triggers/<event>.
+func (r Root) Triggers() string { return r.join("usr/lib/evenkeel/triggers") }
+
 // LabMarker is the file whose existence says "this system is part of a
 // laboratory": kernel panic, reboot and watchdog refuse to run (R3), and file
 // coordination points are allowed. Its content is described in internal/lab.

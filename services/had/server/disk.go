@@ -224,7 +224,7 @@ func readSettings(root paths.Root) (map[string]string, error) {
 		}
 		name, value, ok := strings.Cut(line, "=")
 		name = strings.TrimSpace(name)
-		if !ok || name != "agents" {
+		if !ok || (name != "agents" && name != "trigger-timeout") {
 			column := len(line) - len(strings.TrimLeft(line, " \t")) + 1
 			return nil, fmt.Errorf("had.conf:%d:%d: %q is not known; had.conf has lines such as agents=/usr/lib/evenkeel/agents", n+1, column, strings.TrimSpace(line))
 		}

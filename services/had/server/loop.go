@@ -21,6 +21,7 @@ import (
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
+	triggerhost "github.com/evenkeel/evenkeel/services/had/trigger/host"
 )
 
 const (
@@ -102,6 +103,7 @@ type loop struct {
 	bySend      map[uint64]string
 	onLost      map[uint64]func() // by message; what to do if nobody got it
 	watchers    map[*watcher]bool
+	triggers    *triggerhost.Runner
 }
 
 type spooled struct {

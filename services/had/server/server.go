@@ -68,7 +68,11 @@ type Config struct {
 	AgentDirs []string
 	// Hashadow is the program that watches had; "" means that none is started.
 	Hashadow string
-	Log      *slog.Logger
+	// Hatrigger is the program that runs triggers; "" means that none is run.
+	Hatrigger string
+	// TriggerTimeout is after how long a trigger is ended; 0: a minute.
+	TriggerTimeout time.Duration
+	Log            *slog.Logger
 
 	OpenPort func(ctx context.Context) (Port, error)
 	Declare  func(ctx context.Context, resources uint32, groups []string) error
@@ -107,6 +111,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	if dir := settings["agents"]; dir != "" {
 		cfg.AgentDirs = append([]string{dir}, cfg.AgentDirs...)
+	}
+	if text := settings["trigger-timeout"]; text != "" {
+		if cfg.TriggerTimeout, err = time.ParseDuration(text); err != nil || cfg.TriggerTimeout <= 0 {
+			return nil, fmt.Errorf("had.conf: trigger-timeout=%s: say how long, such as trigger-timeout=90s", text)
+		}
 	}
 	disk := readDisk(cfg.Root, cfg.Name)
 	if cfg.OneNode {
@@ -155,6 +164,8 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.loop.agents.Close()
+	s.loop.openTriggers(s.cfg.TriggerTimeout)
+	defer s.loop.triggers.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	var workers sync.WaitGroup
 	defer workers.Wait()

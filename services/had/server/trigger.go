@@ -1,12 +1,39 @@
 package server
 
-import "github.com/evenkeel/evenkeel/services/had/engine"
+import (
+	"time"
 
-// runTrigger has the program of an event run; a group waits for preonline
-// alone.
+	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/trigger"
+	triggerhost "github.com/evenkeel/evenkeel/services/had/trigger/host"
+)
+
+// openTriggers starts the runner of triggers; its lines go to the engine log.
+func (l *loop) openTriggers(timeout time.Duration) {
+	l.triggers = triggerhost.New(triggerhost.Config{
+		Root: l.root, Program: l.cfg.Hatrigger, Timeout: timeout, Line: l.engineLine,
+		Awaited: func(out triggerhost.Outcome) { l.post(func() { l.triggerEnded(out) }) },
+	})
+}
+
+// runTrigger has the program of an event run. Nothing here waits for it; a
+// group's start waits for preonline, in the engine.
 func (l *loop) runTrigger(t engine.RunTrigger) {
-	l.log.Info("trigger", "effect", t.String())
-	if t.Event == engine.TriggerPreOnline {
-		l.broadcastEvent(engine.TriggerEnded{ID: t.ID, System: t.System, Group: t.Group, Outcome: engine.OutcomeMissing})
+	l.log.Info("trigger", "effect", t.String(), "view", t.Pos.View, "seq", t.Pos.Seq)
+	l.triggers.Run(trigger.Job{
+		ID: t.ID, Event: t.Event, Args: t.Args, Group: t.Group, Resource: t.Resource, Path: t.Path, Timeout: t.Timeout,
+		Why: t.Why, Lineage: t.Pos.Lineage, View: t.Pos.View, Seq: t.Pos.Seq, Awaited: t.Event == engine.TriggerPreOnline,
+	})
+}
+
+// triggerEnded tells all engines what became of a preonline trigger.
+func (l *loop) triggerEnded(out triggerhost.Outcome) {
+	ev := engine.TriggerEnded{ID: out.Job.ID, System: l.self, Group: out.Job.Group, Outcome: engine.OutcomeEnded, Detail: out.Problem}
+	switch {
+	case out.Missing:
+		ev.Outcome = engine.OutcomeMissing
+	case out.Problem != "":
+		ev.Outcome = engine.OutcomeFailed
 	}
+	l.broadcastEvent(ev)
 }
