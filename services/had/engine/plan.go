@@ -43,7 +43,7 @@ func (e *Engine) healthy(c resource.Command) (resource.Report, bool) {
 	}
 	switch c.Kind {
 	case resource.CommandOnline:
-		rep.State, rep.Flags = resource.StateOnline, 0
+		rep.State, rep.Flags, rep.Confidence = resource.StateOnline, 0, 100
 	case resource.CommandOffline:
 		rep.State, rep.Flags = resource.StateOffline, 0
 	default:

@@ -215,6 +215,7 @@ func (e *Engine) adoptModel(m *model) {
 	for name := range old.byRes {
 		if m.byRes[name] == nil {
 			delete(e.st.Resources, name)
+			delete(e.st.LastOnline, name)
 		}
 	}
 	e.forgetGone(m)

@@ -316,7 +316,7 @@ func (s *stage) info(d *datadriven.TestData) {
 	}
 	facts := map[string]string{}
 	for _, a := range d.CmdArgs {
-		if len(a.Vals) == 1 && a.Key != "msg" && a.Key != "inc" && a.Key != "from" && a.Key != "big" {
+		if len(a.Vals) == 1 && a.Key != "msg" && a.Key != "inc" && a.Key != "from" && a.Key != "big" && a.Key != "quiet" {
 			facts[a.Key] = a.Vals[0]
 		}
 	}
@@ -515,10 +515,21 @@ func (s *stage) status(d *datadriven.TestData) string {
 			}
 		case "more":
 			for _, r := range st.Resources {
-				fmt.Fprintf(&b, "%s last-online=%s\n", r.Name, r.LastOnline)
+				fmt.Fprintf(&b, "%s last online on %s\n", r.Name, r.LastOnline)
 				for _, y := range r.Systems {
-					fmt.Fprintf(&b, "  %s confidence=%d method=%s monitor=%dms monitor-only=%t start=%t path=%t signaled=%t\n", y.System,
-						y.Confidence, y.MonitorMethod, y.MonitorMillis, y.MonitorOnly, y.Start, y.OnPath, y.Signaled)
+					fmt.Fprintf(&b, "  %s confidence %d, %s", y.System, y.Confidence, y.MonitorMethod)
+					if y.MonitorMillis > 0 {
+						fmt.Fprintf(&b, ", monitor takes %d ms", y.MonitorMillis)
+					}
+					for _, f := range []struct {
+						on   bool
+						word string
+					}{{y.MonitorOnly, "MonitorOnly"}, {y.Start, "Start"}, {y.OnPath, "Path"}, {y.Signaled, "Signaled"}} {
+						if f.on {
+							b.WriteString(", " + f.word)
+						}
+					}
+					b.WriteString("\n")
 				}
 			}
 		case "resources":
