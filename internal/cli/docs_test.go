@@ -30,13 +30,13 @@ func TestDocumentIsTrue(t *testing.T) {
 			t.Errorf("%s does not exist: %s", m[0], errs)
 		}
 	}
-	for _, m := range regexp.MustCompile("`(hagrp|hares|hasys|hatype|haattr|haclus|haconf|hauser|haagent|halog) (-[a-z_]+)").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("`(hagrp|hares|hasys|hatype|haattr|haclus|haconf|hauser|haagent|halog|hahb) (-[a-z_]+)").FindAllStringSubmatch(string(text), -1) {
 		seen++
 		if out, _, _ := call(t, r, m[1]+" -help"); m[2] != "-help" && m[2] != "-version" && !strings.Contains(out, m[1]+" "+m[2]) {
 			t.Errorf("%s does not exist", m[0])
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?m)^\| .(hagrp|hares|hasys|hatype|haattr|haclus|haconf|hauser|haagent|halog). \| .(-[-a-z_ ]+).`).FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| .(hagrp|hares|hasys|hatype|haattr|haclus|haconf|hauser|haagent|halog|hahb). \| .(-[-a-z_ ]+).`).FindAllStringSubmatch(string(text), -1) {
 		out, _, _ := call(t, r, m[1]+" -help")
 		for _, action := range strings.Fields(m[2]) {
 			seen++

@@ -57,6 +57,16 @@ cluster demo (
 	Administrators = { admin }
 	)
 
+remotecluster far (
+	ClusterAddress = "10.1.1.1"
+	)
+
+heartbeat Icmp (
+	ClusterList = { far }
+	AYATimeout = 20
+	Arguments @far = { "10.1.1.1" }
+	)
+
 system sysA (
 	)
 

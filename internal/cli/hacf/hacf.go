@@ -91,6 +91,9 @@ func parse(args []string) (request, error) {
 	actions := []string{"verify", "cftocmd", "cmdtocf", "generate", "display", "help"}
 	for i := 0; i < len(args); i++ {
 		option, isOption := strings.CutPrefix(args[i], "-")
+		if isOption {
+			option = whole(option, append(actions, "dest"))
+		}
 		switch {
 		case isOption && option == "dest":
 			if i++; i == len(args) || r.dest != "" {
@@ -131,6 +134,23 @@ func parse(args []string) (request, error) {
 		r.dest = r.dir
 	}
 	return r, nil
+}
+
+// whole is the one option that begins with the word, or the word.
+func whole(word string, options []string) string {
+	found := word
+	for _, o := range options {
+		switch {
+		case o == word:
+			return o
+		case !strings.HasPrefix(o, word) || word == "":
+		case found != word:
+			return word // more than one
+		default:
+			found = o
+		}
+	}
+	return found
 }
 
 // Open reads a file of a configuration. A types.cf that the folder lacks is

@@ -243,7 +243,7 @@ func AgentAttributes(a *hadv1.Agent) []*hadv1.Attribute {
 	return []*hadv1.Attribute{
 		row("AgentState", a.GetState()), row("Faults", fmt.Sprint(a.GetFaults())), row("Messages", a.GetReason()),
 		row("Pid", fmt.Sprint(a.GetPid())), row("Restarts", fmt.Sprint(a.GetRestarts())),
-		row("Running", yesNo(a.GetRunning())), row("Started", yesNo(a.GetStarted())), row("Version", a.GetVersion()),
+		row("Running", yesNo(a.GetState() == "Running")), row("Started", yesNo(a.GetStarted() || a.GetState() == "Running")), row("Version", a.GetVersion()),
 	}
 }
 

@@ -21,7 +21,14 @@ func gabconfig(ctx context.Context, c clients, args []string, out io.Writer) err
 			return err
 		}
 		memberships(answer, strings.Contains(letters, "C"), out)
-		return nil
+		if answer.GetSeeded() {
+			return nil
+		}
+		conf, err := c.gab.GetConfiguration(ctx, &gabv1.GetConfigurationRequest{})
+		if err == nil {
+			fmt.Fprintf(out, "Not seeded; waits for %s\n", conf.GetWaitingFor())
+		}
+		return err
 	case "l":
 		return driver(ctx, c, out)
 	case "x":

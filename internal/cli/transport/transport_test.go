@@ -20,11 +20,20 @@ type daemon struct {
 	gabv1.UnimplementedGabServiceServer
 	gabv1.UnimplementedLltServiceServer
 	seeded chan bool
+	// unseeded: gab waits for the other system.
+	unseeded bool
+}
+
+func (d *daemon) GetConfiguration(context.Context, *gabv1.GetConfigurationRequest) (*gabv1.GetConfigurationResponse, error) {
+	return &gabv1.GetConfigurationResponse{Name: "galaxy", SeedCount: 2, State: "unseeded", WaitingFor: "2 systems to be seen, now 1; or seed by hand: gabconfig -x"}, nil
 }
 
 func (d *daemon) GetMembership(context.Context, *gabv1.GetMembershipRequest) (*gabv1.GetMembershipResponse, error) {
+	if d.unseeded {
+		return &gabv1.GetMembershipResponse{}, nil
+	}
 	zero, one := &gabv1.Member{NodeId: 0, Name: "galaxy"}, &gabv1.Member{NodeId: 1, Name: "nebula", Jeopardy: true}
-	return &gabv1.GetMembershipResponse{Ports: []*gabv1.PortMembership{
+	return &gabv1.GetMembershipResponse{Seeded: true, Ports: []*gabv1.PortMembership{
 		{Port: "a", Generation: "a36e0003", Members: []*gabv1.Member{zero, one}, Client: "GAB_Control"},
 		{Port: "b", Generation: "a36e0006", Members: []*gabv1.Member{zero}},
 		{Port: "h", Generation: "fd570002", Members: []*gabv1.Member{zero}, Visible: []*gabv1.Member{one}, Client: "had"},
@@ -179,5 +188,17 @@ func TestNoDaemon(t *testing.T) {
 		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 2 {
 			t.Errorf("%s: exit code %d, want 2", line, code)
 		}
+	}
+}
+
+// TestUnseeded: gabconfig -a of a system that waits for others names the way
+// out, and is no failure.
+func TestUnseeded(t *testing.T) {
+	root := serve(t, &daemon{unseeded: true})
+	var out, errs strings.Builder
+	code := Run(t.Context(), root, "gabconfig", []string{"-a"}, Streams{Out: &out, Err: &errs})
+	want := "GAB Port Memberships\n" + strings.Repeat("=", 63) + "\nNot seeded; waits for 2 systems to be seen, now 1; or seed by hand: gabconfig -x\n"
+	if code != 0 || out.String() != want || errs.String() != "" {
+		t.Errorf("exit %d: %q %q", code, out.String(), errs.String())
 	}
 }

@@ -32,6 +32,10 @@ var edits = map[string]map[string]string{
 	"hasys":  {"add": "S", "delete": "S", "modify": strings.ReplaceAll(fmt.Sprintf(modifyObject, "S"), " [-sys S]", "")},
 	"hatype": {"add": "T", "delete": "T", "modify": strings.ReplaceAll(fmt.Sprintf(modifyObject, "T"), " [-sys S]", "")},
 	"haclus": {"add": "C ADDRESS", "delete": "C", "modify": "Attr value... [-clus C]\nAttr -add|-update key [value]... [-clus C]\nAttr -delete key... [-clus C]\nAttr -delete -keys [-clus C]"},
+	"hahb": {
+		"add": "HEARTBEAT", "delete": "HEARTBEAT", "local": "HEARTBEAT Attr", "global": "HEARTBEAT " + localGlobal,
+		"modify": strings.ReplaceAll(fmt.Sprintf(modifyObject, "HEARTBEAT"), "-sys S", "-clus C"),
+	},
 	"haattr": {
 		"add":     "[-static|-temp] T Attr [-string|-integer|-boolean|-float] [-scalar|-vector|-keylist|-assoc] [default...]",
 		"default": "T Attr value...", "delete": "[-static|-temp] T Attr",
@@ -97,6 +101,10 @@ func (s *session) spelled(ctx context.Context, program, name string, typed []str
 		case "clus":
 			if i++; i == len(typed) {
 				return nil, fmt.Errorf("option -clus wants a value: %w", errUsage)
+			}
+			if program == "hahb" {
+				words = append(words, "-clus", typed[i]) // the cluster that the value is local to
+				continue
 			}
 			l := line{values: map[string][]string{"clus": {typed[i]}}}
 			err := s.thisCluster(ctx, l)

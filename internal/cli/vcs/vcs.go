@@ -83,7 +83,7 @@ func commands() map[string]map[string]action {
 	all := map[string]map[string]action{
 		"hagrp": groupActions(), "hares": resourceActions(), "hasys": systemActions(), "hatype": typeActions(),
 		"haattr": attributeActions(), "haclus": clusterActions(), "haconf": confActions(), "hauser": userActions(),
-		"haagent": agentActions(), "halog": logActions(),
+		"haagent": agentActions(), "halog": logActions(), "hahb": heartbeatActions(),
 	}
 	for _, o := range operate.Table() {
 		if _, ours := all[o.Command][o.Action]; !ours && all[o.Command] != nil {
@@ -101,7 +101,7 @@ func commands() map[string]map[string]action {
 // Names are the commands of this package.
 func Names() []string {
 	return []string{"hastatus", "hagrp", "hares", "hasys", "hatype", "haattr", "haclus", "hauser", "haconf", "hacf",
-		"hastart", "hastop", "haagent", "hamsg", "halog"}
+		"hastart", "hastop", "haagent", "hamsg", "halog", "hahb"}
 }
 
 // alone are the commands without actions.
