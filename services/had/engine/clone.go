@@ -9,7 +9,7 @@ import (
 // is there is shared: the model, the text of the files, and the candidates of
 // explanations.
 func (e *Engine) Clone() *Engine {
-	c := &Engine{st: e.st, mod: e.mod, dirty: maps.Clone(e.dirty)}
+	c := &Engine{st: e.st, mod: e.mod, dirty: maps.Clone(e.dirty), loadMoved: map[string]bool{}}
 	c.st.Files = slices.Clone(e.st.Files)
 	c.st.Conf = e.st.Conf.clone()
 	c.st.Requests = slices.Clone(e.st.Requests)
@@ -50,6 +50,11 @@ func same[T any](p *T) *T {
 func (s *system) clone() *system {
 	c := *s
 	c.Lost, c.DrainedBy = same(s.Lost), same(s.DrainedBy)
+	c.Over = same(s.Over)
+	c.Meters = maps.Clone(s.Meters)
+	for name, m := range c.Meters {
+		c.Meters[name] = same(m)
+	}
 	return &c
 }
 

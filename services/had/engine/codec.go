@@ -77,6 +77,10 @@ func Decode(data []byte) (Event, error) {
 		return decode[ConfigDumped](env)
 	case "clock":
 		return decode[Clock](env)
+	case "meters":
+		return decode[Metered](env)
+	case "described":
+		return decode[SystemDescribed](env)
 	}
 	return nil, fmt.Errorf("decode event: unknown kind %q", env.Kind)
 }

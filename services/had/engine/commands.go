@@ -116,6 +116,8 @@ func (e *Engine) carryOut(c Command, res *CommandResult) ([]Notice, *refusal) {
 		return e.configCommand(c, res)
 	case CommandSystemFreeze, CommandSystemUnfreeze:
 		return nil, e.freezeSystem(c)
+	case CommandSystemLoad:
+		return nil, e.setLoad(c)
 	}
 	no := refuse(10000, "Unknown command %q", string(c.Kind))
 	no.code = CodeInvalidArgument

@@ -39,6 +39,9 @@ const (
 	// CodeRequestIDReused is INVALID_ARGUMENT: the request id named another
 	// operation before.
 	CodeRequestIDReused Code = "REQUEST_ID_REUSED"
+	// CodeConfirmationNeeded is FAILED_PRECONDITION: ask the user and send the
+	// command again as Confirmed.
+	CodeConfirmationNeeded Code = "CONFIRMATION_NEEDED"
 )
 
 // Notice is one line for the user of a command.

@@ -26,9 +26,11 @@ type Engine struct {
 	st  state
 	mod *model // nil before a configuration
 	out []Effect
-	// dirty are the groups that the event at hand may have moved.
-	dirty map[string]bool
-	ix    index
+	// dirty are the groups that the event at hand may have moved, loadMoved the
+	// systems whose load it may have changed.
+	dirty     map[string]bool
+	loadMoved map[string]bool
+	ix        index
 }
 
 // New returns an empty replica: no system, no configuration.
@@ -40,7 +42,8 @@ func New() *Engine {
 			Groups:    map[string]*group{},
 			Resources: map[string]map[string]*instance{},
 		},
-		dirty: map[string]bool{},
+		dirty:     map[string]bool{},
+		loadMoved: map[string]bool{},
 	}
 }
 
@@ -77,8 +80,13 @@ func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect 
 		e.agentReported(from, ev)
 	case InfoReported:
 		e.informed(from, ev)
+	case Metered:
+		e.metered(from, ev)
+	case SystemDescribed:
+		e.described(from, ev)
 	}
 	e.settle()
+	e.watchLoad()
 	e.wish()
 	if audit != nil {
 		audit(e)
@@ -94,6 +102,7 @@ func (e *Engine) clock(from SystemID, ev Clock) {
 		return
 	}
 	e.st.Now += min(ev.Elapsed, 2*ClockPeriod)
+	e.systemsDue()
 	if e.st.Wish > 0 && e.st.Now >= e.st.Wish {
 		e.touchDue()
 		e.revertDue()
@@ -408,13 +417,21 @@ func (e *Engine) stepToRest(family []*groupModel) {
 	panic("engine: group " + family[0].name + " never comes to rest")
 }
 
+// nextWish is when time next brings something to a group or a system, or 0.
+func (e *Engine) nextWish() time.Duration {
+	_, next := e.ix.deadlines.first()
+	for _, at := range []time.Duration{e.configDeadline(), e.systemWish()} {
+		if at > 0 && (next == 0 || at < next) {
+			next = at
+		}
+	}
+	return next
+}
+
 // wish tells when a Clock is next of use, if that changed.
 func (e *Engine) wish() {
 	e.refresh()
-	_, next := e.ix.deadlines.first()
-	if at := e.configDeadline(); at > 0 && (next == 0 || at < next) {
-		next = at
-	}
+	next := e.nextWish()
 	if next != e.st.Wish {
 		e.st.Wish = next
 		e.emit(DeadlineWish{At: next})

@@ -202,6 +202,8 @@ const (
 	// CommandGroupClearAdminWait is hagrp -clearadminwait for System; Fault is
 	// its -fault.
 	CommandGroupClearAdminWait CommandKind = "group-clear-adminwait"
+	// CommandSystemLoad is hasys -load: what load System really has.
+	CommandSystemLoad CommandKind = "system-load"
 )
 
 // The commands that change the configuration or say whether it may change.
@@ -280,6 +282,16 @@ type Command struct {
 	Version uint64 `json:"version,omitempty"`
 	// MakeReadOnly is haconf -dump -makero.
 	MakeReadOnly bool `json:"make_readonly,omitempty"`
+
+	// Of systems: Load in units of Capacity, or ClearLoad (hasys -load);
+	// NoAutoDisable, Local (no system was named), Confirmed (the user was
+	// asked) and Reboot (the machine goes down too) of hastop.
+	Load          int  `json:"load,omitempty"`
+	ClearLoad     bool `json:"clear_load,omitempty"`
+	NoAutoDisable bool `json:"no_auto_disable,omitempty"`
+	Local         bool `json:"local,omitempty"`
+	Confirmed     bool `json:"confirmed,omitempty"`
+	Reboot        bool `json:"reboot,omitempty"`
 }
 
 // AgentState says how an agent's process stands on a system.

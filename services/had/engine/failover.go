@@ -267,41 +267,9 @@ func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidat
 			}
 		}
 		if g.failOverPolicy != policy.Priority || g.autoStartPolicy == policy.Load {
-			c.OnlineGroups, c.Available = e.burden(n)
+			e.room(g, &c)
 		}
 		out = append(out, c)
-	}
-	return out
-}
-
-// burden returns the failover groups active on a system and its capacity left.
-func (e *Engine) burden(n SystemID) (groups, available int) {
-	available = e.mod.capacity(n)
-	for _, g := range e.groupsOn(n) {
-		if e.activeOn(g, n) {
-			available -= g.load
-			if g.failover() {
-				groups++
-			}
-		}
-	}
-	return groups, available
-}
-
-// lacking returns the prerequisites of a group that a system's limits, less
-// what active groups took, do not meet.
-func (e *Engine) lacking(g *groupModel, n SystemID) []string {
-	var out []string
-	for _, p := range g.prerequisites {
-		left := e.mod.limit(n, "Limits", p.Key)
-		for _, other := range e.groupsOn(n) {
-			if need := other.needs(p.Key); need != 0 && other.whole != g.whole && e.activeOn(other, n) {
-				left -= need
-			}
-		}
-		if left < g.needs(p.Key) {
-			out = append(out, p.Key)
-		}
 	}
 	return out
 }

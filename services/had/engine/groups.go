@@ -221,6 +221,7 @@ func (e *Engine) bringUp(g *groupModel, n SystemID) {
 	on.Starting, on.Stopping, on.Pre = true, "", nil
 	c.Intent = true
 	e.settled(g, n)
+	on.NotInLoad, on.NotInMeters = e.st.Systems[n].LoadSet, e.st.Systems[n].Meters != nil
 	e.touch(g.name)
 }
 
@@ -402,6 +403,7 @@ func (e *Engine) show(g *groupModel) {
 		}
 		e.emit(EventNotice{Kind: "group", System: n, Group: g.name, Old: old, New: text})
 		on.Shown, on.Since = text, e.st.Now
+		e.loadMoved[n] = true
 		switch was, is := word(old), e.base(g, n); {
 		case is == "ONLINE" && was != "ONLINE":
 			e.log("NOTICE", 10447, "", g.name, "Group %s is online on system %s", g.name, n)

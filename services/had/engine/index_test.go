@@ -85,7 +85,7 @@ func checkIndex(e *Engine) {
 			bad("group %s waits until %s, not %s", g.name, b, a)
 		}
 	}
-	if _, at := fresh.ix.deadlines.first(); at != e.st.Wish {
+	if at := fresh.nextWish(); at != e.st.Wish {
 		bad("deadline is %s, not %s", at, e.st.Wish)
 	}
 }

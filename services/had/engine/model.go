@@ -20,6 +20,16 @@ type model struct {
 	resources []*resourceModel
 	byGroup   map[string]*groupModel
 	byRes     map[string]*resourceModel
+
+	// bySystem are the systems as load, meters and stopping see them; the rest
+	// is what the cluster's attributes say about that.
+	bySystem       map[string]*systemModel
+	statistics     string
+	meterInterval  time.Duration
+	forecastCycle  int
+	meterWeight    []maincf.Pair
+	engineShutdown string
+	rebootAction   string
 }
 
 type groupModel struct {
@@ -48,6 +58,8 @@ type groupModel struct {
 	load                          int
 	prerequisites                 []maincf.Pair
 	triggers                      groupTriggers
+	// meterLoad is Load by meter, meterWeight MeterWeight.
+	meterLoad, meterWeight []maincf.Pair
 	// zones is SystemZones; empty if the group has none.
 	zones map[string]int
 	// requires are the links to its children, requiredBy to its parents.
@@ -168,8 +180,10 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		retryLimit:         value("OnlineRetryLimit").Int(),
 		retryInterval:      seconds("OnlineRetryInterval"),
 		acceptOverlap:      seconds("AcceptOverlap"),
-		load:               value("Load").Int(),
+		load:               units(value("Load")),
 		prerequisites:      value("Prerequisites").Pairs,
+		meterLoad:          value("Load").Pairs,
+		meterWeight:        value("MeterWeight").Pairs,
 	}
 	for _, p := range value("SystemZones").Pairs {
 		gm.zones[p.Key] = number(p.Value)
@@ -221,16 +235,6 @@ func (m *model) limit(s SystemID, attr, key string) int {
 		return 0
 	}
 	return maincf.StrValue(text).Int()
-}
-
-// capacity returns a system's Capacity.
-func (m *model) capacity(s SystemID) int {
-	sys := m.cfg.System(s)
-	if sys == nil {
-		return 0
-	}
-	v, _ := m.cfg.SystemAttr(sys, "Capacity")
-	return v.Int()
 }
 
 // frozenSystem says whether the configuration freezes a system for good.

@@ -189,6 +189,7 @@ func hadDependency(g *maincf.Group, d maincf.Dependency) bool {
 func (e *Engine) adoptModel(m *model) {
 	old := e.mod
 	e.mod = m
+	e.weighAll()
 	e.emit(ConfigChanged{})
 	for _, n := range m.systems {
 		e.record(n)
@@ -343,6 +344,7 @@ func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *mode
 	for _, s := range cfg.Systems {
 		m.systems = append(m.systems, s.Name)
 	}
+	m.ofSystems(cfg)
 	sort.Strings(m.systems)
 	for _, g := range cfg.Groups {
 		gm := group(g)

@@ -68,6 +68,34 @@ type system struct {
 	DrainedBy *string `json:"drained_by,omitempty"`
 	// Lost is set while it is gone from port a.
 	Lost *loss `json:"lost,omitempty"`
+
+	// LoadSet and DynamicLoad are what hasys -load said; Over is set while the
+	// load is above LoadWarningLevel.
+	LoadSet     bool      `json:"load_set,omitempty"`
+	DynamicLoad int       `json:"dynamic_load,omitempty"`
+	Over        *overload `json:"over,omitempty"`
+	// Meters are its own measurements, nil before the first.
+	Meters map[string]*meter `json:"meters,omitempty"`
+	// Info and Version are what it says of its machine and of its had.
+	Info    string `json:"info,omitempty"`
+	Version string `json:"version,omitempty"`
+	// NoAutoDisable: hastop -noautodisable stopped it. Reboot: its machine goes
+	// down after this stop, and frozen groups are left to it.
+	NoAutoDisable bool `json:"no_auto_disable,omitempty"`
+	Reboot        bool `json:"reboot,omitempty"`
+	// Down: had there went while the machine stayed, at engine time DownSince;
+	// Late: longer than ShutdownTimeout ago.
+	Down      bool          `json:"down,omitempty"`
+	DownSince time.Duration `json:"down_since,omitempty"`
+	Late      bool          `json:"late,omitempty"`
+	// Restarted: had there came back on a machine that never went.
+	Restarted bool `json:"restarted,omitempty"`
+}
+
+// overload is a load above LoadWarningLevel.
+type overload struct {
+	Since  time.Duration `json:"since"`
+	Warned bool          `json:"warned,omitempty"`
 }
 
 type loss struct {
@@ -161,6 +189,10 @@ type groupOn struct {
 	WasOff bool `json:"was_off,omitempty"`
 	// Pre is a start that waits for the preonline trigger.
 	Pre *preOnline `json:"preonline,omitempty"`
+	// NotInLoad and NotInMeters: it started since its system's load was last
+	// told, or measured.
+	NotInLoad   bool `json:"not_in_load,omitempty"`
+	NotInMeters bool `json:"not_in_meters,omitempty"`
 	// Shown is the state last told to watchers.
 	Shown string        `json:"shown,omitempty"`
 	Since time.Duration `json:"since"`

@@ -82,7 +82,10 @@ func memberSet(ms []Member) map[string]Member {
 // arrived: a system's had entered port h.
 func (e *Engine) arrived(n SystemID) {
 	s := e.st.Systems[n]
+	s.Restarted = s.InA && s.Down
 	s.InH, s.InA, s.Clean, s.Lost = true, true, false, nil
+	s.Down, s.DownSince, s.Late, s.NoAutoDisable, s.Reboot = false, 0, false, false, false
+	s.LoadSet, s.DynamicLoad, s.Over, s.Meters = false, 0, nil, nil
 	e.setState(n, SystemIniting)
 	for _, g := range e.groupsOn(n) {
 		e.rejoin(g, n)
@@ -117,7 +120,9 @@ func (e *Engine) departedH(n SystemID, alive bool) {
 // daemonDown autodisables the groups of a system that lives without had.
 func (e *Engine) daemonDown(n SystemID) {
 	s := e.st.Systems[n]
+	s.Down, s.DownSince = true, e.st.Now
 	e.log("ERROR", 10113, "", "", "System %s (Node '%d') is in DDNA Membership", n, s.Node)
+	e.shutdownLate(n)
 	for _, g := range e.groupsOn(n) {
 		if !g.failover() {
 			continue
@@ -226,7 +231,7 @@ func (e *Engine) proven(g *groupModel, n SystemID) (bool, string) {
 	}
 	return policy.Suffices(policy.Loss{
 		System: n, Evidence: s.Lost.Evidence, FencingDisabled: e.st.Unfenced,
-		Jeopardy: s.Lost.Jeopardy, StopBound: s.Lost.StopBound,
+		Jeopardy: s.Lost.Jeopardy, StopBound: s.Lost.StopBound, Late: s.Late,
 	}, g.acceptOverlap)
 }
 
@@ -312,6 +317,7 @@ func (e *Engine) configure(from SystemID, ev ConfigLoaded) {
 		return
 	}
 	e.mod = m
+	e.weighAll()
 	e.st.Main, e.st.Files = ev.Main, slices.Clone(ev.Files)
 	e.st.Conf = configState{Sequence: ev.Sequence, Version: ev.Version, Dumped: ev.Sequence}
 	e.st.Groups = map[string]*group{}
@@ -367,8 +373,12 @@ func (e *Engine) announced(from SystemID, ev StateChanged) {
 		s.Clean = s.State == SystemExiting
 	}
 	switch ev.State {
-	case SystemLeaving, SystemExiting, SystemExitingForcibly, SystemFaulted, SystemUnknown:
+	case SystemLeaving, SystemExiting, SystemExitingForcibly, SystemFaulted:
 		return // Orders and views say that, not the system itself.
+	case SystemUnknown:
+		if e.mod == nil || e.mod.bySystem[ev.System] != nil {
+			return // The configuration knows it.
+		}
 	}
 	if s.InH {
 		e.setState(ev.System, ev.State)
@@ -417,12 +427,14 @@ func (e *Engine) drain() bool {
 func (e *Engine) leave() {
 	for _, n := range e.systemNames() {
 		s := e.st.Systems[n]
-		if s.State != SystemLeaving || !s.InH || e.holdsAny(n) {
+		if s.State != SystemLeaving || !s.InH || (e.holdsAny(n) && (!s.Reboot || len(e.heldBy(n)) > 0)) {
 			continue
 		}
-		e.setState(n, SystemExiting)
+		// What is frozen goes with the machine: then this is no clean leave.
+		forced := slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool { return e.leftAlone(g, n) })
+		e.setState(n, pick(forced, SystemExitingForcibly, SystemExiting))
 		clear(e.dirty)
-		e.emit(StopSystem{System: n})
+		e.emit(StopSystem{System: n, Forced: forced})
 	}
 }
 
@@ -431,7 +443,7 @@ func (e *Engine) leave() {
 func (e *Engine) heldBy(n SystemID) []string {
 	var out []string
 	for _, g := range e.groupsOn(n) {
-		if !e.busyOn(g, n) {
+		if !e.busyOn(g, n) || e.leftAlone(g, n) {
 			continue
 		}
 		text := "group " + g.name

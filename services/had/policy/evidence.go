@@ -29,6 +29,8 @@ type Loss struct {
 	Jeopardy bool
 	// StopBound is T_stop; zero is infinite.
 	StopBound time.Duration
+	// Late: had there had been gone for longer than ShutdownTimeout.
+	Late bool
 }
 
 // Suffices says whether a group that accepts an overlap (zero: none) may start
@@ -74,6 +76,8 @@ func assumed(l Loss) (bool, string) {
 		return false, "that " + l.System + " is down is only assumed, which counts in fencing mode disabled alone"
 	case l.Jeopardy:
 		return false, l.System + " was lost in jeopardy (over its last link), so a dead link and a dead system look alike"
+	case l.Late:
+		return false, "had on " + l.System + " had been gone for longer than its ShutdownTimeout when " + l.System + " was lost, and that it is down is only assumed"
 	default:
 		return true, l.System + " is assumed to be down (fencing is disabled)"
 	}

@@ -41,8 +41,15 @@ type Candidate struct {
 	Foreign bool `json:"foreign,omitempty"`
 	// OnlineGroups is the number of failover groups online there.
 	OnlineGroups int `json:"online_groups,omitempty"`
-	// Available is the capacity left there (policy Load).
-	Available int `json:"available,omitempty"`
+	// Available is the capacity left there (policy Load), and Burden how that
+	// comes ("" if it goes without saying).
+	Available int    `json:"available,omitempty"`
+	Burden    string `json:"burden,omitempty"`
+	// Meters are what it has free (policy BiggestAvailable); Score is set from
+	// them by Target.
+	Meters  []Meter `json:"meters,omitempty"`
+	Score   int64   `json:"-"`
+	metered bool
 	// Unmet says which group dependency is not met there ("" if all are).
 	Unmet string `json:"unmet,omitempty"`
 	// Lacking names prerequisites that its limits do not meet.
@@ -90,6 +97,9 @@ func (c Candidate) Refusal() string {
 // verdicts name every candidate in the order given.
 func Target(policy string, candidates []Candidate) (string, []Verdict) {
 	best := -1
+	if policy == BiggestAvailable {
+		candidates = rate(candidates)
+	}
 	for i := range candidates {
 		if candidates[i].Refusal() != "" {
 			continue
@@ -132,6 +142,10 @@ func better(policy string, a, b Candidate) bool {
 		}
 	case Order:
 		return a.Order < b.Order
+	case BiggestAvailable:
+		if yes, differ := bigger(a, b); differ {
+			return yes
+		}
 	}
 	return a.Priority < b.Priority
 }
@@ -145,7 +159,12 @@ func measure(policy string, c Candidate) string {
 	case RoundRobin:
 		return fmt.Sprintf("%d groups online", c.OnlineGroups)
 	case Load:
+		if c.Burden != "" {
+			return fmt.Sprintf("available capacity %d (%s)", c.Available, c.Burden)
+		}
 		return fmt.Sprintf("available capacity %d", c.Available)
+	case BiggestAvailable:
+		return measureBiggest(c)
 	case Order:
 		return fmt.Sprintf("place %d in AutoStartList", c.Order+1)
 	default:

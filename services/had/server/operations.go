@@ -330,8 +330,15 @@ func (a systemAPI) StopSystem(ctx context.Context, r *hadv1.StopSystemRequest) (
 		names = []string{a.loop.self}
 	}
 	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandSystemStop, Systems: names,
-		All: r.GetAll(), Force: r.GetForce(), Evacuate: r.GetEvacuate()}, r.GetPlan())
+		All: r.GetAll(), Force: r.GetForce(), Evacuate: r.GetEvacuate(), NoAutoDisable: r.GetNoAutodisable(),
+		Local: len(r.GetNames()) == 0 && !r.GetAll(), Confirmed: r.GetConfirmed(), Reboot: r.GetReboot()}, r.GetPlan())
 	return &hadv1.StopSystemResponse{Operation: op}, err
+}
+
+func (a systemAPI) SetSystemLoad(ctx context.Context, r *hadv1.SetSystemLoadRequest) (*hadv1.SetSystemLoadResponse, error) {
+	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandSystemLoad, System: r.GetName(),
+		Load: int(r.GetLoad()), ClearLoad: r.GetClear()}, r.GetPlan())
+	return &hadv1.SetSystemLoadResponse{Operation: op}, err
 }
 
 func (a groupAPI) OnlineGroup(ctx context.Context, r *hadv1.OnlineGroupRequest) (*hadv1.OnlineGroupResponse, error) {

@@ -726,7 +726,17 @@ type StopSystemRequest struct {
 	// Id of the operation; the server makes one if it is "".
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Do nothing, tell what would happen.
-	Plan          bool `protobuf:"varint,6,opt,name=plan,proto3" json:"plan,omitempty"`
+	Plan bool `protobuf:"varint,6,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Groups are not to be autodisabled there (hastop -noautodisable). Not with
+	// force.
+	NoAutodisable bool `protobuf:"varint,7,opt,name=no_autodisable,json=noAutodisable,proto3" json:"no_autodisable,omitempty"`
+	// The user was asked and said yes. Without it FAILED_PRECONDITION with
+	// reason CONFIRMATION_NEEDED where EngineShutdown is PromptClusStop,
+	// PromptLocal or PromptAlways and asks for it.
+	Confirmed bool `protobuf:"varint,8,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// The machine goes down too (hastop -sysoffline): with SystemRebootAction =
+	// IgnoreFrozenGroup frozen groups do not refuse it and are left running.
+	Reboot        bool `protobuf:"varint,9,opt,name=reboot,proto3" json:"reboot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -803,6 +813,155 @@ func (x *StopSystemRequest) GetPlan() bool {
 	return false
 }
 
+func (x *StopSystemRequest) GetNoAutodisable() bool {
+	if x != nil {
+		return x.NoAutodisable
+	}
+	return false
+}
+
+func (x *StopSystemRequest) GetConfirmed() bool {
+	if x != nil {
+		return x.Confirmed
+	}
+	return false
+}
+
+func (x *StopSystemRequest) GetReboot() bool {
+	if x != nil {
+		return x.Reboot
+	}
+	return false
+}
+
+// SetSystemLoadRequest says how much load a system has.
+type SetSystemLoadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the system.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Id of the operation; the server makes one if it is "".
+	RequestId string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Do nothing, tell what would happen.
+	Plan bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
+	// The load in the units of Capacity, 0 or more.
+	Load int32 `protobuf:"varint,4,opt,name=load,proto3" json:"load,omitempty"`
+	// Forget what was set: the Load of the groups counts again.
+	Clear         bool `protobuf:"varint,5,opt,name=clear,proto3" json:"clear,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSystemLoadRequest) Reset() {
+	*x = SetSystemLoadRequest{}
+	mi := &file_evenkeel_had_v1_system_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSystemLoadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSystemLoadRequest) ProtoMessage() {}
+
+func (x *SetSystemLoadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_system_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSystemLoadRequest.ProtoReflect.Descriptor instead.
+func (*SetSystemLoadRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_system_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetSystemLoadRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetSystemLoadRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *SetSystemLoadRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *SetSystemLoadRequest) GetLoad() int32 {
+	if x != nil {
+		return x.Load
+	}
+	return 0
+}
+
+func (x *SetSystemLoadRequest) GetClear() bool {
+	if x != nil {
+		return x.Clear
+	}
+	return false
+}
+
+// SetSystemLoadResponse says how it was taken.
+type SetSystemLoadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The operation.
+	Operation     *Operation `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSystemLoadResponse) Reset() {
+	*x = SetSystemLoadResponse{}
+	mi := &file_evenkeel_had_v1_system_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSystemLoadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSystemLoadResponse) ProtoMessage() {}
+
+func (x *SetSystemLoadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_system_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSystemLoadResponse.ProtoReflect.Descriptor instead.
+func (*SetSystemLoadResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_system_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SetSystemLoadResponse) GetOperation() *Operation {
+	if x != nil {
+		return x.Operation
+	}
+	return nil
+}
+
 // StopSystemResponse says how it was taken.
 type StopSystemResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -814,7 +973,7 @@ type StopSystemResponse struct {
 
 func (x *StopSystemResponse) Reset() {
 	*x = StopSystemResponse{}
-	mi := &file_evenkeel_had_v1_system_proto_msgTypes[12]
+	mi := &file_evenkeel_had_v1_system_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +985,7 @@ func (x *StopSystemResponse) String() string {
 func (*StopSystemResponse) ProtoMessage() {}
 
 func (x *StopSystemResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_system_proto_msgTypes[12]
+	mi := &file_evenkeel_had_v1_system_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +998,7 @@ func (x *StopSystemResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopSystemResponse.ProtoReflect.Descriptor instead.
 func (*StopSystemResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_system_proto_rawDescGZIP(), []int{12}
+	return file_evenkeel_had_v1_system_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StopSystemResponse) GetOperation() *Operation {
@@ -909,7 +1068,7 @@ const file_evenkeel_had_v1_system_proto_rawDesc = "" +
 	"persistent\x18\x04 \x01(\bR\n" +
 	"persistent\"R\n" +
 	"\x16UnfreezeSystemResponse\x128\n" +
-	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xa0\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xfd\x01\n" +
 	"\x11StopSystemRequest\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\x12\x14\n" +
@@ -917,9 +1076,21 @@ const file_evenkeel_had_v1_system_proto_rawDesc = "" +
 	"\bevacuate\x18\x04 \x01(\bR\bevacuate\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12\x12\n" +
-	"\x04plan\x18\x06 \x01(\bR\x04plan\"N\n" +
+	"\x04plan\x18\x06 \x01(\bR\x04plan\x12%\n" +
+	"\x0eno_autodisable\x18\a \x01(\bR\rnoAutodisable\x12\x1c\n" +
+	"\tconfirmed\x18\b \x01(\bR\tconfirmed\x12\x16\n" +
+	"\x06reboot\x18\t \x01(\bR\x06reboot\"\x87\x01\n" +
+	"\x14SetSystemLoadRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x12\n" +
+	"\x04load\x18\x04 \x01(\x05R\x04load\x12\x14\n" +
+	"\x05clear\x18\x05 \x01(\bR\x05clear\"Q\n" +
+	"\x15SetSystemLoadResponse\x128\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"N\n" +
 	"\x12StopSystemResponse\x128\n" +
-	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation2\xae\x04\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation2\x8e\x05\n" +
 	"\rSystemService\x12R\n" +
 	"\tGetSystem\x12!.evenkeel.had.v1.GetSystemRequest\x1a\".evenkeel.had.v1.GetSystemResponse\x12X\n" +
 	"\vListSystems\x12#.evenkeel.had.v1.ListSystemsRequest\x1a$.evenkeel.had.v1.ListSystemsResponse\x12X\n" +
@@ -927,7 +1098,8 @@ const file_evenkeel_had_v1_system_proto_rawDesc = "" +
 	"\fFreezeSystem\x12$.evenkeel.had.v1.FreezeSystemRequest\x1a%.evenkeel.had.v1.FreezeSystemResponse\x12a\n" +
 	"\x0eUnfreezeSystem\x12&.evenkeel.had.v1.UnfreezeSystemRequest\x1a'.evenkeel.had.v1.UnfreezeSystemResponse\x12U\n" +
 	"\n" +
-	"StopSystem\x12\".evenkeel.had.v1.StopSystemRequest\x1a#.evenkeel.had.v1.StopSystemResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
+	"StopSystem\x12\".evenkeel.had.v1.StopSystemRequest\x1a#.evenkeel.had.v1.StopSystemResponse\x12^\n" +
+	"\rSetSystemLoad\x12%.evenkeel.had.v1.SetSystemLoadRequest\x1a&.evenkeel.had.v1.SetSystemLoadResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
 
 var (
 	file_evenkeel_had_v1_system_proto_rawDescOnce sync.Once
@@ -941,7 +1113,7 @@ func file_evenkeel_had_v1_system_proto_rawDescGZIP() []byte {
 	return file_evenkeel_had_v1_system_proto_rawDescData
 }
 
-var file_evenkeel_had_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_evenkeel_had_v1_system_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_evenkeel_had_v1_system_proto_goTypes = []any{
 	(*System)(nil),                 // 0: evenkeel.had.v1.System
 	(*GetSystemRequest)(nil),       // 1: evenkeel.had.v1.GetSystemRequest
@@ -955,37 +1127,42 @@ var file_evenkeel_had_v1_system_proto_goTypes = []any{
 	(*UnfreezeSystemRequest)(nil),  // 9: evenkeel.had.v1.UnfreezeSystemRequest
 	(*UnfreezeSystemResponse)(nil), // 10: evenkeel.had.v1.UnfreezeSystemResponse
 	(*StopSystemRequest)(nil),      // 11: evenkeel.had.v1.StopSystemRequest
-	(*StopSystemResponse)(nil),     // 12: evenkeel.had.v1.StopSystemResponse
-	(*Freshness)(nil),              // 13: evenkeel.had.v1.Freshness
-	(*Attribute)(nil),              // 14: evenkeel.had.v1.Attribute
-	(*Operation)(nil),              // 15: evenkeel.had.v1.Operation
+	(*SetSystemLoadRequest)(nil),   // 12: evenkeel.had.v1.SetSystemLoadRequest
+	(*SetSystemLoadResponse)(nil),  // 13: evenkeel.had.v1.SetSystemLoadResponse
+	(*StopSystemResponse)(nil),     // 14: evenkeel.had.v1.StopSystemResponse
+	(*Freshness)(nil),              // 15: evenkeel.had.v1.Freshness
+	(*Attribute)(nil),              // 16: evenkeel.had.v1.Attribute
+	(*Operation)(nil),              // 17: evenkeel.had.v1.Operation
 }
 var file_evenkeel_had_v1_system_proto_depIdxs = []int32{
-	13, // 0: evenkeel.had.v1.System.freshness:type_name -> evenkeel.had.v1.Freshness
-	14, // 1: evenkeel.had.v1.System.attributes:type_name -> evenkeel.had.v1.Attribute
+	15, // 0: evenkeel.had.v1.System.freshness:type_name -> evenkeel.had.v1.Freshness
+	16, // 1: evenkeel.had.v1.System.attributes:type_name -> evenkeel.had.v1.Attribute
 	0,  // 2: evenkeel.had.v1.GetSystemResponse.system:type_name -> evenkeel.had.v1.System
 	0,  // 3: evenkeel.had.v1.ListSystemsResponse.systems:type_name -> evenkeel.had.v1.System
-	15, // 4: evenkeel.had.v1.ForceSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
-	15, // 5: evenkeel.had.v1.FreezeSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
-	15, // 6: evenkeel.had.v1.UnfreezeSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
-	15, // 7: evenkeel.had.v1.StopSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
-	1,  // 8: evenkeel.had.v1.SystemService.GetSystem:input_type -> evenkeel.had.v1.GetSystemRequest
-	3,  // 9: evenkeel.had.v1.SystemService.ListSystems:input_type -> evenkeel.had.v1.ListSystemsRequest
-	5,  // 10: evenkeel.had.v1.SystemService.ForceSystem:input_type -> evenkeel.had.v1.ForceSystemRequest
-	7,  // 11: evenkeel.had.v1.SystemService.FreezeSystem:input_type -> evenkeel.had.v1.FreezeSystemRequest
-	9,  // 12: evenkeel.had.v1.SystemService.UnfreezeSystem:input_type -> evenkeel.had.v1.UnfreezeSystemRequest
-	11, // 13: evenkeel.had.v1.SystemService.StopSystem:input_type -> evenkeel.had.v1.StopSystemRequest
-	2,  // 14: evenkeel.had.v1.SystemService.GetSystem:output_type -> evenkeel.had.v1.GetSystemResponse
-	4,  // 15: evenkeel.had.v1.SystemService.ListSystems:output_type -> evenkeel.had.v1.ListSystemsResponse
-	6,  // 16: evenkeel.had.v1.SystemService.ForceSystem:output_type -> evenkeel.had.v1.ForceSystemResponse
-	8,  // 17: evenkeel.had.v1.SystemService.FreezeSystem:output_type -> evenkeel.had.v1.FreezeSystemResponse
-	10, // 18: evenkeel.had.v1.SystemService.UnfreezeSystem:output_type -> evenkeel.had.v1.UnfreezeSystemResponse
-	12, // 19: evenkeel.had.v1.SystemService.StopSystem:output_type -> evenkeel.had.v1.StopSystemResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	17, // 4: evenkeel.had.v1.ForceSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
+	17, // 5: evenkeel.had.v1.FreezeSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
+	17, // 6: evenkeel.had.v1.UnfreezeSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
+	17, // 7: evenkeel.had.v1.SetSystemLoadResponse.operation:type_name -> evenkeel.had.v1.Operation
+	17, // 8: evenkeel.had.v1.StopSystemResponse.operation:type_name -> evenkeel.had.v1.Operation
+	1,  // 9: evenkeel.had.v1.SystemService.GetSystem:input_type -> evenkeel.had.v1.GetSystemRequest
+	3,  // 10: evenkeel.had.v1.SystemService.ListSystems:input_type -> evenkeel.had.v1.ListSystemsRequest
+	5,  // 11: evenkeel.had.v1.SystemService.ForceSystem:input_type -> evenkeel.had.v1.ForceSystemRequest
+	7,  // 12: evenkeel.had.v1.SystemService.FreezeSystem:input_type -> evenkeel.had.v1.FreezeSystemRequest
+	9,  // 13: evenkeel.had.v1.SystemService.UnfreezeSystem:input_type -> evenkeel.had.v1.UnfreezeSystemRequest
+	11, // 14: evenkeel.had.v1.SystemService.StopSystem:input_type -> evenkeel.had.v1.StopSystemRequest
+	12, // 15: evenkeel.had.v1.SystemService.SetSystemLoad:input_type -> evenkeel.had.v1.SetSystemLoadRequest
+	2,  // 16: evenkeel.had.v1.SystemService.GetSystem:output_type -> evenkeel.had.v1.GetSystemResponse
+	4,  // 17: evenkeel.had.v1.SystemService.ListSystems:output_type -> evenkeel.had.v1.ListSystemsResponse
+	6,  // 18: evenkeel.had.v1.SystemService.ForceSystem:output_type -> evenkeel.had.v1.ForceSystemResponse
+	8,  // 19: evenkeel.had.v1.SystemService.FreezeSystem:output_type -> evenkeel.had.v1.FreezeSystemResponse
+	10, // 20: evenkeel.had.v1.SystemService.UnfreezeSystem:output_type -> evenkeel.had.v1.UnfreezeSystemResponse
+	14, // 21: evenkeel.had.v1.SystemService.StopSystem:output_type -> evenkeel.had.v1.StopSystemResponse
+	13, // 22: evenkeel.had.v1.SystemService.SetSystemLoad:output_type -> evenkeel.had.v1.SetSystemLoadResponse
+	16, // [16:23] is the sub-list for method output_type
+	9,  // [9:16] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_had_v1_system_proto_init() }
@@ -1000,7 +1177,7 @@ func file_evenkeel_had_v1_system_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_had_v1_system_proto_rawDesc), len(file_evenkeel_had_v1_system_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

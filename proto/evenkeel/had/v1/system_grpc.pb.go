@@ -27,6 +27,7 @@ const (
 	SystemService_FreezeSystem_FullMethodName   = "/evenkeel.had.v1.SystemService/FreezeSystem"
 	SystemService_UnfreezeSystem_FullMethodName = "/evenkeel.had.v1.SystemService/UnfreezeSystem"
 	SystemService_StopSystem_FullMethodName     = "/evenkeel.had.v1.SystemService/StopSystem"
+	SystemService_SetSystemLoad_FullMethodName  = "/evenkeel.had.v1.SystemService/SetSystemLoad"
 )
 
 // SystemServiceClient is the client API for SystemService service.
@@ -49,6 +50,10 @@ type SystemServiceClient interface {
 	UnfreezeSystem(ctx context.Context, in *UnfreezeSystemRequest, opts ...grpc.CallOption) (*UnfreezeSystemResponse, error)
 	// StopSystem stops had on one system or on all (hastop).
 	StopSystem(ctx context.Context, in *StopSystemRequest, opts ...grpc.CallOption) (*StopSystemResponse, error)
+	// SetSystemLoad tells how much load a system really has (hasys -load), which
+	// counts from then on instead of the Load of its groups. NOT_FOUND
+	// (V-16-1-10357).
+	SetSystemLoad(ctx context.Context, in *SetSystemLoadRequest, opts ...grpc.CallOption) (*SetSystemLoadResponse, error)
 }
 
 type systemServiceClient struct {
@@ -119,6 +124,16 @@ func (c *systemServiceClient) StopSystem(ctx context.Context, in *StopSystemRequ
 	return out, nil
 }
 
+func (c *systemServiceClient) SetSystemLoad(ctx context.Context, in *SetSystemLoadRequest, opts ...grpc.CallOption) (*SetSystemLoadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetSystemLoadResponse)
+	err := c.cc.Invoke(ctx, SystemService_SetSystemLoad_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SystemServiceServer is the server API for SystemService service.
 // All implementations must embed UnimplementedSystemServiceServer
 // for forward compatibility.
@@ -139,6 +154,10 @@ type SystemServiceServer interface {
 	UnfreezeSystem(context.Context, *UnfreezeSystemRequest) (*UnfreezeSystemResponse, error)
 	// StopSystem stops had on one system or on all (hastop).
 	StopSystem(context.Context, *StopSystemRequest) (*StopSystemResponse, error)
+	// SetSystemLoad tells how much load a system really has (hasys -load), which
+	// counts from then on instead of the Load of its groups. NOT_FOUND
+	// (V-16-1-10357).
+	SetSystemLoad(context.Context, *SetSystemLoadRequest) (*SetSystemLoadResponse, error)
 	mustEmbedUnimplementedSystemServiceServer()
 }
 
@@ -166,6 +185,9 @@ func (UnimplementedSystemServiceServer) UnfreezeSystem(context.Context, *Unfreez
 }
 func (UnimplementedSystemServiceServer) StopSystem(context.Context, *StopSystemRequest) (*StopSystemResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopSystem not implemented")
+}
+func (UnimplementedSystemServiceServer) SetSystemLoad(context.Context, *SetSystemLoadRequest) (*SetSystemLoadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetSystemLoad not implemented")
 }
 func (UnimplementedSystemServiceServer) mustEmbedUnimplementedSystemServiceServer() {}
 func (UnimplementedSystemServiceServer) testEmbeddedByValue()                       {}
@@ -296,6 +318,24 @@ func _SystemService_StopSystem_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SystemService_SetSystemLoad_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetSystemLoadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SystemServiceServer).SetSystemLoad(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SystemService_SetSystemLoad_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SystemServiceServer).SetSystemLoad(ctx, req.(*SetSystemLoadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SystemService_ServiceDesc is the grpc.ServiceDesc for SystemService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -326,6 +366,10 @@ var SystemService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StopSystem",
 			Handler:    _SystemService_StopSystem_Handler,
+		},
+		{
+			MethodName: "SetSystemLoad",
+			Handler:    _SystemService_SetSystemLoad_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
