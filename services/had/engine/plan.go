@@ -22,6 +22,10 @@ func (e *Engine) Plan(from SystemID, c Command) ([]Effect, error) {
 			pos.Seq++
 			out = copied.Apply(pos, t.System, TriggerEnded{ID: t.ID, System: t.System, Group: t.Group, Outcome: OutcomeReleased}, out)
 		}
+		if stop, ok := out[next].(StopSystem); ok {
+			pos.Seq++
+			out = copied.Apply(pos, "", copied.viewWithout(stop.System), out)
+		}
 		order, ok := out[next].(ResourceCommand)
 		if !ok {
 			continue
@@ -32,6 +36,23 @@ func (e *Engine) Plan(from SystemID, c Command) ([]Effect, error) {
 		}
 	}
 	return out, nil
+}
+
+// viewWithout is the view that follows when the had of a system has left, as
+// it was told to.
+func (e *Engine) viewWithout(n SystemID) ViewChanged {
+	ev := ViewChanged{Generation: e.st.Generation + 1, FencingDisabled: e.st.Unfenced}
+	for _, name := range e.systemNames() {
+		s := e.st.Systems[name]
+		m := Member{System: name, Node: s.Node, Jeopardy: s.Jeopardy}
+		if s.InH && name != n {
+			ev.Members = append(ev.Members, m)
+		}
+		if s.InA {
+			ev.Systems = append(ev.Systems, m)
+		}
+	}
+	return ev
 }
 
 // healthy is the report of an agent that does at once what it is told.
