@@ -30,10 +30,11 @@ var (
 	entryForm = regexp.MustCompile(`(?m)^## (V-.*)$`)
 )
 
-// Parse reads the sections of a catalogue; they must stand in the order of
-// their ids, each once, with severity, text, cause and remedy.
+// Parse reads the sections of a catalogue, in their order: each with id,
+// severity, text, cause and remedy, no id twice.
 func Parse(text string) ([]Entry, error) {
 	var all []Entry
+	seen := map[string]bool{}
 	starts := entryForm.FindAllStringSubmatchIndex(text, -1)
 	for i, at := range starts {
 		end := len(text)
@@ -44,12 +45,39 @@ func Parse(text string) ([]Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if n := len(all); n > 0 && compare(all[n-1].ID, e.ID) >= 0 {
-			return nil, fmt.Errorf("message catalogue: %s stands behind %s: order the sections by id, each once", e.ID, all[n-1].ID)
+		if seen[e.ID] {
+			return nil, fmt.Errorf("message catalogue: %s has two sections", e.ID)
 		}
+		seen[e.ID] = true
 		all = append(all, e)
 	}
 	return all, nil
+}
+
+// Sorted puts the sections of a catalogue into the order of their ids.
+func Sorted(text string) string {
+	starts := entryForm.FindAllStringSubmatchIndex(text, -1)
+	if len(starts) == 0 {
+		return text
+	}
+	type section struct{ id, text string }
+	var sections []section
+	for i, at := range starts {
+		end := len(text)
+		if i+1 < len(starts) {
+			end = starts[i+1][0]
+		}
+		sections = append(sections, section{text[at[2]:at[3]], strings.TrimRight(text[at[0]:end], "\n") + "\n"})
+	}
+	slices.SortStableFunc(sections, func(a, b section) int { return compare(a.id, b.id) })
+	out := text[:starts[0][0]]
+	for i, s := range sections {
+		if i > 0 {
+			out += "\n"
+		}
+		out += s.text
+	}
+	return out
 }
 
 func parseEntry(id, body string) (Entry, error) {
@@ -85,6 +113,9 @@ func parseEntry(id, body string) (Entry, error) {
 // compare orders ids by their numbers.
 func compare(a, b string) int {
 	x, y := idForm.FindStringSubmatch(a), idForm.FindStringSubmatch(b)
+	if x == nil || y == nil {
+		return strings.Compare(a, b)
+	}
 	for i := 1; i < 4; i++ {
 		m, _ := strconv.Atoi(x[i])
 		n, _ := strconv.Atoi(y[i])
@@ -95,7 +126,7 @@ func compare(a, b string) int {
 	return 0
 }
 
-// All returns the catalogue in the order of the ids.
+// All returns the catalogue.
 func All() []Entry {
 	all, err := Parse(docs.Messages)
 	if err != nil { // the test of this package reads the same text

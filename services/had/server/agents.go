@@ -125,7 +125,7 @@ func (l *loop) scheduleEffects(out []schedule.Effect) {
 		case schedule.Report:
 			l.report(e.Report)
 		case schedule.Note:
-			l.engineLine(e.Severity, "V-16-2-"+e.Code, e.Text)
+			l.noted(e)
 		case schedule.ActionRefused:
 			l.acted(e.ID, acted{Problem: e.Why, Reason: "ACTION_NOT_RUN"})
 		case schedule.Informed:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/journal"
+	"github.com/evenkeel/evenkeel/internal/messagelog"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -43,7 +44,8 @@ type loop struct {
 	cfg    Config
 	root   paths.Root
 	log    *slog.Logger
-	elog   *engineLog
+	elog   *messagelog.Writer
+	alogs  *agentLogs // nil where a test brings its own agents
 	self   string
 	agents Agents
 	disk   onDisk
@@ -104,6 +106,8 @@ type loop struct {
 	onLost      map[uint64]func() // by message; what to do if nobody got it
 	watchers    map[*watcher]bool
 	triggers    *triggerhost.Runner
+	recent      recent
+	logNames    knownNames
 }
 
 type spooled struct {
@@ -593,9 +597,7 @@ func (l *loop) engineEffects(out []engine.Effect) {
 		case engine.CommandResult:
 			l.answer(e)
 		case engine.LogLine:
-			l.elog.Line(e.String())
-			l.log.Info(e.Text, "id", e.ID, "severity", e.Severity, "system", e.System, "group", e.Group,
-				"view", l.pos.View, "seq", l.pos.Seq)
+			l.logLine(e)
 		case engine.Explained:
 			l.publishDecision(e.Explanation)
 		case engine.EventNotice:
@@ -816,11 +818,6 @@ func (l *loop) broadcast(to *uint32, payload []byte) uint64 {
 	l.onLost[l.lastMessage] = func() { l.broadcast(to, payload) }
 	l.check(l.port.Send(l.lastMessage, to, payload))
 	return l.lastMessage
-}
-
-func (l *loop) engineLine(severity, id, text string) {
-	l.elog.Line(fmt.Sprintf("VCS %s %s (%s) %s", severity, id, l.self, text))
-	l.log.Info(text, "id", id, "severity", severity)
 }
 
 // config is the running configuration, else that of the disk, else nil.

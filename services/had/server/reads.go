@@ -385,7 +385,10 @@ type agentPlace struct{ agentView }
 func (a agentPlace) GetName() string { return a.GetType() + "@" + a.GetSystem() }
 
 func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventService_WatchEventsServer) error {
-	w := &watcher{events: make(chan *hadv1.Event, watchBound), groups: map[string]bool{}}
+	w := &watcher{events: make(chan *hadv1.Event, watchBound), groups: map[string]bool{}, log: r.GetLog()}
+	if r.GetSnapshot() && r.GetAfter() != "" {
+		return refusal(codes.InvalidArgument, "BAD_REQUEST", "V-16-1-10000", "ERROR", "after: not together with snapshot")
+	}
 	look, err := a.look(stream.Context())
 	if err != nil {
 		return err
@@ -397,15 +400,30 @@ func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventSer
 		}
 		w.groups[g] = true
 	}
+	var refused error
 	if err := a.do(stream.Context(), func() {
-		a.loop.watchers[w] = true
-		if r.GetSnapshot() {
-			a.loop.offerSnapshot(w)
+		if r.GetAfter() != "" {
+			if refused = a.loop.resume(w, r.GetAfter()); refused != nil {
+				return
+			}
 		}
+		if r.GetSnapshot() {
+			a.loop.snapshotFor(w)
+		}
+		a.loop.watchers[w] = true
 	}); err != nil {
 		return err
 	}
+	if refused != nil {
+		return refused
+	}
 	defer a.loop.post(func() { a.loop.dropWatcher(w, nil) })
+	for _, e := range w.first {
+		if err := stream.Send(&hadv1.WatchEventsResponse{Event: e}); err != nil {
+			return err
+		}
+	}
+	w.first = nil
 	for {
 		select {
 		case <-stream.Context().Done():
@@ -424,23 +442,28 @@ func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventSer
 	}
 }
 
-// offerSnapshot tells a new watcher the present state of everything.
-func (l *loop) offerSnapshot(w *watcher) {
+// snapshotFor tells a new watcher the present state of everything.
+func (l *loop) snapshotFor(w *watcher) {
 	look := l.replica()
 	at := positionProto(look.st.Pos)
+	tell := func(e *hadv1.Event) {
+		if w.wants(e) {
+			w.first = append(w.first, e)
+		}
+	}
 	for _, s := range look.systems(true) {
-		l.offer(w, &hadv1.Event{Position: at, Kind: "system", System: s.GetName(), State: s.GetState()})
+		tell(&hadv1.Event{Position: at, Kind: "system", System: s.GetName(), State: s.GetState()})
 	}
 	for _, g := range look.groups(true) {
 		for _, on := range g.GetSystems() {
-			l.offer(w, &hadv1.Event{Position: at, Kind: "group", Group: g.GetName(), System: on.GetSystem(), State: on.GetState()})
+			tell(&hadv1.Event{Position: at, Kind: "group", Group: g.GetName(), System: on.GetSystem(), State: on.GetState()})
 		}
 	}
 	for _, res := range look.resources(true) {
 		for _, on := range res.GetSystems() {
-			l.offer(w, &hadv1.Event{Position: at, Kind: "resource", Group: res.GetGroup(), Resource: res.GetName(),
+			tell(&hadv1.Event{Position: at, Kind: "resource", Group: res.GetGroup(), Resource: res.GetName(),
 				System: on.GetSystem(), State: on.GetState()})
 		}
 	}
-	l.offer(w, &hadv1.Event{Position: at, Kind: "ready"})
+	tell(&hadv1.Event{Position: at, Kind: "ready"})
 }

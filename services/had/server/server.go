@@ -11,12 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/localrpc"
+	"github.com/evenkeel/evenkeel/internal/messagelog"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	"github.com/evenkeel/evenkeel/internal/release"
 	"github.com/evenkeel/evenkeel/internal/standing"
@@ -86,7 +85,7 @@ type Server struct {
 	cfg   Config
 	loop  *loop
 	rpc   *localrpc.Server
-	elog  *engineLog
+	elog  *messagelog.Writer
 	ready chan struct{} // closed when the socket serves and the loop turns
 }
 
@@ -155,13 +154,16 @@ func mayRunAlone(cfg Config, disk onDisk) error {
 // Run serves until had leaves in order (nil), ctx is done (nil; applications
 // are left running) or gab is lost (an error). It ends all its goroutines.
 func (s *Server) Run(ctx context.Context) (err error) {
-	if s.elog, err = openEngineLog(s.cfg.Root.Log("engine")); err != nil {
+	if s.elog, err = messagelog.Open(s.cfg.Root.Log("engine")); err != nil {
 		return err
 	}
 	defer s.elog.Close()
 	s.loop.elog = s.elog
 	if s.loop.agents, err = s.openAgents(); err != nil {
 		return err
+	}
+	if s.loop.alogs != nil {
+		defer s.loop.alogs.close() // after the agents' last words
 	}
 	defer s.loop.agents.Close()
 	s.loop.openTriggers(s.cfg.TriggerTimeout)
@@ -185,7 +187,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	serveCtx, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	workers.Go(func() { served <- s.rpc.Serve(serveCtx) })
-	s.elog.Line(fmt.Sprintf("VCS NOTICE V-16-1-10619 'HAD' starting on: %s", s.cfg.Name))
+	s.say("V-16-1-10619", fmt.Sprintf("'HAD' starting on: %s", s.cfg.Name))
 	if s.cfg.Hashadow != "" && !s.cfg.OneNode {
 		workers.Go(func() { s.keepHashadow(ctx) })
 	}
@@ -208,7 +210,7 @@ func (s *Server) goodbye() error {
 	case <-done:
 	case <-time.After(time.Second): // streams of watchers do not end by themselves
 	}
-	s.elog.Line(fmt.Sprintf("VCS NOTICE V-16-1-10619 'HAD' stopped on: %s", s.cfg.Name))
+	s.say("V-16-1-10619", fmt.Sprintf("'HAD' stopped on: %s", s.cfg.Name))
 	return standing.SayStopping(s.cfg.Root, standing.Had)
 }
 
@@ -226,31 +228,13 @@ func (s *Server) openAgents() (Agents, error) {
 	if s.cfg.Agents != nil {
 		return s.cfg.Agents, nil
 	}
-	logs := &agentLogs{root: s.cfg.Root, fallback: s.cfg.Log, open: map[string]*slog.Logger{}}
-	return host.New(host.Config{Dir: s.cfg.Root.Run("agents"), Log: s.cfg.Log.With("part", "agents"), AgentLog: logs.of})
+	s.loop.alogs = newAgentLogs(s.cfg.Root, s.cfg.Name, s.cfg.Log)
+	return host.New(host.Config{Dir: s.cfg.Root.Run("agents"), Log: s.cfg.Log.With("part", "agents"), AgentLog: s.loop.alogs.of})
 }
 
-// agentLogs are the files <Type>_A.log.
-type agentLogs struct {
-	root     paths.Root
-	fallback *slog.Logger
-	mu       sync.Mutex
-	open     map[string]*slog.Logger
-}
-
-func (a *agentLogs) of(typeName string) *slog.Logger {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if l := a.open[typeName]; l != nil {
-		return l
-	}
-	l := a.fallback.With("type", typeName)
-	file, err := os.OpenFile(a.root.Log(filepath.Base(typeName)+"_A.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err == nil {
-		l = slog.New(slog.NewJSONHandler(file, nil))
-	}
-	a.open[typeName] = l
-	return l
+// say writes a line about had itself into the engine log.
+func (s *Server) say(id, text string) {
+	s.elog.Write(messagelog.Record{Severity: "NOTICE", ID: id, Host: s.cfg.Name, System: s.cfg.Name, Text: text})
 }
 
 // declareToFencing tells fencing how much is protected here; an error says

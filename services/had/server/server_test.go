@@ -67,6 +67,7 @@ type had struct {
 	cancel context.CancelFunc
 	done   chan error
 	conn   *grpc.ClientConn
+	server *Server
 }
 
 func newLab(t *testing.T, mode string) *lab {
@@ -124,6 +125,7 @@ func (l *lab) start(name string, root paths.Root, change ...func(*Config)) *had 
 	ctx, h.cancel = context.WithCancel(context.Background())
 	go func() { h.done <- s.Run(ctx) }()
 	<-s.ready
+	h.server = s
 	h.conn, err = grpc.NewClient("unix:"+root.Socket("had"), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	if err != nil {

@@ -29,7 +29,8 @@ type Event struct {
 	// Where in the total order; absent for what is not ordered.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// What changed: "system", "group", "resource", "decision", "gate",
-	// "agent", "view".
+	// "agent", "view", "log" (a line of the engine log), "ready" (the end of a
+	// snapshot).
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// System, "" if it is not about one.
 	System string `protobuf:"bytes,3,opt,name=system,proto3" json:"system,omitempty"`
@@ -47,7 +48,9 @@ type Event struct {
 	Text string `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
 	// Wall clock in milliseconds since 1970 of the system that is asked; for
 	// people only.
-	TimeUnixMs    int64 `protobuf:"varint,10,opt,name=time_unix_ms,json=timeUnixMs,proto3" json:"time_unix_ms,omitempty"`
+	TimeUnixMs int64 `protobuf:"varint,10,opt,name=time_unix_ms,json=timeUnixMs,proto3" json:"time_unix_ms,omitempty"`
+	// Place in this had's stream, for WatchEventsRequest.after; "" in a snapshot.
+	Cursor        string `protobuf:"bytes,11,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -152,6 +155,13 @@ func (x *Event) GetTimeUnixMs() int64 {
 	return 0
 }
 
+func (x *Event) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 // WatchEventsRequest asks for events.
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -159,7 +169,12 @@ type WatchEventsRequest struct {
 	Groups []string `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
 	// Begin with one event for the present state of each system, group and
 	// resource, closed by an event of kind "ready".
-	Snapshot      bool `protobuf:"varint,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Snapshot bool `protobuf:"varint,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	// Go on behind the event with this cursor, with the same groups; not
+	// together with a snapshot.
+	After string `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	// Lines of the engine log, too (kind "log").
+	Log           bool `protobuf:"varint,4,opt,name=log,proto3" json:"log,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -204,6 +219,20 @@ func (x *WatchEventsRequest) GetGroups() []string {
 func (x *WatchEventsRequest) GetSnapshot() bool {
 	if x != nil {
 		return x.Snapshot
+	}
+	return false
+}
+
+func (x *WatchEventsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *WatchEventsRequest) GetLog() bool {
+	if x != nil {
+		return x.Log
 	}
 	return false
 }
@@ -258,7 +287,7 @@ var File_evenkeel_had_v1_event_proto protoreflect.FileDescriptor
 
 const file_evenkeel_had_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1bevenkeel/had/v1/event.proto\x12\x0fevenkeel.had.v1\x1a\x1cevenkeel/had/v1/shared.proto\"\xa3\x02\n" +
+	"\x1bevenkeel/had/v1/event.proto\x12\x0fevenkeel.had.v1\x1a\x1cevenkeel/had/v1/shared.proto\"\xbb\x02\n" +
 	"\x05Event\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.evenkeel.had.v1.PositionR\bposition\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x16\n" +
@@ -272,10 +301,13 @@ const file_evenkeel_had_v1_event_proto_rawDesc = "" +
 	"\x04text\x18\t \x01(\tR\x04text\x12 \n" +
 	"\ftime_unix_ms\x18\n" +
 	" \x01(\x03R\n" +
-	"timeUnixMs\"H\n" +
+	"timeUnixMs\x12\x16\n" +
+	"\x06cursor\x18\v \x01(\tR\x06cursor\"p\n" +
 	"\x12WatchEventsRequest\x12\x16\n" +
 	"\x06groups\x18\x01 \x03(\tR\x06groups\x12\x1a\n" +
-	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\"C\n" +
+	"\bsnapshot\x18\x02 \x01(\bR\bsnapshot\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\tR\x05after\x12\x10\n" +
+	"\x03log\x18\x04 \x01(\bR\x03log\"C\n" +
 	"\x13WatchEventsResponse\x12,\n" +
 	"\x05event\x18\x01 \x01(\v2\x16.evenkeel.had.v1.EventR\x05event2j\n" +
 	"\fEventService\x12Z\n" +

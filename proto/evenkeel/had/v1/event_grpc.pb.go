@@ -30,8 +30,12 @@ const (
 //
 // EventService streams what happens (hastatus).
 type EventServiceClient interface {
-	// WatchEvents streams events from now on. A reader that is too slow is
-	// ended with RESOURCE_EXHAUSTED; it then asks for the status anew.
+	// WatchEvents streams events from now on, or from behind an event that was
+	// read before. A reader that is 4,096 events behind is ended with
+	// RESOURCE_EXHAUSTED (READER_TOO_SLOW); it may go on with `after`. This had
+	// keeps the last 4,096 events: if what follows `after` is gone, or `after`
+	// is of another had, the answer is OUT_OF_RANGE (EVENTS_GONE); the reader
+	// then begins with a snapshot.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 }
 
@@ -68,8 +72,12 @@ type EventService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResp
 //
 // EventService streams what happens (hastatus).
 type EventServiceServer interface {
-	// WatchEvents streams events from now on. A reader that is too slow is
-	// ended with RESOURCE_EXHAUSTED; it then asks for the status anew.
+	// WatchEvents streams events from now on, or from behind an event that was
+	// read before. A reader that is 4,096 events behind is ended with
+	// RESOURCE_EXHAUSTED (READER_TOO_SLOW); it may go on with `after`. This had
+	// keeps the last 4,096 events: if what follows `after` is gone, or `after`
+	// is of another had, the answer is OUT_OF_RANGE (EVENTS_GONE); the reader
+	// then begins with a snapshot.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	mustEmbedUnimplementedEventServiceServer()
 }
