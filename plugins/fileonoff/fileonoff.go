@@ -5,6 +5,7 @@ package fileonoff
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 
@@ -41,16 +42,34 @@ func (fileOnOff) Offline(_ context.Context, r *agent.Resource) error {
 	return err
 }
 
-// Monitor implements agent.Agent.
-func (fileOnOff) Monitor(_ context.Context, r *agent.Resource) (agent.Status, error) {
+// Monitor implements agent.Agent. The detailed one also reads the file: one that
+// is there and cannot be read is worth little confidence.
+func (fileOnOff) Monitor(ctx context.Context, r *agent.Resource) (agent.Status, error) {
 	switch _, err := os.Stat(r.String("PathName")); {
 	case err == nil:
+		if agent.Detailed(ctx) {
+			if err := readSome(r.String("PathName")); err != nil {
+				return agent.Status{State: agent.Online, Confidence: 10, Detail: err.Error()}, nil
+			}
+		}
 		return agent.Status{State: agent.Online}, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return agent.Status{State: agent.Offline}, nil
 	default:
 		return agent.Status{}, err // UNKNOWN, never OFFLINE
 	}
+}
+
+func readSome(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Read(make([]byte, 4096)); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // Clean implements agent.Controller.

@@ -42,3 +42,19 @@ func TestUnreadableIsUnknown(t *testing.T) {
 		t.Errorf("got %v, want an error", out)
 	}
 }
+
+// The detailed monitor reads: what is there and cannot be read is worth little.
+func TestDetailedMonitorReads(t *testing.T) {
+	p := agenttest.Start(t)
+	dir := t.TempDir() // a directory exists and cannot be read like a file
+	r := agenttest.Resource(t, "f", map[string]any{"PathName": dir})
+	for _, detailed := range []bool{false, true} {
+		out, err := p.Monitor(t.Context(), &agentv1.MonitorRequest{Resource: r, Detailed: detailed})
+		if err != nil || out.GetStatus().GetState() != agentv1.State_STATE_ONLINE {
+			t.Fatalf("detailed %t: %v %v", detailed, out, err)
+		}
+		if got := out.GetStatus().Confidence != nil && out.GetStatus().GetConfidence() == 10; got != detailed {
+			t.Errorf("detailed %t: %v", detailed, out.GetStatus())
+		}
+	}
+}

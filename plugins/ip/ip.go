@@ -51,7 +51,7 @@ func (*ip) Describe() agent.Description {
 		{Name: "PrefixLen", Kind: agent.Integer, Default: "1000", Doc: "Length of the prefix; 1000 means not given."},
 		{Name: "Probes", Kind: agent.Integer, Default: "2", Doc: "How often the network is asked whether the address is taken; 0 does not ask."},
 		{Name: "ProbeTime", Kind: agent.Integer, Default: "60", Doc: "Milliseconds that the questions and the wait for answers take in all."},
-	}}
+	}, Actions: []agent.Action{{Token: "device.vfd", Doc: "Is the device there and up?"}}}
 }
 
 // wanted is what a resource's attributes say.
@@ -356,6 +356,43 @@ func (*ip) Monitor(_ context.Context, r *agent.Resource) (agent.Status, error) {
 	default:
 		return agent.Status{State: agent.Online}, nil
 	}
+}
+
+// Info implements agent.Informer.
+func (*ip) Info(_ context.Context, r *agent.Resource) (map[string]string, error) {
+	w, err := mustParse(r)
+	if err != nil {
+		return nil, err
+	}
+	link, err := netlink.LinkByName(w.device)
+	if err != nil {
+		return nil, fmt.Errorf("find device %s: %w", w.device, err)
+	}
+	have, err := w.on(link)
+	if err != nil {
+		return nil, err
+	}
+	if have == nil {
+		return nil, fmt.Errorf("%s does not have %s", w.device, w.addr)
+	}
+	return map[string]string{"Address": have.IPNet.String(), "Device": w.device, "MAC": link.Attrs().HardwareAddr.String(),
+		"MTU": fmt.Sprint(link.Attrs().MTU), "Link": link.Attrs().OperState.String()}, nil
+}
+
+// Action implements agent.Actor: what could keep the address from coming up on
+// this system.
+func (*ip) Action(_ context.Context, r *agent.Resource, _ string, _ []string) (string, int, error) {
+	device := r.String("Device")
+	link, err := netlink.LinkByName(device)
+	switch {
+	case errors.As(err, &netlink.LinkNotFoundError{}):
+		return "Device: there is no " + device + " on this system\n", 1, nil
+	case err != nil:
+		return "", 0, fmt.Errorf("find device %s: %w", device, err)
+	case link.Attrs().RawFlags&unix.IFF_UP == 0:
+		return "Device: " + device + " is down: ip link set " + device + " up\n", 1, nil
+	}
+	return device + " is up\n", 0, nil
 }
 
 // Watch implements agent.Watcher: the kernel tells when addresses and links

@@ -312,3 +312,13 @@ func FuzzConflict(f *testing.F) {
 		}
 	})
 }
+
+// device.vfd says what would keep the address from coming up on this system.
+func TestDeviceAction(t *testing.T) {
+	p := agenttest.Start(t)
+	r := agenttest.Resource(t, "ip", map[string]any{"Device": "nowhere0", "Address": "192.0.2.7"})
+	out, err := p.Action(t.Context(), &agentv1.ActionRequest{Resource: r, Token: "device.vfd"})
+	if err != nil || out.GetExitCode() != 1 || !strings.Contains(out.GetOutput(), "there is no nowhere0 on this system") {
+		t.Errorf("%v %v", out, err)
+	}
+}

@@ -45,7 +45,12 @@ func (*mount) Describe() agent.Description {
 			{Name: "MountOpt", Kind: agent.String, Doc: "Options as after mount -o."},
 			{Name: "CreateMntPt", Kind: agent.Integer, Default: "1", Doc: "1: create a missing mount point; 2: and remove it afterwards."},
 		},
-		Actions: []agent.Action{{Token: "holders", Doc: "Lists the processes that keep the file system busy."}},
+		Actions: []agent.Action{
+			{Token: "holders", Doc: "Lists the processes that keep the file system busy."},
+			{Token: "mountpoint.vfd", Doc: "Is the mount point there? Argument fix makes it."},
+			{Token: "mounted.vfd", Doc: "Is nothing mounted there? For systems where the resource is offline."},
+			{Token: "mountentry.vfd", Doc: "Does /etc/fstab leave the file system to the cluster?"},
+		},
 	}
 }
 
@@ -292,7 +297,7 @@ func unmountPoint(ctx context.Context, r *agent.Resource, point string, force bo
 }
 
 // Monitor implements agent.Agent.
-func (m *mount) Monitor(_ context.Context, r *agent.Resource) (agent.Status, error) {
+func (m *mount) Monitor(ctx context.Context, r *agent.Resource) (agent.Status, error) {
 	point := r.String("MountPoint")
 	device, err := mountedOn(point)
 	if err != nil {
@@ -308,6 +313,9 @@ func (m *mount) Monitor(_ context.Context, r *agent.Resource) (agent.Status, err
 	if device != wanted {
 		return agent.Status{State: agent.Offline, Detail: fmt.Sprintf("%s is mounted there, not %s", device, wanted)}, nil
 	}
+	if agent.Detailed(ctx) {
+		return detailed(point, r.String("MountOpt")), nil
+	}
 	return agent.Status{State: agent.Online}, nil
 }
 
@@ -318,7 +326,12 @@ func (m *mount) Info(_ context.Context, r *agent.Resource) (map[string]string, e
 		return nil, fmt.Errorf("statfs %s: %w", r.String("MountPoint"), err)
 	}
 	size := uint64(stat.Bsize)
+	usedPercent := uint64(0)
+	if used := stat.Blocks - stat.Bfree; used+stat.Bavail > 0 {
+		usedPercent = (100*used + used + stat.Bavail - 1) / (used + stat.Bavail) // as df rounds
+	}
 	return map[string]string{
+		"Used%":     fmt.Sprint(usedPercent),
 		"Size":      fmt.Sprint(stat.Blocks * size),
 		"Used":      fmt.Sprint((stat.Blocks - stat.Bfree) * size),
 		"Available": fmt.Sprint(stat.Bavail * size),
@@ -326,6 +339,9 @@ func (m *mount) Info(_ context.Context, r *agent.Resource) (map[string]string, e
 }
 
 // Action implements agent.Actor.
-func (m *mount) Action(_ context.Context, r *agent.Resource, _ string, _ []string) (string, int, error) {
+func (m *mount) Action(_ context.Context, r *agent.Resource, token string, args []string) (string, int, error) {
+	if token != "holders" {
+		return check(r, token, args)
+	}
 	return describe(holdersOf(r.String("MountPoint"))) + "\n", 0, nil
 }

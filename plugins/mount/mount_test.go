@@ -13,7 +13,9 @@ import (
 	"github.com/evenkeel/evenkeel/plugins/internal/evidence"
 	"github.com/evenkeel/evenkeel/plugins/internal/loopdev"
 	agentv1 "github.com/evenkeel/evenkeel/proto/evenkeel/agent/v1"
+	"github.com/evenkeel/evenkeel/sdk/agent"
 	"github.com/evenkeel/evenkeel/sdk/agenttest"
+	"golang.org/x/sys/unix"
 )
 
 // detachWait is how long the kernel may take to give up a device.
@@ -228,5 +230,84 @@ func TestFindMount(t *testing.T) {
 	}
 	if got := findMount(text, "/export"); got != "" {
 		t.Errorf("found %q on a directory without a mount", got)
+	}
+}
+
+// The detailed monitor writes and reads: a file system that has become
+// read-only is mounted for the plain one and of no use for the detailed one.
+func TestDetailedMonitor(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("left out: mounting needs root")
+	}
+	point := t.TempDir()
+	if err := unix.Mount("tmpfs", point, "tmpfs", 0, "size=1m"); err != nil {
+		t.Skipf("left out: no mounts here: %v", err)
+	}
+	defer unix.Unmount(point, unix.MNT_DETACH)
+	look := func(options string) agent.Status { return detailed(point, options) }
+	if got := look(""); got.State != agent.Online {
+		t.Errorf("a good file system: %v", got)
+	}
+	if left, _ := os.ReadDir(point); len(left) > 0 {
+		t.Errorf("the monitor left %v", left)
+	}
+	full, err := os.Create(filepath.Join(point, "full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = full.Write(make([]byte, 64<<10))
+	}
+	full.Close()
+	if got := look(""); got.State != agent.Online || got.Confidence != 50 {
+		t.Errorf("a full file system: %v", got)
+	}
+	if err := unix.Mount("", point, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(""); got.State != agent.Offline || !strings.Contains(got.Detail, "read-only") {
+		t.Errorf("turned read-only: %v", got)
+	}
+	if got := look("noatime,ro"); got.State != agent.Online {
+		t.Errorf("meant to be read-only: %v", got)
+	}
+}
+
+// The .vfd actions say what would keep the mount from working, and mend what
+// can be mended.
+func TestActions(t *testing.T) {
+	p := agenttest.Start(t)
+	point := filepath.Join(t.TempDir(), "point")
+	r := agenttest.Resource(t, "m", map[string]any{"MountPoint": point, "BlockDevice": "/dev/vx/dsk/dg/vol", "FSType": "ext4"})
+	for _, c := range []struct {
+		token, arg string
+		code       int32
+		words      string
+	}{
+		{"mountpoint.vfd", "", 1, "-actionargs fix makes it"},
+		{"mountpoint.vfd", "fix", 0, "made " + point},
+		{"mountpoint.vfd", "", 0, "is there"},
+		{"mounted.vfd", "", 0, "nothing is mounted on " + point},
+		{"mountentry.vfd", "", 0, "does not mention it"},
+		{"holders", "", 0, "nothing that is visible here"},
+	} {
+		var args []string
+		if c.arg != "" {
+			args = []string{c.arg}
+		}
+		out, err := p.Action(t.Context(), &agentv1.ActionRequest{Resource: r, Token: c.token, Arguments: args})
+		if err != nil || out.GetExitCode() != c.code || !strings.Contains(out.GetOutput(), c.words) {
+			t.Errorf("%s %s: %v %v, want %d %q", c.token, c.arg, out, err, c.code, c.words)
+		}
+	}
+	const fstab = "# x /point ext4\n/dev/vx/dsk/dg/vol /elsewhere ext4 defaults 0 0\n/dev/sdb1 /a\\040b ext4\n"
+	if got := fstabLine(fstab, "/dev/vx/dsk/dg/vol", "/point"); !strings.Contains(got, "/elsewhere") {
+		t.Errorf("by device: %q", got)
+	}
+	if got := fstabLine(fstab, "/dev/none", "/a b"); !strings.Contains(got, "sdb1") {
+		t.Errorf("by directory: %q", got)
+	}
+	if got := fstabLine(fstab, "/dev/none", "/point"); got != "" {
+		t.Errorf("a comment counts: %q", got)
 	}
 }

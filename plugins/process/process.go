@@ -54,6 +54,9 @@ func (*process) Describe() agent.Description {
 		{Name: "Priority", Kind: agent.Integer, Default: "10", Doc: "Nice value, -20 to 19."},
 		{Name: "PidFile", Kind: agent.String, Doc: "File with its process id, for programs that rewrite their command line."},
 		{Name: "IgnoreArgs", Kind: agent.Boolean, Default: "0", Doc: "1: any arguments will do."},
+	}, Actions: []agent.Action{
+		{Token: "program.vfd", Doc: "Can the program be run on this system?"},
+		{Token: "user.vfd", Doc: "Does this system know UserName?"},
 	}}
 }
 
@@ -262,7 +265,7 @@ func waitGone(ctx context.Context, pidfd int) error {
 }
 
 // Monitor implements agent.Agent.
-func (a *process) Monitor(_ context.Context, r *agent.Resource) (agent.Status, error) {
+func (a *process) Monitor(ctx context.Context, r *agent.Resource) (agent.Status, error) {
 	found, err := find(r)
 	if err != nil {
 		return agent.Status{}, err
@@ -271,6 +274,9 @@ func (a *process) Monitor(_ context.Context, r *agent.Resource) (agent.Status, e
 		return agent.Status{State: agent.Offline}, nil
 	}
 	a.nudge(r.Name)
+	if agent.Detailed(ctx) {
+		return detailed(found), nil
+	}
 	return agent.Status{State: agent.Online}, nil
 }
 

@@ -239,3 +239,74 @@ func FuzzSplitArgs(f *testing.F) {
 		}
 	})
 }
+
+// A stopped process is there for the plain monitor and serves nobody for the
+// detailed one.
+func TestDetailedMonitorSeesStopped(t *testing.T) {
+	p := agenttest.Start(t)
+	r := agenttest.Resource(t, "p", attrs(t))
+	online(t, p, r)
+	info, err := p.Info(t.Context(), &agentv1.InfoRequest{Resource: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(info.GetFacts()["Pid"])
+	if err != nil || info.GetFacts()["Processes"] != "1" {
+		t.Fatalf("facts %v", info.GetFacts())
+	}
+	if rss, err := strconv.Atoi(info.GetFacts()["RSS"]); err != nil || rss < 4096 {
+		t.Errorf("RSS %q", info.GetFacts()["RSS"])
+	}
+	began, err := time.Parse(time.RFC3339, info.GetFacts()["Start"])
+	if age := time.Since(began); err != nil || age < -2*time.Second || age > time.Minute {
+		t.Errorf("Start %q: %v ago, %v", info.GetFacts()["Start"], age, err)
+	}
+	look := func(detailed bool) agentv1.State {
+		out, err := p.Monitor(t.Context(), &agentv1.MonitorRequest{Resource: r, Detailed: detailed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.GetStatus().GetState()
+	}
+	if got := look(true); got != agentv1.State_STATE_ONLINE {
+		t.Errorf("running, detailed: %v", got)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); look(true) != agentv1.State_STATE_OFFLINE; {
+		if time.Now().After(deadline) {
+			t.Fatal("a stopped process passes the detailed monitor")
+		}
+	}
+	if got := look(false); got != agentv1.State_STATE_ONLINE {
+		t.Errorf("stopped, plain: %v", got)
+	}
+}
+
+// program.vfd and user.vfd say what would keep the program from starting.
+func TestActions(t *testing.T) {
+	p := agenttest.Start(t)
+	good := attrs(t)
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		token string
+		attrs map[string]any
+		code  int32
+		words string
+	}{
+		{"program.vfd", good, 0, "can be run"},
+		{"program.vfd", map[string]any{"PathName": plain}, 1, "is no program: chmod +x"},
+		{"program.vfd", map[string]any{"PathName": "/nowhere/x"}, 1, "no such file"},
+		{"user.vfd", good, 0, "root is uid 0"},
+		{"user.vfd", map[string]any{"PathName": plain, "UserName": "nobody-of-that-name"}, 1, "unknown user"},
+	} {
+		out, err := p.Action(t.Context(), &agentv1.ActionRequest{Resource: agenttest.Resource(t, "p", c.attrs), Token: c.token})
+		if err != nil || out.GetExitCode() != c.code || !strings.Contains(out.GetOutput(), c.words) {
+			t.Errorf("%s %v: %v %v, want %d %q", c.token, c.attrs, out, err, c.code, c.words)
+		}
+	}
+}

@@ -48,6 +48,8 @@ func behave(mode string) {
 	case "no-handshake":
 		fmt.Println("1|1|unix|/nowhere|grpc|" + strings.Repeat("A", 60))
 		select {}
+	case "silent":
+		select {}
 	case "contradicts":
 		agent.Serve(sample{mode: mode})
 	default:
@@ -787,4 +789,35 @@ func TestFrozenAgent(t *testing.T) {
 	next[AgentDown](b)
 	next[AgentUp](b)
 	b.wantState("r", Offline)
+}
+
+// AgentReplyTimeout and AgentStartTimeout are the type's: an idle agent that is
+// stopped is noticed by nobody's call, ended and started again; one that never
+// speaks is not waited for longer.
+func TestAgentTimesOfItsType(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.GiveUpAfter = 1 })
+	decl := sampleDecl
+	decl.ReplyTimeout = 300 * time.Millisecond
+	if err := b.Start(decl, program(t, "good")); err != nil {
+		t.Fatal(err)
+	}
+	next[AgentUp](b)
+	b.wantState("r", Offline)
+	if err := syscall.Kill(b.PID("Sample"), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if down := next[AgentDown](b); down.Planned || !strings.Contains(down.Reason, "left Describe unanswered") {
+		t.Fatalf("%+v", down)
+	}
+	next[AgentUp](b)
+	b.wantState("r", Offline)
+
+	mute := newBench(t, func(c *Config) { c.GiveUpAfter = 1 })
+	decl.StartTimeout = 300 * time.Millisecond
+	if err := mute.Start(decl, program(t, "silent")); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next[AgentFailed](mute); ev.Refused || !strings.Contains(ev.Reason, "timeout") {
+		t.Fatalf("%+v", ev)
+	}
 }

@@ -2,13 +2,17 @@ package server
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/evenkeel/evenkeel/internal/paths"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/host"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"google.golang.org/grpc/codes"
 )
 
@@ -366,4 +370,50 @@ func TestAgentSwap(t *testing.T) {
 		t.Errorf("resources noticed: %v", got)
 	}
 	a.awaitGroup("web", "A", "ONLINE")
+}
+
+// The program of a type's agent: AgentFile, else AgentDirectory, else the
+// built-in directories.
+func TestAgentPath(t *testing.T) {
+	dir := t.TempDir()
+	l := &loop{root: paths.Root(dir), cfg: Config{AgentDirs: []string{filepath.Join(dir, "built-in")}}}
+	put := func(name string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	config := func(attr string) *maincf.Config {
+		text := "type App (\n\tstatic str ArgList[] = { What }\n\tstr What\n" + attr + "\t)\ncluster c (\n\t)\nsystem A (\n\t)\n"
+		c, _, err := maincf.Load("main.cf", func(string) ([]byte, error) { return []byte(text), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	want := func(c *maincf.Config, path string) {
+		t.Helper()
+		if got := l.agentPath(c, "App"); got != path {
+			t.Errorf("got %q, want %q", got, path)
+		}
+	}
+	plain := config("")
+	own := config("\tstatic str AgentDirectory = \"" + filepath.Join(dir, "own") + "\"\n")
+	named := config("\tstatic str AgentFile = \"" + filepath.Join(dir, "special") + "\"\n")
+	want(plain, "")
+	builtIn := put("built-in/App", 0o755)
+	want(plain, builtIn)
+	want(own, builtIn)
+	put("own/App", 0o644) // no program
+	want(own, builtIn)
+	want(own, builtIn)
+	want(named, builtIn)
+	ownAgent := put("own/AppAgent", 0o755)
+	want(own, ownAgent)
+	special := put("special", 0o755)
+	want(named, special)
 }
