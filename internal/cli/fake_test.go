@@ -276,7 +276,7 @@ func (e *engine) ListAgents(context.Context, *hadv1.ListAgentsRequest) (*hadv1.L
 
 func (e *engine) GetAgent(_ context.Context, r *hadv1.GetAgentRequest) (*hadv1.GetAgentResponse, error) {
 	if r.GetType() == "Nope" {
-		return nil, refusal(codes.NotFound, "AGENT_NOT_FOUND", "V-16-1-10554", "WARNING", "Agent Nope does not exist")
+		return nil, refusal(codes.NotFound, "AGENT_NOT_FOUND", "V-16-1-90510", "WARNING", "Agent Nope does not exist")
 	}
 	return &hadv1.GetAgentResponse{Agent: &hadv1.Agent{Type: "IP", State: "Given up", Reason: "bin/agents/IP is missing"}}, nil
 }

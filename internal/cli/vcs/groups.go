@@ -186,7 +186,7 @@ func (s *session) knownOn(ctx context.Context, groups []*hadv1.Group, system str
 	if len(groups) == 1 {
 		return warning(10135, "System %s is not in the SystemList of group %s", system, groups[0].GetName())
 	}
-	return nil
+	return warning(10554, "No group is configured on system %s", system)
 }
 
 func stateOn(g *hadv1.Group, system string) string {

@@ -194,7 +194,7 @@ func (a agentAPI) GetAgent(ctx context.Context, r *hadv1.GetAgentRequest) (*hadv
 	if err != nil {
 		return nil, err
 	}
-	agent, err := find(all, "Agent", "V-16-1-10554", r.GetType())
+	agent, err := find(all, "Agent", "V-16-1-90510", r.GetType())
 	return &hadv1.GetAgentResponse{Agent: agent.Agent}, err
 }
 
