@@ -355,6 +355,11 @@ func (e *engine) DisableGroupResources(_ context.Context, r *hadv1.DisableGroupR
 	return &hadv1.DisableGroupResourcesResponse{Operation: o}, err
 }
 
+func (e *engine) SetSystemLoad(_ context.Context, r *hadv1.SetSystemLoadRequest) (*hadv1.SetSystemLoadResponse, error) {
+	o, err := e.change("SetSystemLoad", r)
+	return &hadv1.SetSystemLoadResponse{Operation: o}, err
+}
+
 func (e *engine) StartAgent(_ context.Context, r *hadv1.StartAgentRequest) (*hadv1.StartAgentResponse, error) {
 	o, err := e.change("StartAgent", r)
 	return &hadv1.StartAgentResponse{Operation: o}, err

@@ -97,7 +97,7 @@ func TestWrongCalls(t *testing.T) {
 		{"hamsg -sev ERROR engine_A", 2, "C, E, W, N or I"},
 		{"halog -add", 2, "1 word is missing"},
 		{"halog -add a b", 2, "1 word is too many"},
-		{"hastop", 2, "one of -local, -all and -sys"},
+		{"hastop", 2, "one of -local, -all, -sysoffline and -sys"},
 		{"hastop -all -evacuate", 2, "-all takes -force only"},
 		{"hastop -local -force -evacuate", 2, "neither"},
 		{"hastart -stale -force", 2, "exclude each other"},

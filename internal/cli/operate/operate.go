@@ -30,6 +30,10 @@ type Request struct {
 	Confirmed bool
 	// ReadOnly: no changes from here on (haconf -dump -makero).
 	ReadOnly bool
+	// Reboot: the machine goes down, too (hastop -sysoffline).
+	Reboot bool
+	// Load is the load of a system, in the units of Capacity.
+	Load int32
 	// Edits of the configuration, each in the words of VCS's command.
 	Edits [][]string
 	// RequestID of the operation; made if it is "".
@@ -124,7 +128,15 @@ func Stop(ctx context.Context, h *connect.Had, r Request) (*hadv1.Operation, err
 	return do(ctx, h, r, func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
 		return h.Systems.StopSystem(ctx, &hadv1.StopSystemRequest{
 			Names: r.Systems, All: r.All, Force: r.Force, Evacuate: r.Evacuate, RequestId: r.RequestID, Plan: r.Plan,
+			NoAutodisable: r.NoAutoDisable, Confirmed: r.Confirmed, Reboot: r.Reboot,
 		})
+	})
+}
+
+// SetLoad tells the engine how much load a system has (hasys -load).
+func SetLoad(ctx context.Context, h *connect.Had, r Request) (*hadv1.Operation, error) {
+	return do(ctx, h, r, func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+		return h.Systems.SetSystemLoad(ctx, &hadv1.SetSystemLoadRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, Load: r.Load})
 	})
 }
 

@@ -58,7 +58,7 @@ func hastart(ctx context.Context, s *session, args []string) error {
 }
 
 func hastop(ctx context.Context, s *session, args []string) error {
-	l, err := parse(args, []string{"local", "all", "sys*", "force", "evacuate", "noautodisable", "help"})
+	l, err := parse(args, []string{"local", "all", "sys*", "force", "evacuate", "noautodisable", "sysoffline", "help"})
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func hastop(ctx context.Context, s *session, args []string) error {
 		fmt.Fprint(s.Out, usage("hastop", ""))
 		return nil
 	}
-	r := operate.Request{All: l.flags["all"], Systems: l.values["sys"], Force: l.flags["force"], Evacuate: l.flags["evacuate"], NoAutoDisable: l.flags["noautodisable"]}
+	r := operate.Request{All: l.flags["all"], Systems: l.values["sys"], Force: l.flags["force"], Evacuate: l.flags["evacuate"], NoAutoDisable: l.flags["noautodisable"], Reboot: l.flags["sysoffline"]}
 	if err := stopUsage(l, r); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func hastop(ctx context.Context, s *session, args []string) error {
 
 func stopUsage(l line, r operate.Request) error {
 	targets := 0
-	for _, given := range []bool{l.flags["local"], r.All, len(r.Systems) > 0} {
+	for _, given := range []bool{l.flags["local"], r.All, len(r.Systems) > 0, r.Reboot} {
 		if given {
 			targets++
 		}
@@ -97,7 +97,7 @@ func stopUsage(l line, r operate.Request) error {
 	case len(l.names) > 0:
 		return fmt.Errorf("it takes no name: %s; -sys %s names a system: %w", l.names[0], l.names[0], errUsage)
 	case targets != 1:
-		return fmt.Errorf("one of -local, -all and -sys S says where: %w", errUsage)
+		return fmt.Errorf("one of -local, -all, -sysoffline and -sys S says where: %w", errUsage)
 	case r.Force && (r.Evacuate || r.NoAutoDisable):
 		return fmt.Errorf("-force goes with neither -evacuate nor -noautodisable: %w", errUsage)
 	case r.All && (r.Evacuate || r.NoAutoDisable):

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/evenkeel/evenkeel/internal/cli/layout"
+	"github.com/evenkeel/evenkeel/internal/cli/operate"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 )
 
@@ -46,6 +47,13 @@ func systemActions() map[string]action {
 		"wait": {usage: "S Attr value [-time SECONDS]", options: ofCluster("time="), least: 3, most: -1, waits: true, run: wait(2, systemWords, func(ctx context.Context, s *session, l line) (string, error) {
 			return s.systemValue(ctx, l.names[0], l.names[1])
 		})},
+		"load": {usage: "S LOAD", options: ofCluster(), least: 2, most: 2, changes: true, run: func(ctx context.Context, s *session, l line) error {
+			load, err := strconv.ParseInt(l.names[1], 10, 32)
+			if err != nil || load < 0 {
+				return fmt.Errorf("a load is a number from 0, not %q: %w", l.names[1], errUsage)
+			}
+			return s.done(operate.SetLoad(ctx, s.had, operate.Request{Name: l.names[0], Load: int32(load)}))
+		}},
 		"util": {usage: "S", least: 1, most: 1, run: func(ctx context.Context, s *session, l line) error {
 			return s.attributesOf(ctx, l.names, func(name string) bool {
 				return strings.HasSuffix(name, "Capacity") || strings.HasSuffix(name, "Usage") || strings.Contains(name, "Util") || strings.Contains(name, "Load") || strings.Contains(name, "Meter")

@@ -415,6 +415,7 @@ var fixedUsage = map[string]string{
   hastop -local [-force | -evacuate | -noautodisable | -evacuate -noautodisable]
   hastop -sys S... [-force | -evacuate | -noautodisable | -evacuate -noautodisable]
   hastop -all [-force]
+  hastop -sysoffline [-force | -evacuate | -noautodisable | -evacuate -noautodisable]
   hastop -help
 `,
 	"hamsg": `usage:
