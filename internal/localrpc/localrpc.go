@@ -126,6 +126,7 @@ func New(socket string, log *slog.Logger) *Server {
 	s := &Server{
 		GRPC: grpc.NewServer(append(window.Serve(),
 			grpc.Creds(peerCredentials{insecure.NewCredentials()}),
+			grpc.MaxRecvMsgSize(MaxMessage),
 			grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), logging.UnaryServerInterceptor(logger, levels, ends), recovery.UnaryServerInterceptor(onPanic), checkUnary),
 			grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), logging.StreamServerInterceptor(logger, levels, ends), recovery.StreamServerInterceptor(onPanic), checkStream),
 		)...),

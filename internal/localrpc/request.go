@@ -22,6 +22,9 @@ const (
 	MaxText = 4096
 	// MaxRequestID is that of a request_id.
 	MaxRequestID = 256
+	// MaxMessage is the length of a whole request, in bytes: a configuration of
+	// some 50,000 resources goes in.
+	MaxMessage = 20 << 20
 	// MaxElements is the number of elements of a list.
 	MaxElements = 1024
 )

@@ -659,3 +659,6 @@ func (e *Engine) drainedForGood(n SystemID) {
 	e.explain(x)
 	e.touchAll()
 }
+
+// Dumping says whether a system owes a dump.
+func (e *Engine) Dumping() bool { return len(e.st.Conf.Dumping) > 0 }

@@ -372,6 +372,8 @@ type ConfigStatus struct {
 	Writable bool
 	Sequence uint64
 	Changed  *Pos
+	// Stale: the disks are marked.
+	Stale    bool
 	Undumped bool
 	Version  uint64
 	Dumping  []SystemID
@@ -389,7 +391,7 @@ type ConfigStatus struct {
 func (e *Engine) ConfigStatus() ConfigStatus {
 	conf := &e.st.Conf
 	out := ConfigStatus{Writable: conf.Writable, Sequence: conf.Sequence, Changed: same(conf.Changed), Undumped: conf.Sequence != conf.Dumped,
-		Version: conf.Version, Dumping: slices.Clone(conf.Dumping), Failed: slices.Clone(conf.Failed)}
+		Version: conf.Version, Stale: conf.Stale, Dumping: slices.Clone(conf.Dumping), Failed: slices.Clone(conf.Failed)}
 	for _, n := range conf.Dumping {
 		if s := e.st.Systems[n]; s != nil && s.Node >= 0 && s.Node < 64 {
 			out.Mask |= 1 << s.Node

@@ -236,7 +236,7 @@ func (e *Engine) forceSystem(c Command) *refusal {
 // lateAt is when a system whose had went has been without it for longer than
 // ShutdownTimeout, or 0.
 func (e *Engine) lateAt(n SystemID, s *system) time.Duration {
-	if !s.Down || s.Late || !s.InA || !e.st.Unfenced { // with fencing there is proof or none
+	if e.mod == nil || !s.Down || s.Late || !s.InA || !e.st.Unfenced { // with fencing there is proof or none
 		return 0
 	}
 	return s.DownSince + e.mod.system(n).shutdown

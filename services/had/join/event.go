@@ -24,6 +24,8 @@ type Announced struct {
 	State  State
 	// View is the view in which it was said.
 	View uint64
+	// Rank is that of the copy on its disk.
+	Rank uint64
 }
 
 // SnapshotWanted is a joiner's ordered request, also this one's own.
@@ -109,6 +111,8 @@ type Effect interface {
 type Announce struct {
 	State State
 	View  uint64
+	// Rank is that of the copy on this system's disk.
+	Rank uint64
 }
 
 // LoadConfig reads the configuration from disk and broadcasts it, or answers

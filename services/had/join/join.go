@@ -6,8 +6,8 @@
 // The core is pure. Everything that it hears about peers comes out of the
 // total order of port h, so that no two systems build from disk at once: a
 // system decides only when every member of the view has said its state since
-// that view, and among several with a valid configuration the lowest node id
-// builds. A joiner takes a snapshot at the position of its request (R22).
+// that view, and among several with a valid configuration the one with the
+// highest rank builds, of equal ones the lowest node id. A joiner takes a snapshot at the position of its request (R22).
 package join
 
 import (
@@ -71,18 +71,23 @@ type Config struct {
 	Self string
 	// Disk is what its disk holds; DiskValid also with had -force.
 	Disk Disk
+	// Rank orders the copies on the disks: of several valid ones that with the
+	// highest rank is built from.
+	Rank uint64
 }
 
 // Core is the join machine of one system. Not safe for concurrent use.
 type Core struct {
 	self    string
 	disk    Disk
+	rank    uint64
 	state   State
 	view    uint64           // number of the view
 	members []Member         // of it, by node id
 	states  map[string]State // last announced, members only
 	fresh   map[string]bool  // announced since the view
-	build   uint64           // number of the last snapshot request
+	ranks   map[string]uint64
+	build   uint64 // number of the last snapshot request
 	asked   vclock.Time
 	chunks  map[int][]byte
 	total   int
@@ -110,7 +115,7 @@ func New(cfg Config) (*Core, error) {
 	default:
 		return nil, fmt.Errorf("start join: unknown state of the disk's configuration %q", cfg.Disk)
 	}
-	return &Core{self: cfg.Self, disk: cfg.Disk, state: Initing, states: map[string]State{},
+	return &Core{self: cfg.Self, disk: cfg.Disk, rank: cfg.Rank, ranks: map[string]uint64{}, state: Initing, states: map[string]State{},
 		fresh: map[string]bool{}, joiners: map[string]*joiner{}}, nil
 }
 
@@ -221,7 +226,7 @@ func (c *Core) enter(s State) {
 		return
 	}
 	c.state = s
-	c.emit(Announce{s, c.view})
+	c.emit(Announce{s, c.view, c.rank})
 }
 
 func (c *Core) viewed(e View) {
@@ -243,7 +248,7 @@ func (c *Core) viewed(e View) {
 			c.enter(StaleDiscoverWait)
 		}
 	} else {
-		c.emit(Announce{c.state, c.view})
+		c.emit(Announce{c.state, c.view, c.rank})
 	}
 	c.handOver()
 	if c.state == RemoteBuild && !c.anyIn(Running, Leaving) {
@@ -256,7 +261,7 @@ func (c *Core) announced(e Announced) {
 	if !c.member(e.System) {
 		return
 	}
-	c.states[e.System] = e.State
+	c.states[e.System], c.ranks[e.System] = e.State, e.Rank
 	if e.View == c.view { // what was said before this view may be out of date
 		c.fresh[e.System] = true
 	}
@@ -294,7 +299,7 @@ func (c *Core) decide() {
 	switch {
 	case c.anyIn(Running):
 		c.state = RemoteBuild
-		c.emit(Announce{RemoteBuild, c.view})
+		c.emit(Announce{RemoteBuild, c.view, c.rank})
 		c.ask()
 	case c.anyIn(Leaving, Exiting, ExitingForcibly, RemoteBuild):
 		// It is on its way; its next word or the view without it decides.
@@ -321,14 +326,17 @@ func (c *Core) decideCurrent() {
 		c.adminWait("a peer is in ADMIN_WAIT: the running configuration is lost")
 		return
 	}
-	for _, m := range c.members {
+	best := -1
+	for i, m := range c.members {
 		switch c.stateOf(m.Name) {
 		case CurrentDiscoverWait, CurrentPeerWait:
-			if m.Name == c.self {
-				c.enter(LocalBuild)
+			if best < 0 || c.ranks[m.Name] > c.ranks[c.members[best].Name] {
+				best = i
 			}
-			return // the lowest of them builds
 		}
+	}
+	if best >= 0 && c.members[best].Name == c.self {
+		c.enter(LocalBuild)
 	}
 }
 

@@ -156,6 +156,7 @@ func (c *Core) set(spec Spec, newValues bool) {
 	}
 	before := m.spec
 	m.spec = spec
+	m.seen = max(m.seen, spec.Seen)
 	m.removing = false
 	c.respec(m, before, newValues)
 	switch {

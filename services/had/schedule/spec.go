@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
 // Operations says which entry points a type has (attribute Operations).
@@ -87,7 +88,11 @@ type Spec struct {
 	// IntentOnline: the last intent applied before this scheduler began was
 	// ONLINE (R6); read when the resource is new only.
 	IntentOnline bool
-	Limits       Limits
+	// Seen is the number of the last command that the resource counts as
+	// having seen before any has come: one that was added while the cluster
+	// ran is younger than what was said of another of its name (R6).
+	Seen   resource.EffectID
+	Limits Limits
 }
 
 func seconds(n int) vclock.Duration { return time.Duration(n) * time.Second }

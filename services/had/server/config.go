@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,7 +14,6 @@ import (
 	"github.com/evenkeel/evenkeel/internal/localrpc"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
-	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 )
 
@@ -25,23 +25,56 @@ const (
 )
 
 func (a configAPI) GetConfig(ctx context.Context, _ *hadv1.GetConfigRequest) (*hadv1.GetConfigResponse, error) {
-	var files []engine.File
-	if err := a.do(ctx, func() { _, files = a.loop.engine.ConfigFiles() }); err != nil {
+	files, st, err := a.running(ctx)
+	if err != nil {
 		return nil, err
 	}
-	out := &hadv1.GetConfigResponse{Hash: hashFiles(files)}
+	out := &hadv1.GetConfigResponse{Hash: hashFiles(files), Writable: st.Writable, State: a.stateProto(st)}
+	out.StaleOnDisk = out.State.GetStaleOnDisk()
 	for _, f := range files {
 		out.Files = append(out.Files, &hadv1.ConfigFile{Name: f.Name, Text: f.Text})
-	}
-	if _, err := os.Stat(a.root.Config(".stale")); err == nil || !errors.Is(err, os.ErrNotExist) {
-		out.StaleOnDisk = true
 	}
 	return out, nil
 }
 
+// running is the running configuration; its text is made outside the loop.
+func (a configAPI) running(ctx context.Context) ([]engine.File, engine.ConfigStatus, error) {
+	var source engine.Source
+	var st engine.ConfigStatus
+	if err := a.do(ctx, func() { source, st = a.loop.engine.Source(), a.loop.engine.ConfigStatus() }); err != nil {
+		return nil, st, err
+	}
+	return source.Files(), st, nil
+}
+
+func (a configAPI) stateProto(st engine.ConfigStatus) *hadv1.ConfigState {
+	out := &hadv1.ConfigState{Writable: st.Writable, Sequence: st.Sequence, Undumped: st.Undumped, Version: st.Version, DumpingSystems: st.Dumping}
+	if st.Changed != nil {
+		out.Changed = positionProto(*st.Changed)
+	}
+	for _, f := range st.Failed {
+		out.DumpFailures = append(out.DumpFailures, &hadv1.DumpFailure{System: f.System, Why: f.Why})
+	}
+	if st.Unconfirmed {
+		out.Unconfirmed = &hadv1.Unconfirmed{LeftMs: st.Left, User: st.User, Hindrance: st.Hindrance}
+	}
+	if _, err := os.Stat(a.root.Config(".stale")); err == nil || !errors.Is(err, os.ErrNotExist) {
+		out.StaleOnDisk = true
+	}
+	return out
+}
+
+func (a configAPI) GetConfigState(ctx context.Context, _ *hadv1.GetConfigStateRequest) (*hadv1.GetConfigStateResponse, error) {
+	var st engine.ConfigStatus
+	if err := a.do(ctx, func() { st = a.loop.engine.ConfigStatus() }); err != nil {
+		return nil, err
+	}
+	return &hadv1.GetConfigStateResponse{State: a.stateProto(st)}, nil
+}
+
 func (a configAPI) ListConfigFiles(ctx context.Context, r *hadv1.ListConfigFilesRequest) (*hadv1.ListConfigFilesResponse, error) {
-	var files []engine.File
-	if err := a.do(ctx, func() { _, files = a.loop.engine.ConfigFiles() }); err != nil {
+	files, _, err := a.running(ctx)
+	if err != nil {
 		return nil, err
 	}
 	var all []*hadv1.ConfigFile
@@ -53,41 +86,50 @@ func (a configAPI) ListConfigFiles(ctx context.Context, r *hadv1.ListConfigFiles
 	return &hadv1.ListConfigFilesResponse{Files: out, NextPageToken: next}, nil
 }
 
-// DumpConfig answers when this system's disk has the configuration; the others
-// write theirs at the same place in the order.
+// dumpPatience is how long the answer to a dump waits for the disks.
+const dumpPatience = 1500 * time.Millisecond
+
+// DumpConfig answers when every system has written the dump, or after
+// dumpPatience with a notice that names those that have not.
 func (a configAPI) DumpConfig(ctx context.Context, r *hadv1.DumpConfigRequest) (*hadv1.DumpConfigResponse, error) {
-	if err := localrpc.MayChange(ctx); err != nil {
-		return nil, err
-	}
-	if r.GetPlan() {
-		return &hadv1.DumpConfigResponse{Operation: &hadv1.Operation{PlannedSteps: []*hadv1.PlannedStep{{Action: "dump",
-			Text: "every RUNNING system writes the running configuration to its disk"}}}}, nil
-	}
-	id := r.GetRequestId()
-	if id == "" {
-		id = uuid.NewString()
-	}
-	ctx, cancel := context.WithTimeout(ctx, operationTime)
-	defer cancel()
-	w := &waiter{reply: make(chan answer, 1)}
-	if err := a.do(ctx, func() {
-		if err := a.loop.mayOperate("dump"); err != nil {
-			w.reply <- answer{err: err}
-			return
-		}
-		a.loop.waiters[dumpID(id)] = append(a.loop.waiters[dumpID(id)], w)
-		a.loop.bySend[a.loop.broadcast(nil, encodeJSON(kindDump, dump{id}))] = dumpID(id)
-	}); err != nil {
-		return nil, err
-	}
-	select {
-	case got := <-w.reply:
-		got.result.RequestID = id
-		op, err := operationProto(got)
+	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandConfigDump, MakeReadOnly: r.GetMakeReadonly()}, r.GetPlan())
+	if err != nil || r.GetPlan() {
 		return &hadv1.DumpConfigResponse{Operation: op}, err
-	case <-ctx.Done():
-		return nil, outcomeUnknown(id, "no answer in time")
 	}
+	ctx, cancel := context.WithTimeout(ctx, dumpPatience)
+	defer cancel()
+	ended := make(chan struct{})
+	if err := a.do(ctx, func() {
+		a.loop.dumpWaits = append(a.loop.dumpWaits, ended)
+		a.loop.dumpEnded()
+	}); err == nil {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
+	}
+	var st engine.ConfigStatus
+	if err := a.do(context.WithoutCancel(ctx), func() { st = a.loop.engine.ConfigStatus() }); err != nil {
+		return &hadv1.DumpConfigResponse{Operation: op}, nil // it was ordered all the same
+	}
+	for _, f := range st.Failed {
+		op.Notices = append(op.Notices, &hadv1.Notice{Severity: "ERROR", MessageId: "V-16-1-90050", Text: fmt.Sprintf("The configuration is not written on %s: %s; its disk holds what it held before", f.System, f.Why)})
+	}
+	if len(st.Dumping) > 0 {
+		op.Notices = append(op.Notices, &hadv1.Notice{Severity: "NOTICE", MessageId: "V-16-1-90057", Text: "Still being written on " + strings.Join(st.Dumping, ", ") + "; haclus -wait DumpingMembership 0 waits for it"})
+	}
+	return &hadv1.DumpConfigResponse{Operation: op}, nil
+}
+
+// dumpEnded tells those who wait that no system owes a dump.
+func (l *loop) dumpEnded() {
+	if len(l.dumpWaits) == 0 || l.engine.Dumping() {
+		return
+	}
+	for _, w := range l.dumpWaits {
+		close(w)
+	}
+	l.dumpWaits = nil
 }
 
 // badRequest refuses what cannot be an operation at all.
@@ -170,27 +212,141 @@ func (a configAPI) RollbackConfig(ctx context.Context, r *hadv1.RollbackConfigRe
 	if err := localrpc.MayChange(ctx); err != nil {
 		return nil, err
 	}
-	return nil, refusal(codes.NotFound, "VERSION_NOT_FOUND", "V-16-1-90040", "ERROR", fmt.Sprintf("Version %d is not kept", r.GetVersion()))
+	c := engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandConfigApply, Version: r.GetVersion()}
+	var err error
+	if c.Confirm, err = confirmIn(r.GetConfirmSeconds()); err != nil {
+		return nil, err
+	}
+	if _, c.Files, err = a.version(r.GetVersion()); err != nil {
+		return nil, err
+	}
+	c.Main = c.Files[0].Name
+	op, err := a.operate(ctx, c, r.GetPlan())
+	return &hadv1.RollbackConfigResponse{Operation: op, Unchanged: err == nil && len(op.GetConfigEdits()) == 0 && !op.GetRepeatedRequest()}, err
 }
 
-func (a configAPI) GetConfigState(context.Context, *hadv1.GetConfigStateRequest) (*hadv1.GetConfigStateResponse, error) {
-	return &hadv1.GetConfigStateResponse{State: &hadv1.ConfigState{}}, nil
+// version finds a kept version on this disk.
+func (a configAPI) version(n uint64) (version, []engine.File, error) {
+	all := versions(a.root)
+	for _, v := range all {
+		if v.Number != n {
+			continue
+		}
+		files, err := textOf(a.root, v)
+		if err != nil || len(files) == 0 {
+			return v, nil, refusal(codes.DataLoss, "VERSION_UNREADABLE", "V-16-1-90040", "ERROR", fmt.Sprintf("Version %d is not kept whole: %v", n, err))
+		}
+		return v, files, nil
+	}
+	return version{}, nil, noVersion(n, all)
 }
 
-func (a configAPI) ListConfigVersions(context.Context, *hadv1.ListConfigVersionsRequest) (*hadv1.ListConfigVersionsResponse, error) {
-	return &hadv1.ListConfigVersionsResponse{}, nil
+func (a configAPI) ListConfigVersions(_ context.Context, r *hadv1.ListConfigVersionsRequest) (*hadv1.ListConfigVersionsResponse, error) {
+	out := &hadv1.ListConfigVersionsResponse{}
+	before, err := strconv.ParseUint(r.GetPageToken(), 10, 64)
+	for _, v := range versions(a.root) {
+		if err == nil && v.Number >= before {
+			continue
+		}
+		if len(out.Versions) > 0 && len(out.Versions) >= int(r.GetPageSize()) && r.GetPageSize() > 0 {
+			out.NextPageToken = strconv.FormatUint(out.Versions[len(out.Versions)-1].GetNumber(), 10)
+			break
+		}
+		out.Versions = append(out.Versions, versionProto(v, nil))
+	}
+	return out, nil
+}
+
+func versionProto(v version, files []engine.File) *hadv1.ConfigVersion {
+	out := &hadv1.ConfigVersion{Number: v.Number, Sequence: v.Sequence, User: v.User, RequestId: v.Request,
+		WrittenUnixMs: v.Written.UnixMilli(), Summary: v.Summary}
+	if v.At != (engine.Pos{}) {
+		out.Position = positionProto(v.At)
+	}
+	for _, name := range v.Files {
+		out.Files = append(out.Files, &hadv1.ConfigFile{Name: name})
+	}
+	for i, f := range files {
+		out.Files[i].Text = f.Text
+	}
+	return out
 }
 
 func (a configAPI) GetConfigVersion(_ context.Context, r *hadv1.GetConfigVersionRequest) (*hadv1.GetConfigVersionResponse, error) {
-	return nil, noVersion(r.GetNumber())
+	v, files, err := a.version(r.GetNumber())
+	if err != nil {
+		return nil, err
+	}
+	return &hadv1.GetConfigVersionResponse{Version: versionProto(v, files)}, nil
 }
 
-func (a configAPI) DiffConfig(_ context.Context, r *hadv1.DiffConfigRequest) (*hadv1.DiffConfigResponse, error) {
-	return nil, noVersion(r.GetToVersion())
+func (a configAPI) DiffConfig(ctx context.Context, r *hadv1.DiffConfigRequest) (*hadv1.DiffConfigResponse, error) {
+	running, _, err := a.running(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from, to := running, running
+	if r.FromVersion != nil {
+		if _, from, err = a.version(r.GetFromVersion()); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case r.ToVersion != nil:
+		if _, to, err = a.version(r.GetToVersion()); err != nil {
+			return nil, err
+		}
+	case len(r.GetToFiles()) > 0:
+		if to, err = filesOf(r.GetToFiles()); err != nil {
+			return nil, err
+		}
+		to = completed(to, running)
+	}
+	before, err := loadFiles(completed(from, running))
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	after, err := loadFiles(completed(to, running))
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	edits, err := before.Diff(after)
+	if err != nil {
+		return nil, badConfig(err)
+	}
+	out := &hadv1.DiffConfigResponse{}
+	for _, e := range edits {
+		out.Edits = append(out.Edits, &hadv1.ConfigEdit{Args: e.Args()})
+	}
+	return out, nil
 }
 
-func noVersion(n uint64) error {
-	return refusal(codes.NotFound, "VERSION_NOT_FOUND", "V-16-1-90040", "ERROR", fmt.Sprintf("Version %d is not kept", n))
+// completed adds the running files that a set does not hold; what nothing
+// includes does no harm.
+func completed(files, running []engine.File) []engine.File {
+	out := slices.Clone(files)
+	for _, f := range running {
+		if !slices.ContainsFunc(out, func(o engine.File) bool { return o.Name == f.Name }) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func badConfig(err error) error {
+	return refusal(codes.InvalidArgument, "BAD_CONFIG", "V-16-1-90054", "ERROR", strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+func noVersion(n uint64, all []version) error {
+	text := fmt.Sprintf("Version %d is not kept on this system", n)
+	var near []string
+	for _, v := range all[:min(len(all), 3)] {
+		near = append(near, strconv.FormatUint(v.Number, 10))
+	}
+	if len(near) > 0 {
+		text += "; the newest are " + strings.Join(near, ", ")
+	}
+	return refusal(codes.NotFound, "VERSION_NOT_FOUND", "V-16-1-90040", "ERROR", text, "nearest", strings.Join(near, ","))
 }
 
 func (a groupAPI) EnableGroup(ctx context.Context, r *hadv1.EnableGroupRequest) (*hadv1.EnableGroupResponse, error) {

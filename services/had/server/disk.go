@@ -26,12 +26,19 @@ type onDisk struct {
 	// problems are the mistakes, one line each, as FILE:LINE:COL: ...
 	problems []string
 	warnings []string
+	// copy says which configuration of the cluster it is; edited: somebody
+	// changed the files since had wrote them.
+	copy   copyRecord
+	edited bool
 }
 
 // readDisk reads and checks the configuration. Nothing is half-loaded: files
 // and config are set only if all of it is good.
 func readDisk(root paths.Root, self string) onDisk {
 	d := onDisk{state: join.DiskValid}
+	if err := recoverCopy(root); err != nil {
+		d.warnings = append(d.warnings, err.Error())
+	}
 	var files []engine.File
 	open := func(name string) ([]byte, error) {
 		text, err := readConfigFile(root, name)
@@ -59,6 +66,9 @@ func readDisk(root paths.Root, self string) onDisk {
 		return d
 	}
 	d.config, d.files = config, files
+	same := false
+	d.copy, same = readCopy(root, files)
+	d.edited = !same
 	if _, err := os.Stat(root.Config(".stale")); err == nil {
 		d.state = join.DiskStale
 		d.problems = []string{fmt.Sprintf("%s exists: the configuration was being changed when had went; check main.cf, then hasys -force %s", root.Config(".stale"), self)}
@@ -105,42 +115,6 @@ func contradiction(config *maincf.Config, mode string) string {
 		return fmt.Sprintf("%s: UseFence = NONE, but gab runs with fencing mode %s: remove UseFence, or disable fencing in fencing.conf on all systems and restart", at.Pos, mode)
 	}
 	return ""
-}
-
-// writeDisk makes the disk's copy equal to the running configuration: durably,
-// file by file, marked .stale until all is there (I6). Earlier texts are kept
-// as NAME.previous.
-func writeDisk(root paths.Root, files []engine.File) error {
-	changed := false
-	for _, f := range files {
-		if !filepath.IsLocal(f.Name) {
-			continue // an absolute include belongs to each system itself
-		}
-		text, err := os.ReadFile(root.Config(f.Name))
-		changed = changed || err != nil || string(text) != f.Text
-	}
-	if !changed {
-		return removeStale(root)
-	}
-	if err := os.MkdirAll(root.ConfigDir(), 0o755); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	if err := replaceFile(root.Config(".stale"), nil); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	for i := len(files) - 1; i >= 0; i-- { // main.cf last
-		f := files[i]
-		if !filepath.IsLocal(f.Name) {
-			continue
-		}
-		if err := keepPrevious(root.Config(f.Name), f.Text); err != nil {
-			return fmt.Errorf("write configuration: %w", err)
-		}
-		if err := replaceFile(root.Config(f.Name), []byte(f.Text)); err != nil {
-			return fmt.Errorf("write configuration: %w", err)
-		}
-	}
-	return removeStale(root)
 }
 
 func removeStale(root paths.Root) error {

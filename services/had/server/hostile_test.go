@@ -212,7 +212,7 @@ func TestRefusals(t *testing.T) {
 			return err
 		}, codes.InvalidArgument, "Attribute=value"},
 		{"more than gRPC takes", func() error {
-			_, err := groups.GetGroup(ctx, &hadv1.GetGroupRequest{Name: strings.Repeat("x", 5<<20)})
+			_, err := groups.GetGroup(ctx, &hadv1.GetGroupRequest{Name: strings.Repeat("x", 24<<20)})
 			return err
 		}, codes.ResourceExhausted, ""},
 		{"bytes that are no message", func() error {

@@ -108,6 +108,12 @@ type loop struct {
 	triggers    *triggerhost.Runner
 	recent      recent
 	logNames    knownNames
+
+	// diskJobs wait for the disk; see toDisk. diskBusy: one is under way.
+	diskJobs []diskJob
+	diskBusy bool
+	// dumpWaits are closed when no system owes a dump any more.
+	dumpWaits []chan struct{}
 }
 
 type spooled struct {
@@ -123,7 +129,7 @@ type snapshot struct {
 }
 
 func newLoop(cfg Config, disk onDisk) (*loop, error) {
-	j, err := join.New(join.Config{Self: cfg.Name, Disk: disk.state})
+	j, err := join.New(join.Config{Self: cfg.Name, Disk: disk.state, Rank: rank(cfg.Root, disk.files)})
 	if err != nil {
 		return nil, err
 	}
@@ -522,7 +528,7 @@ func (l *loop) message(m *gabv1.Message) {
 	switch d := decoded.(type) {
 	case announce:
 		l.apply(pos, from, engine.StateChanged{System: from, State: engine.SystemState(d.State)})
-		l.stepJoin(join.Announced{System: from, State: d.State, View: d.View})
+		l.stepJoin(join.Announced{System: from, State: d.State, View: d.View, Rank: d.Rank})
 	case wanted:
 		if from == l.self && d.Build == l.wantBuild {
 			l.spooling, l.spool, l.spoolSize = true, nil, 0
@@ -530,8 +536,6 @@ func (l *loop) message(m *gabv1.Message) {
 		l.stepJoin(join.SnapshotWanted{System: from, Build: d.Build})
 	case chunk:
 		l.stepJoin(join.Chunk{Build: d.Build, N: int(d.N), Total: int(d.Total), Data: d.Data})
-	case dump:
-		l.dump(d)
 	case actionAsked:
 		l.actionAsked(m.GetFromNodeId(), d)
 	case acted:
@@ -569,6 +573,7 @@ func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 		l.loadResources() // before the orders for what is new
 	}
 	l.engineEffects(out)
+	l.dumpEnded()
 }
 
 // unspool applies what was kept.
@@ -609,6 +614,18 @@ func (l *loop) engineEffects(out []engine.Effect) {
 		case engine.AgentCommand:
 			if e.System == l.self && l.running {
 				l.agentCommand(e)
+			}
+		case engine.ConfigChanged:
+			st := l.engine.ConfigStatus()
+			l.publish(&event{kind: "config", state: fmt.Sprintf("sequence %d", st.Sequence), severity: "NOTICE", text: "the configuration changed"})
+		case engine.MarkStale:
+			if e.System == l.self && l.running {
+				l.toDisk(diskJob{mark: true})
+			}
+		case engine.DumpConfig:
+			if e.System == l.self && l.running {
+				l.toDisk(diskJob{source: l.engine.Source(), answers: []engine.DumpConfig{e},
+					record: version{Number: e.Version, Sequence: e.Sequence, At: e.At, User: e.User, Request: e.Request}})
 			}
 		case engine.BuildLocal:
 			if e.System == l.self {
@@ -653,7 +670,7 @@ func (l *loop) stepJoin(ev join.Event) {
 func (l *loop) joinEffect(effect join.Effect) {
 	switch e := effect.(type) {
 	case join.Announce:
-		l.broadcast(nil, encodeJSON(kindAnnounce, announce{State: e.State, View: e.View}))
+		l.broadcast(nil, encodeJSON(kindAnnounce, announce{State: e.State, View: e.View, Rank: e.Rank}))
 	case join.LoadConfig:
 		l.workers.Go(func() { l.loadConfig(e.Force) })
 	case join.RequestSnapshot:
@@ -690,7 +707,8 @@ func (l *loop) loadConfig(force bool) {
 			problem = contradiction(d.config, l.mode)
 		}
 		if problem == "" {
-			payload, err := encodeEvent(engine.ConfigLoaded{System: l.self, Main: mainFile, Files: d.files})
+			payload, err := encodeEvent(engine.ConfigLoaded{System: l.self, Main: mainFile, Files: d.files,
+				Sequence: d.copy.Sequence, Version: d.copy.Version})
 			switch {
 			case err != nil:
 				problem = err.Error()
@@ -736,27 +754,8 @@ func (l *loop) restore(data []byte) {
 	l.unspool()
 	config := l.engine.Config()
 	l.stepJoin(join.Restored{NotInConfig: config == nil || config.System(l.self) == nil})
-	if config != nil {
-		_, files := l.engine.ConfigFiles()
-		l.workers.Go(func() { l.saveConfig(files) })
-	}
-}
-
-func (l *loop) saveConfig(files []engine.File) {
-	if err := writeDisk(l.root, files); err != nil {
-		l.log.Error("the running configuration is not on this disk", "error", err)
-		return
-	}
-	l.post(func() { l.disk.problems = nil }) // what was wrong is replaced
-}
-
-func (l *loop) dump(d dump) {
-	if l.running {
-		_, files := l.engine.ConfigFiles()
-		l.workers.Go(func() {
-			l.saveConfig(files)
-			l.post(func() { l.answerDump(d.RequestID) })
-		})
+	if config != nil && config.System(l.self) == nil {
+		l.saveRunning()
 	}
 }
 
@@ -780,6 +779,7 @@ func (l *loop) startRunning() {
 		return
 	}
 	l.running = true
+	l.saveRunning()
 	l.loadResources()
 	l.engineEffects(l.engine.Outstanding(l.self))
 }

@@ -2,10 +2,12 @@ package server
 
 import (
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/join"
@@ -17,9 +19,9 @@ const (
 	kindAnnounce = 'A' // JSON announce
 	kindWanted   = 'W' // JSON wanted
 	kindChunk    = 'C' // binary header, then the part of the snapshot
-	kindDump     = 'D' // JSON dump
 	kindAction   = 'X' // JSON actionAsked, to one system
 	kindActed    = 'Y' // JSON acted, to one system
+	kindPacked   = 'Z' // deflated: any of the others, if it is large
 )
 
 // chunkSize is how much of a snapshot one message carries.
@@ -33,16 +35,13 @@ type announce struct {
 	State join.State `json:"state"`
 	// View is the counter of the view in which it was said.
 	View uint64 `json:"view"`
+	// Rank is that of the copy on the disk.
+	Rank uint64 `json:"rank,omitempty"`
 }
 
 // wanted is a joiner's request for a snapshot.
 type wanted struct {
 	Build uint64 `json:"build"`
-}
-
-// dump asks all RUNNING systems to write the configuration to their disks.
-type dump struct {
-	RequestID string `json:"request_id"`
 }
 
 // chunk is a part of a snapshot.
@@ -59,7 +58,44 @@ func encodeEvent(ev engine.Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]byte{kindEvent}, body...), nil
+	return pack(append([]byte{kindEvent}, body...)), nil
+}
+
+// packFrom is the size from which a message is deflated: configurations of
+// thousands of resources, which shrink to a tenth, go into one Send.
+const packFrom = 64 << 10
+
+func pack(message []byte) []byte {
+	if len(message) < packFrom {
+		return message
+	}
+	var b bytes.Buffer
+	b.WriteByte(kindPacked)
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err != nil { // the level is a good one
+		panic("pack message: " + err.Error())
+	}
+	if _, err := w.Write(message); err == nil {
+		err = w.Close()
+	}
+	if err != nil { // memory does not fail
+		panic("pack message: " + err.Error())
+	}
+	return b.Bytes()
+}
+
+// unpack is bounded by what an event may have.
+func unpack(body []byte) ([]byte, error) {
+	r := flate.NewReader(bytes.NewReader(body))
+	defer r.Close()
+	whole, err := io.ReadAll(io.LimitReader(r, engine.MaxEvent+2))
+	if err != nil {
+		return nil, fmt.Errorf("unpack message: %w", err)
+	}
+	if len(whole) > engine.MaxEvent+1 {
+		return nil, fmt.Errorf("unpack message: more than %d bytes", engine.MaxEvent)
+	}
+	return whole, nil
 }
 
 func encodeJSON(kind byte, v any) []byte {
@@ -79,7 +115,7 @@ func encodeChunk(c chunk) []byte {
 	return append(out, c.Data...)
 }
 
-// decodeMessage returns an engine.Event, announce, wanted, chunk or dump.
+// decodeMessage returns an engine.Event, announce, wanted or chunk.
 func decodeMessage(payload []byte) (any, error) {
 	if len(payload) == 0 {
 		return nil, errors.New("decode message: it is empty")
@@ -92,12 +128,19 @@ func decodeMessage(payload []byte) (any, error) {
 		return decodeJSON[announce](body)
 	case kindWanted:
 		return decodeJSON[wanted](body)
-	case kindDump:
-		return decodeJSON[dump](body)
 	case kindAction:
 		return decodeJSON[actionAsked](body)
 	case kindActed:
 		return decodeJSON[acted](body)
+	case kindPacked:
+		whole, err := unpack(body)
+		if err != nil {
+			return nil, err
+		}
+		if len(whole) > 0 && whole[0] == kindPacked {
+			return nil, errors.New("decode message: packed twice")
+		}
+		return decodeMessage(whole)
 	case kindChunk:
 		if len(body) < chunkHeader {
 			return nil, fmt.Errorf("decode chunk: %d bytes are no header", len(body))

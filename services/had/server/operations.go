@@ -205,9 +205,17 @@ func (l *loop) submit(c engine.Command, w *waiter) {
 		w.reply <- answer{err: err}
 		return
 	}
+	payload, err := encodeEvent(c)
+	if err == nil && len(payload) > maxPayload {
+		err = fmt.Errorf("%d bytes, packed; at most %d can be sent", len(payload), maxPayload)
+	}
+	if err != nil {
+		w.reply <- answer{err: refusal(codes.InvalidArgument, "TOO_LARGE", "V-16-1-10000", "ERROR", "the operation is too large: "+err.Error())}
+		return
+	}
 	w.from, w.said = l.self, c.Fingerprint()
 	l.waiters[c.RequestID] = append(l.waiters[c.RequestID], w)
-	l.bySend[l.broadcastEvent(c)] = c.RequestID
+	l.bySend[l.broadcast(nil, payload)] = c.RequestID
 }
 
 // leavesAlone: hastop -local -force is obeyed in every state, also where
@@ -257,12 +265,6 @@ func (l *loop) answerUnknown(requestID, why string) {
 	}
 	delete(l.waiters, requestID)
 }
-
-func (l *loop) answerDump(requestID string) {
-	l.answer(engine.CommandResult{RequestID: dumpID(requestID), Code: engine.CodeOK, Pos: l.pos})
-}
-
-func dumpID(requestID string) string { return "dump " + requestID }
 
 // outcome is what became of a message of ours (R15).
 func (l *loop) outcome(o *gabv1.Outcome) {

@@ -27,6 +27,7 @@ type replica struct {
 	mode     string
 	fresh    map[string]*hadv1.Freshness
 	problems []string
+	conf     engine.ConfigStatus
 }
 
 // look takes the replica.
@@ -41,6 +42,7 @@ func (a *api) look(ctx context.Context) (*replica, error) {
 func (l *loop) replica() *replica {
 	r := &replica{
 		st: l.engine.Status(), cfg: l.config(), self: l.self, state: string(l.join.State()), waiting: l.join.WaitingFor(),
+		conf: l.engine.ConfigStatus(),
 		mode: l.mode, problems: l.disk.problems, fresh: map[string]*hadv1.Freshness{},
 	}
 	if l.gate != nil {
@@ -435,8 +437,8 @@ func (r *replica) clusterAttributes(name, state string) []*hadv1.Attribute {
 	t := r.rows()
 	t.set("ClusterName", "", name)
 	t.set("ClusState", "", state)
-	t.set("ReadOnly", "", "1")
-	t.set("DumpingMembership", "", "0")
+	t.flag("ReadOnly", "", !r.conf.Writable)
+	t.set("DumpingMembership", "", strconv.FormatUint(r.conf.Mask, 10))
 	t.set("EngineVersion", "", Version)
 	t.set("ClusterTime", "", fmt.Sprintf("%d", time.Now().Unix()))
 	var attrs maincf.Attrs

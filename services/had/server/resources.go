@@ -8,6 +8,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/services/had/host"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
+	"github.com/evenkeel/evenkeel/services/had/resource"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
 )
 
@@ -19,9 +20,13 @@ func (l *loop) loadResources() {
 	if config == nil {
 		return
 	}
+	same := unchangedGroups(l.loaded, config)
 	l.loaded = config
 	l.loadTypes(config)
-	former, intended := l.told, l.intended()
+	former, intended := l.told, map[string]bool{}
+	if len(former) == 0 { // what is added later was not online before
+		intended = l.intended()
+	}
 	l.told, l.groupOf = map[string]knownResource{}, map[string]string{}
 	for _, g := range config.Groups {
 		if !g.RunsOn(l.self) {
@@ -29,7 +34,13 @@ func (l *loop) loadResources() {
 		}
 		for _, r := range g.Resources {
 			l.groupOf[r.Name] = g.Name
+			if was, there := former[r.Name]; there && same[g] {
+				l.told[r.Name] = was
+				delete(former, r.Name)
+				continue
+			}
 			spec := specOf(config, g, r, l.self)
+			spec.Seen = resource.EffectID(l.engine.Born(r.Name, l.self))
 			now := knownResource{spec: spec, attrs: l.attributes(r.Name).Attrs}
 			was, there := former[r.Name]
 			if there && was.spec.Type != spec.Type { // another resource of the same name
@@ -55,6 +66,19 @@ func (l *loop) loadResources() {
 	}
 	l.startAgents()
 	l.endUnused()
+}
+
+// unchangedGroups are the groups that mean in the one configuration what they
+// mean in the other: a change keeps what it does not touch.
+func unchangedGroups(before, now *maincf.Config) map[*maincf.Group]bool {
+	if before == nil || !slices.Equal(before.Types, now.Types) {
+		return nil
+	}
+	same := make(map[*maincf.Group]bool, len(before.Groups))
+	for _, g := range before.Groups {
+		same[g] = true
+	}
+	return same
 }
 
 // loadTypes says which agents belong here. What changed about a type holds

@@ -722,7 +722,7 @@ func FuzzDecodeMessage(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(encodeJSON(kindAnnounce, announce{State: "RUNNING", View: 3}))
 	f.Add(encodeJSON(kindWanted, wanted{Build: 1}))
-	f.Add(encodeJSON(kindDump, dump{RequestID: "x"}))
+	f.Add(pack(append([]byte{kindEvent}, make([]byte, packFrom)...)))
 	f.Add(encodeChunk(chunk{Build: 1, N: 0, Total: 2, Data: []byte("abc")}))
 	f.Add([]byte("C123"))
 	f.Add([]byte(`E{"logic_version":2,"kind":"clock","event":{"elapsed":5}}`))
