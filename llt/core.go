@@ -100,6 +100,30 @@ type peerLink struct {
 	// order counts the data frames sent on the link, acked is the highest of
 	// them that was acknowledged: those well below it are lost.
 	order, acked uint64
+	traffic
+}
+
+// traffic is what went over one link between this system and one peer.
+type traffic struct {
+	txFrames, txBytes, rxFrames, rxBytes uint64
+	resent                               uint64 // data frames sent anew after they were first sent here
+	missed                               uint64 // heartbeats that did not come when they were due
+	rtt, jitter                          vclock.Duration
+}
+
+// trip takes the round trip of a data frame that was sent once (RFC 6298,
+// section 2, with the deviation as jitter).
+func (t *traffic) trip(rtt vclock.Duration) {
+	if t.rtt == 0 {
+		t.rtt, t.jitter = max(rtt, 1), rtt/2
+		return
+	}
+	d := t.rtt - rtt
+	if d < 0 {
+		d = -d
+	}
+	t.jitter += (d - t.jitter) / 4
+	t.rtt = max(t.rtt+(rtt-t.rtt)/8, 1)
 }
 
 // LinkState is the state of a peer on one link.

@@ -217,5 +217,10 @@ func (c *Core) frameOut(to uint8, l LinkID, dst []byte, kind frame.Kind, body []
 	data := frame.Append(make([]byte, 0, size), h, body, c.sealer)
 	k.txFrames++
 	k.txBytes += uint64(len(data))
+	if to < MaxNodes && c.peers[to] != nil {
+		t := &c.peers[to].links[l].traffic
+		t.txFrames++
+		t.txBytes += uint64(len(data))
+	}
 	c.emit(FrameOut{Link: l, Dst: dst, Data: data, Urgent: urgent})
 }

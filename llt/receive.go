@@ -90,6 +90,10 @@ func (c *Core) fromPeer(p *peer, e FrameIn, h frame.Header, n int, data []byte) 
 	l := &c.links[e.Link]
 	l.rxFrames++
 	l.rxBytes += uint64(len(e.Data))
+	if int(e.Link) < len(p.links) {
+		p.links[e.Link].rxFrames++
+		p.links[e.Link].rxBytes += uint64(len(e.Data))
+	}
 	c.dispatch(p, e, h, body, proven)
 }
 
@@ -251,6 +255,12 @@ func (c *Core) heard(p *peer, l LinkID, src []byte) {
 	pl := &p.links[l]
 	if !pl.static && !bytes.Equal(pl.addr, src) {
 		pl.addr = bytes.Clone(src)
+	}
+	if hb := c.heartbeatOf(l); pl.state == LinkStateUp || pl.state == LinkStateTrouble {
+		// The peer sends one at least each hb; half of it is for the way.
+		if gap := c.now.Sub(pl.lastHeard); gap > hb+hb/2 {
+			pl.missed += uint64((gap - hb/2) / hb)
+		}
 	}
 	p.lastHeard, pl.lastHeard = c.now, c.now
 	if p.rival != 0 && !p.candidate {

@@ -128,7 +128,7 @@ func (c *Core) send(e Send) {
 func (c *Core) pump(p *peer) {
 	t := &p.tx
 	for len(t.queue) > 0 && t.next-t.una < uint64(min(t.cwnd, window)) {
-		if _, ok := c.chooseLink(p, -1); !ok {
+		if !c.reachable(p) {
 			break
 		}
 		n := t.next
@@ -174,6 +174,17 @@ func (t *sendStream) cut(size int, number uint64) []byte {
 	return piece
 }
 
+// reachable says whether a link would take data for a peer now. Other than
+// chooseLink it leaves the turn where it is.
+func (c *Core) reachable(p *peer) bool {
+	for i := range p.links {
+		if pl := &p.links[i]; c.links[i].up && pl.state == LinkStateUp && pl.addr != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // chooseLink picks the link for the next data frame: high-priority links by
 // turns, else the first low-priority one; another than avoid if there is one.
 func (c *Core) chooseLink(p *peer, avoid int) (LinkID, bool) {
@@ -216,6 +227,9 @@ func (c *Core) transmit(p *peer, number uint64, avoid int) {
 	}
 	pl := &p.links[l]
 	pl.order++
+	if s.tries > 0 {
+		p.links[s.link].resent++
+	}
 	s.link, s.order, s.sentAt, s.parked = l, pl.order, c.now, false
 	s.tries++
 	if s.tries > 1 {
@@ -280,6 +294,7 @@ func (c *Core) slotAcked(p *peer, q *slot) {
 		return
 	}
 	rtt := c.now.Sub(q.sentAt)
+	pl.trip(rtt)
 	t := &p.tx
 	if t.srtt == 0 {
 		t.srtt, t.rvar = max(rtt, 1), rtt/2

@@ -96,6 +96,16 @@ type PeerLinkInfo struct {
 	Addr []byte
 	// Age is the time since the last valid frame, -1 if there was none.
 	Age vclock.Duration
+	// Frames and bytes to and from the peer over this link, broadcast not
+	// counted.
+	TxFrames, TxBytes, RxFrames, RxBytes uint64
+	// Resent are data frames that were sent again because this link lost them
+	// or was too slow, on whatever link. Missed are heartbeats that were due
+	// and did not come while the link counted as up.
+	Resent, Missed uint64
+	// RTT is the smoothed round trip of data frames, 0 before the first; Jitter
+	// its mean deviation.
+	RTT, Jitter vclock.Duration
 }
 
 // Peers lists the peers that are configured or were heard of, by node id,
@@ -112,7 +122,11 @@ func (c *Core) Peers(now vclock.Time) []PeerInfo {
 		}
 		for i := range p.links {
 			pl := &p.links[i]
-			li := PeerLinkInfo{State: pl.state, Addr: append([]byte(nil), pl.addr...), Age: -1}
+			li := PeerLinkInfo{
+				State: pl.state, Addr: append([]byte(nil), pl.addr...), Age: -1,
+				TxFrames: pl.txFrames, TxBytes: pl.txBytes, RxFrames: pl.rxFrames, RxBytes: pl.rxBytes,
+				Resent: pl.resent, Missed: pl.missed, RTT: pl.rtt, Jitter: pl.jitter,
+			}
 			if pl.heard {
 				li.Age = max(now.Sub(pl.lastHeard), 0)
 			}

@@ -26,6 +26,24 @@ func lltstat(ctx context.Context, c clients, args []string, out io.Writer) error
 			fmt.Fprintf(out, "    %-10d %s\n", counter.GetValue(), counter.GetName())
 		}
 		return nil
+	case "v":
+		return traffic(ctx, c, out)
+	case "C":
+		answer, err := c.llt.GetTransport(ctx, &gabv1.GetTransportRequest{})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(out, answer.GetClusterId())
+		return nil
+	case "N":
+		return nodes(ctx, c, "n", []string{"configured"}, out)
+	case "a":
+		for _, form := range [][]string{{"-c"}, {"-l"}, {"-nvv", "configured"}, {"-v"}, nil} {
+			if err := lltstat(ctx, c, form, out); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "n", "nv", "nvv":
 		return nodes(ctx, c, letters, words, out)
 	case "l":
@@ -219,6 +237,26 @@ func addresses(ctx context.Context, c clients, out io.Writer) error {
 				permanent = "  permanent"
 			}
 			fmt.Fprintf(out, "    Node %3d %-17s :      %s%s\n", peer.GetNodeId(), peer.GetName(), peer.GetLinks()[number].GetAddress(), permanent)
+		}
+	}
+	return nil
+}
+
+// traffic prints what went over each link to each peer, and how well.
+func traffic(ctx context.Context, c clients, out io.Writer) error {
+	answer, err := c.llt.ListPeers(ctx, &gabv1.ListPeersRequest{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "LLT traffic by peer and link:")
+	fmt.Fprintln(out, "    Node                 Link   Status  Txpkts     Rxpkts     Resent  Missed  RTT us  Jitter us  Silent ms")
+	for _, peer := range answer.GetPeers() {
+		if peer.GetSelf() || peer.GetName() == "" {
+			continue
+		}
+		for _, k := range peer.GetLinks() {
+			fmt.Fprintf(out, "    %-2d %-17s %-6s %-7s %-10d %-10d %-7d %-7d %-7d %-10d %d\n", peer.GetNodeId(), peer.GetName(), k.GetTag(), k.GetStatus(),
+				k.GetTxFrames(), k.GetRxFrames(), k.GetResentFrames(), k.GetMissedHeartbeats(), k.GetRoundTripUs(), k.GetJitterUs(), k.GetAgeMs())
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ type clients struct {
 
 var commands = map[string]command{
 	"lltstat": {family: "14", title: "LLT lltstat", run: lltstat,
-		usage: "usage: lltstat [-n | -nv | -nvv [active|configured]] [-l] [-c]\n  without options: packet statistics\n"},
+		usage: "usage: lltstat [-n | -nv | -nvv [active|configured]] [-N] [-l] [-c] [-C] [-v] [-a]\n  without options: packet statistics   -v traffic, losses and round trips by peer and link   -C cluster id   -a all of it\n"},
 	"lltconfig": {family: "14", title: "LLT lltconfig", run: lltconfig,
 		usage: "usage: lltconfig [-T query | -T timer:value] [-a list]\n  without options: whether LLT runs; values in units of 10 ms\n"},
 	"gabconfig": {family: "15", title: "GAB gabconfig", run: gabconfig,

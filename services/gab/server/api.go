@@ -200,6 +200,8 @@ func (s *Server) peerTo(p llt.PeerInfo) *gabv1.Peer {
 		}
 		out.Links = append(out.Links, &gabv1.PeerLink{
 			Tag: s.cfg.Tab.Links[i].Tag, Status: k.State.String(), Address: link.AddrText(s.cfg.Tab.Links[i].Kind, k.Addr), AgeMs: age,
+			TxFrames: k.TxFrames, TxBytes: k.TxBytes, RxFrames: k.RxFrames, RxBytes: k.RxBytes,
+			ResentFrames: k.Resent, MissedHeartbeats: k.Missed, RoundTripUs: k.RTT.Microseconds(), JitterUs: k.Jitter.Microseconds(),
 		})
 	}
 	return out

@@ -72,6 +72,7 @@ func New(cfg Config) (*Server, error) {
 	s.rpc = localrpc.New(cfg.Root.Socket("gab"), cfg.Log)
 	gabv1.RegisterGabServiceServer(s.rpc.GRPC, s)
 	gabv1.RegisterLltServiceServer(s.rpc.GRPC, s)
+	s.rpc.Metrics.MustRegister(transportMetrics{s})
 	for _, warning := range cfg.Tab.Ignored {
 		cfg.Log.Info(warning)
 	}

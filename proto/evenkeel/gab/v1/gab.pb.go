@@ -2307,7 +2307,23 @@ type PeerLink struct {
 	// Hardware or UDP address of the peer, "" if unknown.
 	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	// Milliseconds since the last valid frame, -1 if there was none.
-	AgeMs         int64 `protobuf:"varint,4,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	AgeMs int64 `protobuf:"varint,4,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	// Frames sent to the peer over this link, broadcasts not counted.
+	TxFrames uint64 `protobuf:"varint,5,opt,name=tx_frames,json=txFrames,proto3" json:"tx_frames,omitempty"`
+	// Bytes sent to the peer over this link.
+	TxBytes uint64 `protobuf:"varint,6,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
+	// Valid frames received from the peer over this link.
+	RxFrames uint64 `protobuf:"varint,7,opt,name=rx_frames,json=rxFrames,proto3" json:"rx_frames,omitempty"`
+	// Bytes received from the peer over this link.
+	RxBytes uint64 `protobuf:"varint,8,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
+	// Data frames that were sent again because this link lost them or was late.
+	ResentFrames uint64 `protobuf:"varint,9,opt,name=resent_frames,json=resentFrames,proto3" json:"resent_frames,omitempty"`
+	// Heartbeats that were due and did not come while the link counted as up.
+	MissedHeartbeats uint64 `protobuf:"varint,10,opt,name=missed_heartbeats,json=missedHeartbeats,proto3" json:"missed_heartbeats,omitempty"`
+	// Smoothed round trip of data frames in microseconds, 0 before the first.
+	RoundTripUs int64 `protobuf:"varint,11,opt,name=round_trip_us,json=roundTripUs,proto3" json:"round_trip_us,omitempty"`
+	// Mean deviation of the round trip in microseconds.
+	JitterUs      int64 `protobuf:"varint,12,opt,name=jitter_us,json=jitterUs,proto3" json:"jitter_us,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2366,6 +2382,62 @@ func (x *PeerLink) GetAddress() string {
 func (x *PeerLink) GetAgeMs() int64 {
 	if x != nil {
 		return x.AgeMs
+	}
+	return 0
+}
+
+func (x *PeerLink) GetTxFrames() uint64 {
+	if x != nil {
+		return x.TxFrames
+	}
+	return 0
+}
+
+func (x *PeerLink) GetTxBytes() uint64 {
+	if x != nil {
+		return x.TxBytes
+	}
+	return 0
+}
+
+func (x *PeerLink) GetRxFrames() uint64 {
+	if x != nil {
+		return x.RxFrames
+	}
+	return 0
+}
+
+func (x *PeerLink) GetRxBytes() uint64 {
+	if x != nil {
+		return x.RxBytes
+	}
+	return 0
+}
+
+func (x *PeerLink) GetResentFrames() uint64 {
+	if x != nil {
+		return x.ResentFrames
+	}
+	return 0
+}
+
+func (x *PeerLink) GetMissedHeartbeats() uint64 {
+	if x != nil {
+		return x.MissedHeartbeats
+	}
+	return 0
+}
+
+func (x *PeerLink) GetRoundTripUs() int64 {
+	if x != nil {
+		return x.RoundTripUs
+	}
+	return 0
+}
+
+func (x *PeerLink) GetJitterUs() int64 {
+	if x != nil {
+		return x.JitterUs
 	}
 	return 0
 }
@@ -3165,12 +3237,21 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
 	"\x04self\x18\x04 \x01(\bR\x04self\x12/\n" +
-	"\x05links\x18\x05 \x03(\v2\x19.evenkeel.gab.v1.PeerLinkR\x05links\"e\n" +
+	"\x05links\x18\x05 \x03(\v2\x19.evenkeel.gab.v1.PeerLinkR\x05links\"\xe8\x02\n" +
 	"\bPeerLink\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x15\n" +
-	"\x06age_ms\x18\x04 \x01(\x03R\x05ageMs\"\x12\n" +
+	"\x06age_ms\x18\x04 \x01(\x03R\x05ageMs\x12\x1b\n" +
+	"\ttx_frames\x18\x05 \x01(\x04R\btxFrames\x12\x19\n" +
+	"\btx_bytes\x18\x06 \x01(\x04R\atxBytes\x12\x1b\n" +
+	"\trx_frames\x18\a \x01(\x04R\brxFrames\x12\x19\n" +
+	"\brx_bytes\x18\b \x01(\x04R\arxBytes\x12#\n" +
+	"\rresent_frames\x18\t \x01(\x04R\fresentFrames\x12+\n" +
+	"\x11missed_heartbeats\x18\n" +
+	" \x01(\x04R\x10missedHeartbeats\x12\"\n" +
+	"\rround_trip_us\x18\v \x01(\x03R\vroundTripUs\x12\x1b\n" +
+	"\tjitter_us\x18\f \x01(\x03R\bjitterUs\"\x12\n" +
 	"\x10ListLinksRequest\"@\n" +
 	"\x11ListLinksResponse\x12+\n" +
 	"\x05links\x18\x01 \x03(\v2\x15.evenkeel.gab.v1.LinkR\x05links\"\xdc\x02\n" +
