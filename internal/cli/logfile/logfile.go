@@ -4,6 +4,7 @@ package logfile
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/evenkeel/evenkeel/internal/messagelog"
 )
 
 // Entry is one line of a log.
@@ -22,6 +25,8 @@ type Entry struct {
 	Severity, ID, Text string
 	// Line is the line as it stands in the file.
 	Line string
+	// known are the objects that the writer itself named, nil if it did not.
+	known []Object
 }
 
 var form = regexp.MustCompile(`^(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) VCS ([A-Z]+) (V-16-\d+-\d+) (.*)$`)
@@ -83,8 +88,12 @@ var mentions = []struct {
 // notNames are words that follow "group" and so on in sentences.
 var notNames = []string{"is", "are", "was", "has", "dependencies", "dependency", "cannot", "does", "on", "of", "and", "that", "with", "which", "to", "state", "in", "failing", "because", "from", "the", "a"}
 
-// Objects are what the text of the line names.
+// Objects are what the line is about: as its writer said beside it, or else
+// what its text names.
 func (e Entry) Objects() []Object {
+	if e.known != nil {
+		return e.known
+	}
 	var out []Object
 	for _, m := range mentions {
 		for _, found := range m.of.FindAllStringSubmatch(e.Text, -1) {
@@ -144,6 +153,40 @@ func Logs(dir string) ([]string, error) {
 	}
 	slices.Sort(files)
 	return files, nil
+}
+
+// Subjects are what the writers of a log said of its lines.
+type Subjects map[string][]Object
+
+// SubjectsOf reads what the writer of the log at a path said of its lines, in
+// the file beside it; nil if there is none.
+func SubjectsOf(ctx context.Context, path string) (Subjects, error) {
+	prefix := strings.TrimSuffix(path, ".log")
+	if i := strings.LastIndexByte(prefix, '_'); i > 0 {
+		prefix = prefix[:i]
+	}
+	records, err := messagelog.Last(ctx, prefix, messagelog.Filter{}, 0)
+	if err != nil || len(records) == 0 {
+		return nil, err
+	}
+	all := Subjects{}
+	for _, r := range records {
+		r.Time = r.Time.Local()
+		objects := []Object{}
+		for _, o := range []Object{{Resource, r.Resource}, {Group, r.Group}, {System, r.System}, {Agent, r.Agent}} {
+			if o.Name != "" {
+				objects = append(objects, o)
+			}
+		}
+		all[r.Line()] = objects
+	}
+	return all, nil
+}
+
+// About is the entry with what its writer said of it.
+func (s Subjects) About(e Entry) Entry {
+	e.known = s[e.Line]
+	return e
 }
 
 // maxLine bounds what is read of one line, in bytes.

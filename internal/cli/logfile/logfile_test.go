@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/messagelog"
 )
 
 // TestObjects: the objects of lines as the engine writes them.
@@ -40,6 +43,27 @@ func TestFilterNeedsOneObject(t *testing.T) {
 	}
 	if !(Filter{}).Takes(Parse("anything")) || (Filter{Severities: []string{"ERROR"}}).Takes(Parse("anything")) {
 		t.Error("lines that are not VCS's pass only without conditions")
+	}
+}
+
+// TestSubjects: what the writer said of a line counts for more than its words.
+func TestSubjects(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 600, time.Local)
+	dir := t.TempDir()
+	r := messagelog.Record{Time: at, Severity: "NOTICE", ID: "V-16-1-1", Host: "sysA", Head: "sysA", System: "sysA", Group: "web", Resource: "web_ip", Text: "Resource of group other"}
+	if err := os.WriteFile(filepath.Join(dir, "engine_A.json"), append(r.JSON(), '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	subjects, err := SubjectsOf(t.Context(), filepath.Join(dir, "engine_A.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := subjects.About(Parse(r.Line()))
+	if want := []Object{{Resource, "web_ip"}, {Group, "web"}, {System, "sysA"}}; !slices.Equal(e.Objects(), want) {
+		t.Errorf("%v, want %v", e.Objects(), want)
+	}
+	if none, err := SubjectsOf(t.Context(), filepath.Join(t.TempDir(), "engine_A.log")); none != nil || err != nil {
+		t.Errorf("%v, %v", none, err)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/evenkeel/evenkeel/internal/messagelog"
 )
 
 // logActions are those of halog.
@@ -52,26 +54,27 @@ func logAdd(_ context.Context, s *session, l line) error {
 	if u, err := user.Current(); err == nil {
 		who = u.Username
 	}
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\t' {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	record := fmt.Sprintf("%s VCS INFO V-16-1-%s (%s) User %s logs: %s\n", time.Now().Format("2006/01/02 15:04:05"), id, here, who, text)
-	if len(record) > maxMessage {
+	r := messagelog.Record{Time: time.Now(), Severity: "INFO", ID: "V-16-1-" + id, Host: here, System: here, Head: here,
+		Text: fmt.Sprintf("User %s logs: %s", who, strings.ToValidUTF8(text, "?"))}
+	if len(r.Text) > maxMessage {
 		return warning(idLog, "The message is longer than %d bytes", maxMessage)
 	}
-	f, err := os.OpenFile(s.Root.Log("engine_A.log"), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
-	if err != nil {
-		return warning(idLog, "%v", err)
+	for suffix, record := range map[string]string{".log": r.Line(), ".json": string(r.JSON())} {
+		if err := appendTo(s.Root.Log("engine_A"+suffix), record+"\n"); err != nil {
+			return warning(idLog, "%v", err)
+		}
 	}
-	_, err = f.WriteString(record)
+	return nil
+}
+
+func appendTo(path, line string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(line)
 	if closed := f.Close(); err == nil {
 		err = closed
 	}
-	if err != nil {
-		return warning(idLog, "%v", err)
-	}
-	return nil
+	return err
 }

@@ -18,7 +18,7 @@ import (
 var severities = map[string]string{"C": "CRITICAL", "E": "ERROR", "W": "WARNING", "N": "NOTICE", "I": "INFO"}
 
 // hamsg shows the logs of this system. It needs no engine.
-func hamsg(_ context.Context, s *session, args []string) error {
+func hamsg(ctx context.Context, s *session, args []string) error {
 	l, err := parse(args, []string{"list", "info=", "any", "all", "tail=", "sev*", "otype*", "oname*", "msgid*", "path=", "lang=", "help"})
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func hamsg(_ context.Context, s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	return s.messages(path, filter, tail)
+	return s.messages(ctx, path, filter, tail)
 }
 
 // messageFilter reads the filters. Of -sev, -otype and so on, which take
@@ -103,10 +103,17 @@ func messageFilter(l *line) (logfile.Filter, error) {
 	return f, nil
 }
 
-func (s *session) messages(path string, filter logfile.Filter, tail int) error {
+func (s *session) messages(ctx context.Context, path string, filter logfile.Filter, tail int) error {
+	var subjects logfile.Subjects
+	if len(filter.Kinds)+len(filter.Names) > 0 {
+		var err error
+		if subjects, err = logfile.SubjectsOf(ctx, path); err != nil {
+			return warning(idLog, "%v", err)
+		}
+	}
 	var last []logfile.Entry // the tail; at most twice as many as asked for
 	err := logfile.Read(path, func(e logfile.Entry) bool {
-		if !filter.Takes(e) {
+		if e = subjects.About(e); !filter.Takes(e) {
 			return true
 		}
 		if tail < 0 {
