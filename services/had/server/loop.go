@@ -106,8 +106,11 @@ type loop struct {
 	onLost      map[uint64]func() // by message; what to do if nobody got it
 	watchers    map[*watcher]bool
 	triggers    *triggerhost.Runner
-	recent      recent
-	logNames    knownNames
+	// early are the triggers of the last event, if it found had not RUNNING
+	// yet: those of the event that makes it so are run (R22).
+	early    []engine.RunTrigger
+	recent   recent
+	logNames knownNames
 
 	// diskJobs wait for the disk; see toDisk. diskBusy: one is under way.
 	diskJobs []diskJob
@@ -565,6 +568,7 @@ func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 	}
 	l.journal.Add(boottime(), "engine", ordered{pos, from, ev}, 256)
 	_, waited := l.engine.Deadline()
+	l.early = nil
 	out := l.engine.Apply(pos, from, ev, nil)
 	if _, waits := l.engine.Deadline(); waits && !waited {
 		l.clockBase = boottime()
@@ -596,8 +600,12 @@ func (l *loop) engineEffects(out []engine.Effect) {
 				l.stepSchedule(schedule.Command{Command: e.Command})
 			}
 		case engine.RunTrigger:
-			if e.System == l.self && l.running {
+			switch {
+			case e.System != l.self:
+			case l.running:
 				l.runTrigger(e)
+			default:
+				l.early = append(l.early, e)
 			}
 		case engine.CommandResult:
 			l.answer(e)
@@ -782,6 +790,10 @@ func (l *loop) startRunning() {
 	l.saveRunning()
 	l.loadResources()
 	l.engineEffects(l.engine.Outstanding(l.self))
+	for _, t := range l.early {
+		l.runTrigger(t)
+	}
+	l.early = nil
 }
 
 // clockDue is when this system proposes the next Clock event (R21).
