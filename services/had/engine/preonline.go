@@ -129,8 +129,8 @@ func (e *Engine) settled(g *groupModel, n SystemID) {
 	on := gr.On[n]
 	on.Fresh, on.Owed, on.Waits = false, false, ""
 	c.UserOffline, c.Stuck = false, ""
+	c.Due, c.Move = nil, nil
 	if g.failover() {
-		c.Due, c.Move = nil, nil
 		for _, p := range g.list {
 			gr.On[p.System].Fresh = false
 		}
