@@ -266,6 +266,9 @@ func (e *Engine) Outstanding(system SystemID) []Effect {
 	for _, c := range cmds {
 		out = append(out, ResourceCommand{Command: c, Group: e.mod.byRes[c.Resource].group})
 	}
+	if slices.Contains(e.st.Conf.Dumping, system) {
+		out = append(out, e.dumpOf(system))
+	}
 	if s := e.st.Systems[system]; s != nil {
 		switch s.State {
 		case SystemExiting:

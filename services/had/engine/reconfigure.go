@@ -98,6 +98,9 @@ func (e *Engine) breaksGroup(old, g *groupModel, m *model, deleting bool, forced
 		if g.on(p.System) {
 			continue
 		}
+		if c := e.course(old.part(p.System)); c.Move != nil && c.Move.To == p.System {
+			return refuse(idListRefused, "System %s stays in SystemList of group %s: the group is on its way there; wait, or hagrp -flush %s -sys %s first", p.System, g.name, g.name, c.Move.From)
+		}
 		if e.active(old, p.System) || e.inTransit(old, p.System) || e.inDoubt(old, p.System) {
 			return refuse(idListRefused, "System %s stays in SystemList of group %s: the group is not offline there (%s); hagrp -offline %s -sys %s first", p.System, g.name, e.groupText(old, p.System), g.name, p.System)
 		}
@@ -211,6 +214,7 @@ func (e *Engine) adoptModel(m *model) {
 	for _, g := range old.groups {
 		if m.byGroup[g.name] == nil {
 			delete(e.st.Groups, g.name)
+			delete(e.dirty, g.name)
 		}
 	}
 	for name := range old.byRes {
@@ -226,9 +230,38 @@ func (e *Engine) adoptModel(m *model) {
 			e.born(g)
 		}
 	}
-	e.dirty = map[string]bool{}
 	e.reindex()
-	e.touchAll()
+	if !slices.Equal(old.cfg.Systems, m.cfg.Systems) || old.cfg.Cluster != m.cfg.Cluster || !sameTypes(old.cfg, m.cfg) {
+		e.touchAll()
+		return
+	}
+	e.touchChanged(old)
+}
+
+// touchChanged touches the groups that mean something else now, and those that
+// wait for something that such a change may bring.
+func (e *Engine) touchChanged(old *model) {
+	for _, g := range e.mod.groups {
+		before := old.byGroup[g.name]
+		if before == nil || before.source != g.source || len(before.family) != len(g.family) || e.waitsForAny(g) {
+			e.touch(g.name)
+		}
+	}
+}
+
+// waitsForAny says whether a group is owed a start, on its way, or stuck.
+func (e *Engine) waitsForAny(g *groupModel) bool {
+	for _, part := range g.parts {
+		if c := e.course(part); c.Due != nil || c.Move != nil || c.Stuck != "" {
+			return true
+		}
+	}
+	for _, on := range e.st.Groups[g.name].On {
+		if on.Owed || on.Starting || on.Stopping != "" || on.Waits != "" || on.Fresh {
+			return true
+		}
+	}
+	return false
 }
 
 // forgetGone drops what is remembered of objects that are no more.
