@@ -9,7 +9,7 @@ import (
 
 // adminWaits says that a resource waits for an administrator (engine.md 4.5).
 func (e *Engine) adminWaits(r *resourceModel, i *instance, n SystemID) {
-	e.log("ERROR", 90110, n, r.group, "Resource %s (Owner: %s, Group: %s) waits for an administrator on System %s: %s (reason %d)",
+	e.log("ERROR", idAdminWait, n, r.group, "Resource %s (Owner: %s, Group: %s) waits for an administrator on System %s: %s (reason %d)",
 		r.name, r.owner, r.group, n, i.WaitReason, i.WaitReason)
 	e.explain(Explanation{Group: r.group, Subject: r.name + " is in ADMIN_WAIT on " + n,
 		Decision: fmt.Sprintf("its group is neither started, stopped nor moved (reason %d): %s", i.WaitReason, orUnsaid(i.Reason)),

@@ -169,6 +169,7 @@ func (e *Engine) changeConfig(c Command, args [][]string, res *CommandResult) ([
 	if no != nil {
 		return nil, no
 	}
+	edits = append(edits, e.joinClusterService(edits)...)
 	changed, err := e.mod.cfg.Change(edits...)
 	if err != nil {
 		return nil, refusedEdit(err, len(edits), res)

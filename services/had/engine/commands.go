@@ -207,6 +207,9 @@ func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 		no.code = CodeInvalidArgument
 		return nil, no
 	}
+	if c.Propagate {
+		return e.onlinePropagate(g, c)
+	}
 	if c.Any {
 		return e.onlineAny(g, c)
 	}
@@ -390,23 +393,16 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	} else if no := needSystem(c); no != nil {
 		return nil, no
 	}
-	var active []SystemID
-	for _, n := range systems {
-		if r := e.gaveUp(g, n); r != "" {
-			return nil, waitsForAdmin(g, r, n)
-		}
-		if !e.active(g, n) && !gr.On[n].Starting && !e.held(g, n) {
-			continue
-		}
-		if e.frozen(g, n) {
-			return nil, refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, n)
-		}
-		if !e.usable(n) {
-			return nil, refuse(10200, "System %s is not available: it is %s; %s", n, e.st.Systems[n].State, wayOutDDNA(n))
-		}
-		active = append(active, n)
+	active, no := e.mayStop(g, systems, c.Force)
+	if no != nil {
+		return nil, no
 	}
-	if no := e.leanedOn(g, active); no != nil {
+	if c.Propagate {
+		if no := e.offlineParents(g, active, c); no != nil {
+			return nil, no
+		}
+	} else if no := e.leanedOn(g, active); no != nil {
+		no.text += ", or use -propagate"
 		return nil, no
 	}
 	for _, n := range systems {
@@ -423,9 +419,38 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	for _, n := range active {
 		e.log("NOTICE", 10167, "", g.name, "Initiating manual offline of group %s on system %s", g.name, n)
 		e.stop(g, n, stopUser)
+		gr.On[n].After = c.Propagate
 	}
 	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + strings.Join(active, ", ") + ", as asked; it does not start by itself until somebody onlines it", WayOut: e.onlineHint(g)})
 	return nil, nil
+}
+
+// mayStop returns the systems among those given on which a group is to be taken
+// offline, or why a user may not do so.
+func (e *Engine) mayStop(g *groupModel, systems []SystemID, force bool) ([]SystemID, *refusal) {
+	if !g.manualOps {
+		return nil, refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+	}
+	if g.clusterService() && !force {
+		return nil, refuse(idClusterService, "Group %s is not taken offline by hand: it carries the cluster's own services; -force does it all the same", g.name)
+	}
+	var active []SystemID
+	for _, n := range systems {
+		if r := e.gaveUp(g, n); r != "" {
+			return nil, waitsForAdmin(g, r, n)
+		}
+		if !e.active(g, n) && !e.st.Groups[g.name].On[n].Starting && !e.held(g, n) {
+			continue
+		}
+		if e.frozen(g, n) {
+			return nil, refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, n)
+		}
+		if !e.usable(n) {
+			return nil, refuse(10200, "System %s is not available: it is %s; %s", n, e.st.Systems[n].State, wayOutDDNA(n))
+		}
+		active = append(active, n)
+	}
+	return active, nil
 }
 
 func (e *Engine) switchGroup(g *groupModel, c Command) ([]Notice, *refusal) {

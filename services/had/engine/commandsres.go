@@ -184,6 +184,9 @@ func (e *Engine) evacuate(n SystemID) {
 	groups := slices.Clone(e.groupsOn(n))
 	slices.SortStableFunc(groups, func(a, b *groupModel) int { return a.level - b.level })
 	for _, g := range groups {
+		if g.clusterService() && e.st.Systems[n].State == SystemRunning {
+			continue // A freeze is nothing to it.
+		}
 		if !e.active(g, n) || !g.failover() || !g.evacuate || e.frozen(g, n) || e.inTransit(g, n) {
 			continue
 		}

@@ -361,6 +361,9 @@ func (e *Engine) settleGroups() {
 	var touched []*groupModel
 	settled := map[*groupModel]bool{}
 	todo := e.dirtyAfter(-1)
+	if cs := e.mod.byGroup[maincf.ClusterService]; cs != nil && e.dirty[cs.name] {
+		todo = append([]*groupModel{cs}, todo...) // It comes first.
+	}
 	for len(todo) > 0 {
 		g, dirty := todo[0], len(e.dirty)
 		todo = todo[1:]
@@ -380,7 +383,7 @@ func (e *Engine) settleGroups() {
 			settled[member.whole] = true
 		}
 		if len(e.dirty) != dirty {
-			todo = e.dirtyAfter(g.num)
+			todo = e.dirtyAfter(pick(g.clusterService(), -1, g.num))
 		}
 	}
 	for _, g := range touched {

@@ -422,6 +422,14 @@ func (e Command) String() string {
 			s += " " + w
 		}
 	}
+	for _, o := range []struct {
+		on   bool
+		word string
+	}{{e.Propagate, " -propagate"}, {e.Fault, " -fault"}} {
+		if o.on {
+			s += o.word
+		}
+	}
 	return s + e.changes()
 }
 

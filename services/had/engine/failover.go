@@ -256,7 +256,7 @@ func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidat
 		s := e.st.Systems[n]
 		why, _ := e.autoDisabled(g, n)
 		c := policy.Candidate{
-			System: n, Order: order, State: string(s.State), Frozen: e.closed(n),
+			System: n, Order: order, State: string(s.State), Frozen: e.closed(n) && !g.clusterService(),
 			Disabled: g.disabled[n], AutoDisabled: why, Active: e.active(g, n),
 			Unprobed: e.unprobed(g, n), Faulted: e.faults(g, n), Lacking: e.lacking(g, n),
 		}
@@ -285,7 +285,7 @@ func verdictsOf(vs []policy.Verdict) []Verdict {
 // autostart starts a group when had has come up and probed (engine.md 4.7).
 func (e *Engine) autostart(g *groupModel) bool {
 	gr, c := e.st.Groups[g.name], e.course(g)
-	if !g.autoStart || len(g.autoList) == 0 || c.UserOffline || c.Move != nil || e.frozenGroup(g) {
+	if !g.autoStart || (len(g.autoList) == 0 && !g.clusterService()) || c.UserOffline || c.Move != nil || e.frozenGroup(g) {
 		return false
 	}
 	if !g.failover() {
@@ -305,8 +305,12 @@ func (e *Engine) autostart(g *groupModel) bool {
 	if at := e.activeAnywhere(g); len(at) > 0 {
 		return e.found(g, at)
 	}
-	candidates := e.candidates(g, g.autoList)
-	target, verdicts := policy.Target(g.autoStartPolicy, candidates)
+	order, how := g.autoList, g.autoStartPolicy
+	if g.clusterService() {
+		order, how = e.byRunning(g), policy.Running
+	}
+	candidates := e.candidates(g, order)
+	target, verdicts := policy.Target(how, candidates)
 	x := Explanation{Subject: "autostart", Candidates: verdictsOf(verdicts)}
 	if c := firstUnmet(candidates); target == "" && c != "" {
 		x.Decision = "waits for what it requires"
@@ -314,10 +318,10 @@ func (e *Engine) autostart(g *groupModel) bool {
 		return e.stuck(g, x)
 	}
 	if target == "" {
-		x.Decision, x.WayOut = "no system of AutoStartList is able to take it", e.noTargetHint(g)
+		x.Decision, x.WayOut = pick(g.clusterService(), "no system", "no system of AutoStartList")+" is able to take it", e.noTargetHint(g)
 		return e.stuck(g, x)
 	}
-	x.Group, x.Decision = g.name, "brought online on "+target+" (AutoStartPolicy "+g.autoStartPolicy+")"
+	x.Group, x.Decision = g.name, "brought online on "+target+" ("+pick(g.clusterService(), "ClusterService: first, on the first system RUNNING", "AutoStartPolicy "+g.autoStartPolicy)+")"
 	e.explain(x)
 	e.log("NOTICE", 10442, "", g.name, "Initiating auto-start online of group %s on system %s", g.name, target)
 	e.start(g, target)
@@ -433,7 +437,7 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 				add(r.name+" cannot be taken offline on "+n, "end it by hand, then hares -probe "+r.name+" -sys "+n)
 			}
 		}
-		if e.frozenSystem(n) {
+		if e.frozenSystem(n) && !g.clusterService() {
 			add("system "+n+" is frozen", "hasys -unfreeze "+n)
 		}
 	}

@@ -61,7 +61,7 @@ func (e *Engine) frozenGroup(g *groupModel) bool { return g.frozen || e.st.Group
 
 // frozen says whether nothing may be started or stopped for the group there.
 func (e *Engine) frozen(g *groupModel, n SystemID) bool {
-	return e.frozenGroup(g) || e.frozenSystem(n)
+	return e.frozenGroup(g) || e.frozenSystem(n) && !g.clusterService()
 }
 
 // unprobed returns the enabled resources that are not probed on a system.
@@ -98,6 +98,8 @@ func (e *Engine) autoDisabled(g *groupModel, n SystemID) (why, wayOut string) {
 			return "not probed there yet: " + strings.Join(missing, ", "), e.probeHint(n, missing[0], enable)
 		}
 		return "", ""
+	case s.InA && !s.Clean && g.clusterService() && !e.mayRun(g, n):
+		return "", "" // Doubt alone holds it back.
 	case s.InA && !s.Clean:
 		if e.active(g, n) {
 			enable = wayOutDDNA(n)
@@ -130,6 +132,7 @@ func (e *Engine) step(g *groupModel) bool {
 		moved = e.monitorOnly(g, p.System) || moved
 		moved = e.yield(g, p.System) || moved
 		moved = e.advance(g, p.System) || moved
+		moved = e.clearParents(g, p.System) || moved
 		moved = e.finish(g, p.System) || moved
 	}
 	moved = e.obey(g) || moved
@@ -290,7 +293,7 @@ func (e *Engine) stopped(g *groupModel, n SystemID) {
 	gr := e.st.Groups[g.name]
 	on := gr.On[n]
 	reason := on.Stopping
-	on.Stopping = ""
+	on.Stopping, on.After = "", false
 	e.show(g)
 	switch reason {
 	case stopFault:
@@ -450,6 +453,12 @@ const idUnmet = 10206
 // mayStart says whether a group may be brought online on a system
 // (engine.md 4.1); here permits that it is active on this very system.
 func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal) {
+	return e.mayStartWith(g, n, here, true)
+}
+
+// mayStartWith is mayStart, with or without regard to the groups that it
+// requires.
+func (e *Engine) mayStartWith(g *groupModel, n SystemID, here, linked bool) (bool, *refusal) {
 	s := e.st.Systems[n]
 	switch {
 	case !g.on(n):
@@ -458,7 +467,7 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 		return false, refuse(10200, "System %s is not available: it is %s; hastart it, or choose another system", n, s.State)
 	case e.frozenGroup(g):
 		return false, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
-	case e.closed(n):
+	case e.closed(n) && !g.clusterService():
 		return false, refuse(40207, "System %s is frozen; hasys -unfreeze %s first", n, n)
 	case g.disabled[n]:
 		return false, refuse(10164, "Group %s is disabled on system %s; hagrp -enable %s -sys %s first", g.name, n, g.name, n)
@@ -472,7 +481,7 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 	if e.held(g, n) {
 		return false, e.heldRefusal(g, n)
 	}
-	if why, out := e.unmet(g, n); why != "" {
+	if why, out := e.unmet(g, n); linked && why != "" {
 		return false, refuse(idUnmet, "Group %s cannot be online on system %s: it %s; way out: %s", g.name, n, why, out)
 	}
 	if !here && (e.active(g, n) || e.inTransit(g, n)) {

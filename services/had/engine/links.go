@@ -293,13 +293,18 @@ func (e *Engine) settleOwed(g *groupModel) bool {
 			on.Owed = false
 			return true
 		}
+		subject := "return on " + n
+		if on.Cause != "" {
+			subject = on.Cause
+		}
 		ok, no := e.mayStart(g, n, true)
 		if ok {
-			e.explain(Explanation{Group: g.name, Subject: "return on " + n, Decision: "brought online: its dependencies are met"})
+			e.explain(Explanation{Group: g.name, Subject: subject, Decision: "brought online on " + n + ": its dependencies are met"})
+			on.Cause = ""
 			e.start(g, n)
 			return true
 		}
-		e.waits(g, n, Explanation{Subject: "return on " + n, Decision: "waits: " + no.text})
+		e.waits(g, n, Explanation{Subject: subject, Decision: "waits: " + no.text})
 	}
 	return false
 }
@@ -317,15 +322,35 @@ func (e *Engine) waits(g *groupModel, n SystemID, x Explanation) {
 // parentsAbove returns the groups that have to leave n before this one does.
 func (e *Engine) parentsAbove(g *groupModel, n SystemID) []string {
 	var out []string
-	if e.st.Groups[g.name].On[n].Stopping == "" {
+	on := e.st.Groups[g.name].On[n]
+	if on.Stopping == "" {
 		return nil
 	}
 	for _, l := range g.requiredBy {
+		if on.After && !l.above() {
+			out = append(out, e.goingFirst(l, n)...)
+			continue
+		}
 		if p := l.parent; l.above() && p.on(n) && (e.active(p, n) || e.inTransit(p, n)) && (l.rigid() || e.st.Groups[p.name].On[n].Stopping != "") {
 			out = append(out, p.name)
 		}
 	}
 	return out
+}
+
+// goingFirst returns the parent of a link, if an instance of it that has to go
+// offline before this group does is still there.
+func (e *Engine) goingFirst(l *link, n SystemID) []string {
+	if l.offline {
+		return nil
+	}
+	for _, p := range l.parent.list {
+		s := p.System
+		if slices.Contains(l.places(e.mod, s), n) && e.st.Groups[l.parent.name].On[s].Stopping == stopUser && (e.active(l.parent, s) || e.inTransit(l.parent, s)) {
+			return []string{l.parent.name}
+		}
+	}
+	return nil
 }
 
 // parentsBeside returns the groups that must be offline on n before this one
@@ -347,16 +372,9 @@ func (e *Engine) leanedOn(g *groupModel, from []SystemID) *refusal {
 		if !l.rigid() {
 			continue
 		}
-		for _, p := range l.parent.list {
-			if !e.active(l.parent, p.System) {
-				continue
-			}
-			places := l.places(e.mod, p.System)
-			loses := slices.ContainsFunc(places, func(s SystemID) bool { return slices.Contains(from, s) && e.standing(g, s) })
-			keeps := slices.ContainsFunc(places, func(s SystemID) bool { return !slices.Contains(from, s) && e.serving(g, s) })
-			if loses && !keeps {
-				return refuse(10207, "Group %s requires group %s %s and is online on system %s; hagrp -offline %s -sys %s first", l.parent.name, g.name, l, p.System, l.parent.name, p.System)
-			}
+		if losing := e.losing(l, from); len(losing) > 0 {
+			n := losing[0]
+			return refuse(10207, "Group %s requires group %s %s and is online on system %s; hagrp -offline %s -sys %s first", l.parent.name, g.name, l, n, l.parent.name, n)
 		}
 	}
 	return nil

@@ -48,6 +48,7 @@ type groupModel struct {
 	frozen, manualOps, evacuate   bool
 	faultPropagation              bool
 	manageFaults                  bool
+	onlineClearParent             bool
 	parallel                      int
 	autoFailOver, autoRestart     int
 	failOverPolicy                string
@@ -83,6 +84,9 @@ type resourceModel struct {
 	category                  string
 	critical, enabled, autoUp bool
 	faultPropagation          bool
+	// onlineGroup, offlineGroup and offlineHold are the keys of
+	// ExternalStateChange.
+	onlineGroup, offlineGroup, offlineHold bool
 	// owner is ResourceOwner as the log has it.
 	owner    string
 	triggers *resourceTriggers
@@ -172,6 +176,7 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		evacuate:           value("Evacuate").Bool(),
 		faultPropagation:   value("FaultPropagation").Bool(),
 		manageFaults:       value("ManageFaults").Text != "NONE",
+		onlineClearParent:  value("OnlineClearParent").Bool(),
 		parallel:           value("Parallel").Int(),
 		autoFailOver:       value("AutoFailOver").Int(),
 		autoRestart:        value("AutoRestart").Int(),
@@ -210,6 +215,7 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 
 func newResourceModel(cfg *maincf.Config, g *maincf.Group, r *maincf.Resource) *resourceModel {
 	value := func(name string) maincf.Value { v, _ := cfg.ResourceAttr(r, name, ""); return v }
+	external, _ := cfg.StaticAttr(r, "ExternalStateChange", "")
 	propagate, ok := cfg.StaticAttr(r, "FaultPropagation", "")
 	return &resourceModel{
 		name: r.Name, typ: r.Type, group: g.Name,
@@ -218,6 +224,9 @@ func newResourceModel(cfg *maincf.Config, g *maincf.Group, r *maincf.Resource) *
 		enabled:          value("Enabled").Bool(),
 		autoUp:           value("AutoStart").Bool(),
 		faultPropagation: !ok || propagate.Bool(),
+		onlineGroup:      external.Has("OnlineGroup"),
+		offlineGroup:     external.Has("OfflineGroup"),
+		offlineHold:      external.Has("OfflineHold"),
 		owner:            pick(value("ResourceOwner").Text == "", "Unspecified", value("ResourceOwner").Text),
 		triggers:         newResourceTriggers(cfg, r),
 	}

@@ -132,7 +132,7 @@ func (e *Engine) settled(g *groupModel, n SystemID) {
 	c.Due, c.Move = nil, nil
 	if g.failover() {
 		for _, p := range g.list {
-			gr.On[p.System].Fresh = false
+			gr.On[p.System].Fresh, gr.On[p.System].Owed = false, false
 		}
 	}
 }

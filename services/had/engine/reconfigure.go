@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -94,6 +95,9 @@ func (e *Engine) breaksGroup(old, g *groupModel, m *model, deleting bool, forced
 	if old.parallel != g.parallel && len(old.resources) > 0 {
 		return refuse(idParallel, "Parallel of group %s stays %d: the group has resources; delete them first, or make another group", g.name, old.parallel)
 	}
+	if old.hybrid() && !maps.Equal(old.zones, g.zones) && e.busyAnywhere(old) {
+		return refuse(idZones, "SystemZones of hybrid group %s stay as they are: the group is active, and two instances could find themselves in one zone; hagrp -offline %s -any first", g.name, g.name)
+	}
 	for _, p := range old.list {
 		if g.on(p.System) {
 			continue
@@ -109,6 +113,14 @@ func (e *Engine) breaksGroup(old, g *groupModel, m *model, deleting bool, forced
 		return no
 	}
 	return e.breaksDependencies(old, g, m)
+}
+
+// busyAnywhere says whether a group is active or in transit anywhere, or may
+// be.
+func (e *Engine) busyAnywhere(g *groupModel) bool {
+	return slices.ContainsFunc(g.list, func(p maincf.SystemPriority) bool {
+		return e.active(g, p.System) || e.inTransit(g, p.System) || e.held(g, p.System) || e.inDoubt(g, p.System)
+	})
 }
 
 // inDoubt says whether a group may be running on a system that is not there.

@@ -178,6 +178,11 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resou
 		e.faulted(g, r, n, was == resource.StateOnline)
 	case to == resource.StateOnline && (was != to || first):
 		e.risen(g, r, i, n, was, done)
+		if !done && !first {
+			e.startedOutside(g, r, n)
+		}
+	case rep.Intentional && was == resource.StateOnline && !done:
+		e.stoppedOutside(g, r, n)
 	}
 }
 

@@ -178,6 +178,9 @@ type groupOn struct {
 	Cause string `json:"cause,omitempty"`
 	// Owed: it is started there when its dependencies are met again.
 	Owed bool `json:"owed,omitempty"`
+	// After: it goes offline only after the groups that require it, wherever
+	// they are (hagrp -offline -propagate).
+	After bool `json:"after,omitempty"`
 	// Waits is the last explanation of what it waits for there.
 	Waits string `json:"waits,omitempty"`
 	// ByPersistent: the fault that stops it is a persistent resource's.

@@ -22,6 +22,18 @@ type App (
 	static str ArgList[] = { What }
 	str What
 )
+type Service (
+	static str ArgList[] = { What }
+	static int IntentionalOffline = 1
+	static keylist ExternalStateChange = { OnlineGroup, OfflineGroup }
+	str What
+)
+type Held (
+	static str ArgList[] = { What }
+	static int IntentionalOffline = 1
+	static keylist ExternalStateChange = { OfflineHold }
+	str What
+)
 type Daemon (
 	static str Operations = OnOnly
 	static str ArgList[] = { What }
@@ -265,6 +277,8 @@ func (s *stage) report(d *datadriven.TestData) {
 			rep.Flags |= resource.FlagRestarting
 		case "adminwait":
 			rep.Flags |= resource.FlagAdminWait
+		case "intentional":
+			rep.Intentional = true
 		case "done":
 			rep.Done = s.e.instance(name, sys).Pending.ID
 		default:

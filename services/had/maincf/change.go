@@ -192,6 +192,7 @@ func (d *draft) checkTouched() Errors {
 		}
 	}
 	b.checkGroupLoops()
+	b.checkLinks()
 	return said
 }
 

@@ -2,6 +2,9 @@ package maincf
 
 import "strings"
 
+// ClusterService is the name of the group of the cluster's own services.
+const ClusterService = "ClusterService"
+
 // check reports what is wrong between objects. It runs on the typed model.
 func (b *builder) check() {
 	for i, g := range b.cfg.Groups {
@@ -10,6 +13,7 @@ func (b *builder) check() {
 		b.checkReferences(g)
 	}
 	b.checkCycles()
+	b.checkLinks()
 	b.checkUsers()
 	b.checkHeartbeats()
 }

@@ -269,3 +269,50 @@ func (b *builder) checkDepth(gr graph) {
 		}
 	}
 }
+
+// checkLinks reports dependencies between groups that could never be met, or
+// that VCS does not allow: those of ClusterService, those of groups that may
+// run on several systems at once (engine.md 4.15), and hard ones beside
+// others of their kind.
+func (b *builder) checkLinks() {
+	hardParent := map[string]string{}
+	for _, g := range b.cfg.Groups {
+		hardChild := ""
+		for _, d := range g.Requires {
+			child := b.groups[d.Child]
+			if child == nil || child == g {
+				continue // reported
+			}
+			if why := b.linkMistake(g, child, d); why != "" {
+				b.failf(d.Pos, "group %s cannot require group %s %s: %s", clip(g.Name), clip(d.Child), strings.TrimSpace(strings.Join([]string{d.Category, d.Location, d.Rigidity}, " ")), why)
+				continue
+			}
+			if d.Rigidity != "hard" {
+				continue
+			}
+			switch {
+			case hardChild != "":
+				b.failf(d.Pos, "group %s has a hard dependency on group %s already: a hard dependency is one parent's on one child", clip(g.Name), clip(hardChild))
+			case hardParent[d.Child] != "":
+				b.failf(d.Pos, "group %s has a hard parent already, %s: a hard dependency is one parent's on one child", clip(d.Child), clip(hardParent[d.Child]))
+			}
+			hardChild, hardParent[d.Child] = d.Child, g.Name
+		}
+	}
+}
+
+func (b *builder) linkMistake(parent, child *Group, d GroupDependency) string {
+	kind := func(g *Group) int { v, _ := b.cfg.GroupAttr(g, "Parallel", ""); return v.Int() }
+	up, down := kind(parent), kind(child)
+	switch {
+	case parent.Name == ClusterService || child.Name == ClusterService:
+		return "group " + ClusterService + " neither requires nor is required"
+	case up == 1 && down == 1 && (d.Location == "global" || d.Location == "remote"):
+		return "both are parallel, and two parallel groups depend on each other on the same system only (local)"
+	case up != 0 && down == 0 && d.Category == "online" && d.Location == "local":
+		return clip(parent.Name) + " runs on several systems at once, " + clip(child.Name) + " on one: all but one of its instances could never be online"
+	case d.Rigidity == "hard" && (up != 0 || down != 0):
+		return "hard is for two failover groups"
+	}
+	return ""
+}

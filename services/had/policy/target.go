@@ -11,6 +11,9 @@ const (
 	RoundRobin = "RoundRobin"
 	Load       = "Load"
 	Order      = "Order"
+	// Running is the order in which systems became RUNNING: no value of the
+	// attributes, but how ClusterService starts.
+	Running = "Running"
 )
 
 // Candidate is a system that a group might go to, with the facts that decide.
@@ -140,7 +143,7 @@ func better(policy string, a, b Candidate) bool {
 		if a.Available != b.Available {
 			return a.Available > b.Available
 		}
-	case Order:
+	case Order, Running:
 		return a.Order < b.Order
 	case BiggestAvailable:
 		if yes, differ := bigger(a, b); differ {
@@ -165,6 +168,8 @@ func measure(policy string, c Candidate) string {
 		return fmt.Sprintf("available capacity %d", c.Available)
 	case BiggestAvailable:
 		return measureBiggest(c)
+	case Running:
+		return fmt.Sprintf("number %d to be RUNNING", c.Order+1)
 	case Order:
 		return fmt.Sprintf("place %d in AutoStartList", c.Order+1)
 	default:

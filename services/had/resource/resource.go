@@ -163,6 +163,9 @@ type Report struct {
 	// WaitReason is the clean reason (VCS's 0 to 5) for which the scheduler
 	// gave the resource up; it counts with FlagAdminWait alone.
 	WaitReason AdminReason `json:",omitempty"`
+	// Intentional: the resource is OFFLINE because somebody stopped it outside
+	// of the cluster on purpose (IntentionalOffline), which is no fault.
+	Intentional bool `json:",omitempty"`
 	// MonitorMillis is the average time of the last monitors in milliseconds
 	// (ComputeStats), 0 if none is kept.
 	MonitorMillis int `json:",omitempty"`

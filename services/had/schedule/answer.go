@@ -198,6 +198,7 @@ func (c *Core) monitoredOnline(m *machine, e EntryPointResult) {
 	case e.Saw == SawIntentionalOffline:
 		m.intentOnline = false
 		c.rest(m, offline, resource.StateOffline, 0)
+		m.intentional = true
 	case e.Saw == SawOffline && m.flags&resource.FlagAdminWait != 0:
 		c.waitingSeenOffline(m)
 	case e.Saw == SawOffline && m.excused:

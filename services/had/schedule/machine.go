@@ -85,6 +85,7 @@ type machine struct {
 	cleanReason  CleanReason
 	cleaned      bool                 // clean succeeded; the next monitor must confirm
 	waiting      resource.AdminReason // of ADMIN_WAIT
+	intentional  bool                 // OFFLINE by the will of somebody outside
 	excused      bool                 // ADMIN_WAIT after an offline was cleared: OFFLINE is what was wanted
 
 	aside
@@ -133,7 +134,7 @@ func (m *machine) restsOffline() bool {
 func (m *machine) enter(p phase, now vclock.Time) {
 	m.phase = p
 	m.settleAside(p, now)
-	m.cycles, m.cleans, m.cleaned, m.excused = 0, 0, false, false
+	m.cycles, m.cleans, m.cleaned, m.excused, m.intentional = 0, 0, false, false, false
 	m.nextMonitor = vclock.Never
 	m.schedule(now)
 }
@@ -185,7 +186,7 @@ func (m *machine) report() resource.Report {
 	return resource.Report{
 		Resource: m.spec.Resource, Seen: m.seen, Probed: m.probed, State: m.state,
 		Flags: m.flags, Confidence: m.confidence, Reason: m.reason, MonitorMillis: m.average,
-		WaitReason: m.waitReason(),
+		WaitReason: m.waitReason(), Intentional: m.intentional,
 	}
 }
 
