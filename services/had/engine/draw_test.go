@@ -26,6 +26,7 @@ func drawGroups(t *rapid.T) string {
 		b.WriteString("\t)\n")
 	}
 	groups := rapid.IntRange(1, 4).Draw(t, "groups")
+	kinds, hard := make([]int, groups), make([]bool, groups)
 	for g := range groups {
 		list := rapid.Permutation(threeSystems).Draw(t, "systems")[:rapid.SampledFrom([]int{3, 3, 3, 2, 1}).Draw(t, "width")]
 		var pairs []string
@@ -36,7 +37,10 @@ func drawGroups(t *rapid.T) string {
 		if chance("auto", 80) {
 			fmt.Fprintf(&b, "\tAutoStartList = { %s }\n", strings.Join(list[:rapid.IntRange(1, len(list)).Draw(t, "auto list")], ", "))
 		}
-		set(40, "Parallel", "1", "2")
+		if chance("Parallel", 40) {
+			kinds[g] = rapid.IntRange(1, 2).Draw(t, "kind")
+			fmt.Fprintf(&b, "\tParallel = %d\n", kinds[g])
+		}
 		if chance("zones", 30) {
 			var zones []string
 			for _, n := range list {
@@ -57,7 +61,7 @@ func drawGroups(t *rapid.T) string {
 		set(15, "Evacuate", "0")
 		set(15, "PreOnline", "1")
 		b.WriteString("\t)\n")
-		drawLinks(t, &b, g)
+		drawLinks(t, &b, g, kinds, hard)
 		resources := rapid.IntRange(1, 4).Draw(t, "resources")
 		for r := range resources {
 			fmt.Fprintf(&b, "\t%s g%dr%d (\n", rapid.SampledFrom([]string{"App", "App", "App", "App", "Net", "Daemon"}).Draw(t, "type"), g, r)
@@ -83,8 +87,8 @@ func drawGroups(t *rapid.T) string {
 	return b.String()
 }
 
-// drawLinks lets a group require earlier ones.
-func drawLinks(t *rapid.T, b *strings.Builder, g int) {
+// drawLinks lets a group require earlier ones, as a configuration may.
+func drawLinks(t *rapid.T, b *strings.Builder, g int, kinds []int, hard []bool) {
 	for child := range g {
 		if rapid.IntRange(1, 100).Draw(t, "link") > 30 {
 			continue
@@ -93,6 +97,17 @@ func drawLinks(t *rapid.T, b *strings.Builder, g int) {
 			"online local soft", "online local firm", "online local hard", "online global soft", "online global firm",
 			"online remote soft", "online remote firm", "offline local", "online site soft", "online site firm",
 		}).Draw(t, "category")
+		up, down := kinds[g], kinds[child]
+		switch words := strings.Fields(category); {
+		case up == 1 && down == 1 && (words[1] == "global" || words[1] == "remote"):
+			category = "online local soft"
+		case up != 0 && down == 0 && strings.HasPrefix(category, "online local"):
+			category = "online global firm"
+		case words[len(words)-1] == "hard" && (up != 0 || down != 0 || hard[g] || hard[child]):
+			category = "online local firm"
+		case words[len(words)-1] == "hard":
+			hard[g], hard[child] = true, true
+		}
 		fmt.Fprintf(b, "\trequires group g%d %s\n", child, category)
 	}
 }

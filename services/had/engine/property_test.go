@@ -167,9 +167,11 @@ type machine struct {
 	incarnation uint64
 	running     map[string]bool
 	faulted     map[string]bool
-	queue       []resource.Command
-	triggers    []RunTrigger // preonline
-	seen        map[string]resource.EffectID
+	// waiting are the resources in ADMIN_WAIT, and why.
+	waiting  map[string]resource.AdminReason
+	queue    []resource.Command
+	triggers []RunTrigger // preonline
+	seen     map[string]resource.EffectID
 	// ghost: the cluster lost and cut it, and it runs on all the same.
 	ghost bool
 	// unprobed are the resources that its new had has not looked at yet.
@@ -201,7 +203,7 @@ func newWorldOf(w *world) *world {
 	t := w.t
 	w.e, w.twin, w.machines, w.pos = New(), New(), map[string]*machine{}, Pos{Lineage: 1, View: 1}
 	for _, n := range threeSystems {
-		w.machines[n] = &machine{on: true, had: true, incarnation: 1, running: map[string]bool{}, faulted: map[string]bool{}, seen: map[string]resource.EffectID{}}
+		w.machines[n] = &machine{on: true, had: true, incarnation: 1, running: map[string]bool{}, faulted: map[string]bool{}, waiting: map[string]resource.AdminReason{}, seen: map[string]resource.EffectID{}}
 	}
 	w.view(nil)
 	for _, n := range threeSystems {
@@ -291,6 +293,11 @@ func (w *world) report(n, r string, done resource.EffectID, failed bool) {
 	m := w.machines[n]
 	rep := resource.Report{System: n, Resource: r, Incarnation: m.incarnation, Seen: m.seen[r], Probed: true, Done: done, Failed: failed}
 	switch {
+	case m.waits(r):
+		rep.Flags, rep.WaitReason = resource.FlagAdminWait, m.waiting[r]
+		if rep.WaitReason == resource.UnexpectedOffline {
+			rep.State = resource.StateOnline
+		}
 	case m.faulted[r]:
 		rep.State = resource.StateFaulted
 	case m.running[r] || w.mod.byRes[r].persistent():
@@ -338,16 +345,28 @@ func (w *world) carryOut(m *machine, c resource.Command, works bool) bool {
 	m.seen[c.Resource] = c.ID
 	switch c.Kind {
 	case resource.CommandOnline:
+		if r := w.mod.byRes[c.Resource]; !works && r.onOff() && !r.in.manageFaults {
+			m.waiting[c.Resource] = resource.OnlineIneffective // and may be half up
+			w.exclusive()
+			return true
+		}
 		m.running[c.Resource], m.faulted[c.Resource] = works, !works
 		w.exclusive()
 		return !works
 	case resource.CommandOffline:
 		m.running[c.Resource] = false
+		delete(m.waiting, c.Resource)
 	case resource.CommandClear:
-		m.faulted[c.Resource] = false
+		m.faulted[c.Resource] = m.waits(c.Resource) && c.Arg == 1
+		if c.Arg == 1 || m.waiting[c.Resource] != resource.UnexpectedOffline {
+			delete(m.waiting, c.Resource)
+		}
 	}
 	return false
 }
+
+// waits says whether a resource waits for an administrator.
+func (m *machine) waits(r string) bool { _, is := m.waiting[r]; return is }
 
 // exclusive is I1 on the modelled machines: an OnOff resource of a failover
 // group runs on one system that has power, seen or not, at most.
@@ -359,7 +378,7 @@ func (w *world) exclusive() {
 		for _, part := range r.in.parts {
 			var at []string
 			for _, p := range part.list {
-				if m := w.machines[p.System]; (m.on || m.ghost) && m.running[r.name] {
+				if m := w.machines[p.System]; (m.on || m.ghost) && (m.running[r.name] || m.waits(r.name)) {
 					at = append(at, p.System)
 				}
 			}
@@ -390,7 +409,9 @@ func (w *world) step() {
 		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
 		if m.on && m.had && (m.running[r.name] || r.persistent()) && !slices.Contains(m.unprobed, r.name) {
 			m.running[r.name] = false
-			m.faulted[r.name] = !m.faulted[r.name]
+			if m.faulted[r.name] = !m.faulted[r.name]; r.onOff() && !r.in.manageFaults {
+				m.faulted[r.name], m.waiting[r.name] = false, resource.UnexpectedOffline
+			}
 			w.report(n, r.name, 0, false)
 		}
 	case "command":
@@ -410,13 +431,13 @@ func (w *world) step() {
 			ev := rapid.SampledFrom([]Evidence{EvidencePoweredOff, EvidenceVouched, EvidenceCut}).Draw(t, "evidence")
 			m.had, m.queue, m.triggers = false, nil, nil
 			if m.ghost = ev == EvidenceCut; !m.ghost {
-				m.running, m.faulted = map[string]bool{}, map[string]bool{}
+				m.running, m.faulted, m.waiting = map[string]bool{}, map[string]bool{}, map[string]resource.AdminReason{}
 			}
 			w.view([]Departed{{System: n, Node: slices.Index(threeSystems, n), Evidence: ev}})
 		}
 	case "evidence":
 		if !m.on {
-			m.ghost, m.running, m.faulted = false, map[string]bool{}, map[string]bool{}
+			m.ghost, m.running, m.faulted, m.waiting = false, map[string]bool{}, map[string]bool{}, map[string]resource.AdminReason{}
 			w.apply("", EvidenceStronger{System: n, Evidence: EvidencePoweredOff})
 		}
 	case "return":
@@ -438,6 +459,7 @@ func (w *world) comeBack(n string) {
 	}
 	m.on, m.had, m.ghost = true, true, false
 	m.incarnation++
+	m.waiting = map[string]resource.AdminReason{} // The new had looks for itself.
 	m.queue, m.triggers, m.unprobed, m.seen = nil, nil, nil, map[string]resource.EffectID{}
 	w.view(nil)
 	w.apply(n, SystemJoined{System: n, Node: slices.Index(threeSystems, n), ConfigValid: true, Incarnation: m.incarnation})
@@ -467,7 +489,7 @@ func (w *world) notice() {
 func (w *world) drawCommand(n, group string) Command {
 	kind := rapid.SampledFrom([]CommandKind{CommandGroupOnline, CommandGroupOffline, CommandGroupSwitch, CommandGroupClear,
 		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandResourceOnline, CommandResourceOffline,
-		CommandResourceProbe, CommandResourceClear, CommandSystemFreeze, CommandSystemUnfreeze, CommandSystemStop}).Draw(w.t, "command")
+		CommandResourceProbe, CommandResourceClear, CommandSystemFreeze, CommandSystemUnfreeze, CommandSystemStop, CommandGroupClearAdminWait}).Draw(w.t, "command")
 	c := Command{Kind: kind, Group: group, System: n, User: "root"}
 	switch {
 	case strings.HasPrefix(string(kind), "resource-"):
@@ -478,6 +500,8 @@ func (w *world) drawCommand(n, group string) Command {
 		c.Evacuate = rapid.Bool().Draw(w.t, "evacuate")
 	default:
 		c.Any = rapid.Bool().Draw(w.t, "any")
+		c.Propagate = rapid.IntRange(0, 3).Draw(w.t, "propagate") == 0
+		c.Fault = rapid.Bool().Draw(w.t, "fault")
 	}
 	return c
 }
