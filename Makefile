@@ -17,10 +17,10 @@ export CGO_ENABLED ?= 1
 # new one. A failure prints its seed.
 export RAPID_SEED ?= 20261122
 
-.PHONY: help build proto proto-baseline lint test test-unit test-lab deps demo bench clean
+.PHONY: mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build all programs into bin/, agents into bin/agents/<Type>, and the VCS names as links
 	@mkdir -p bin/agents
@@ -63,6 +63,9 @@ test-lab: build bin/lab-nfswrite ## real daemons in namespaces (root only; an or
 bin/lab-nfswrite: test/lab/nfswrite/nfswrite.c
 	@mkdir -p bin
 	cc -O2 -Wall -Wextra -o $@ $< -lnfs
+
+mutants-engine: ## reverse rules of the engine, one at a time, and see that its goldens break (a few minutes)
+	$(GO) test -count=1 -timeout 20m ./test/mutants -run Reversed -all -v
 
 demo: deps build bin/lab-nfswrite ## the two-system NFS cluster that fails over when a system dies; KEEP=1 leaves it up
 	@$(GO) run ./test/demo $(if $(KEEP),-keep)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -78,4 +79,26 @@ func TestDecisionsAreBounded(t *testing.T) {
 // reportOf is the first report of a resource: offline.
 func reportOf(system, name string) resource.Report {
 	return resource.Report{System: system, Resource: name, Incarnation: 1, Probed: true}
+}
+
+// inputs prints what the last decision about a group with candidates was
+// taken on.
+func (s *stage) inputs(group string) string {
+	xs := s.e.Explanations(group)
+	for i := len(xs) - 1; i >= 0; i-- {
+		x := xs[i]
+		if len(x.Candidates) == 0 || x.Candidates[0].Asked == nil {
+			continue
+		}
+		out := x.Subject + "\n"
+		for _, v := range x.Candidates {
+			text, err := json.Marshal(v.Asked)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			out += fmt.Sprintf("%s %s: %s\n", pick(v.Chosen, "yes", "not"), v.System, text)
+		}
+		return out + "decided again: " + pick(x.Repeatable(), "the same", "OTHERWISE") + "\n"
+	}
+	return "no such decision\n"
 }

@@ -608,6 +608,8 @@ func (s *stage) run(d *datadriven.TestData) string {
 		s.agents(d)
 	case "command", "plan":
 		s.command(d)
+	case "inputs":
+		return s.inputs(plain(d)[0])
 	case "clock":
 		from := s.e.ClockSystem()
 		if v := first(d, "from"); v != "" {
