@@ -11,7 +11,10 @@ import (
 // openTriggers starts the runner of triggers; its lines go to the engine log.
 func (l *loop) openTriggers(timeout time.Duration) {
 	l.triggers = triggerhost.New(triggerhost.Config{
-		Root: l.root, Program: l.cfg.Hatrigger, Timeout: timeout, Line: l.engineLine,
+		Root: l.root, Program: l.cfg.Hatrigger, Timeout: timeout,
+		// The runner has goroutines of its own; the log and its watchers belong
+		// to the loop.
+		Line:    func(severity, id, text string) { l.post(func() { l.engineLine(severity, id, text) }) },
 		Awaited: func(out triggerhost.Outcome) { l.post(func() { l.triggerEnded(out) }) },
 	})
 }

@@ -46,7 +46,8 @@ type Config struct {
 	Program string
 	// Timeout of a job that has none; 0: DefaultTimeout.
 	Timeout time.Duration
-	// Line writes a line of the engine log; it must not block for long.
+	// Line writes a line of the engine log; it must not block for long. It is
+	// called from goroutines of the runner.
 	Line func(severity, id, text string)
 	// Awaited hears what became of each job that is awaited, once. After
 	// Close it is not called.
@@ -87,11 +88,15 @@ func (r *Runner) Run(j trigger.Job) {
 	}
 }
 
+// dropped tells of a job that found no place. It may be the caller's own
+// goroutine that takes the callbacks, so they come from another one.
 func (r *Runner) dropped(j trigger.Job) {
-	r.cfg.Line("ERROR", "V-16-6-90053", fmt.Sprintf("hatrigger:trigger %s is not run: %d wait already", j, waitBound))
-	if j.Awaited {
-		go r.cfg.Awaited(Outcome{Job: j, Problem: "too many triggers wait already"}) // ends with the callback
-	}
+	r.done.Go(func() {
+		r.cfg.Line("ERROR", "V-16-6-90053", fmt.Sprintf("hatrigger:trigger %s is not run: %d wait already", j, waitBound))
+		if j.Awaited {
+			r.cfg.Awaited(Outcome{Job: j, Problem: "too many triggers wait already"})
+		}
+	})
 }
 
 // Close returns when every job that waited has begun, or after a few seconds.
