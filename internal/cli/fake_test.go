@@ -271,14 +271,14 @@ func (e *engine) ListTypes(context.Context, *hadv1.ListTypesRequest) (*hadv1.Lis
 }
 
 func (e *engine) ListAgents(context.Context, *hadv1.ListAgentsRequest) (*hadv1.ListAgentsResponse, error) {
-	return &hadv1.ListAgentsResponse{Agents: []*hadv1.Agent{{Type: "IP", State: "Running", Pid: 4711, Restarts: 2}}}, nil
+	return &hadv1.ListAgentsResponse{Agents: []*hadv1.Agent{{Type: "IP", System: "sysA", State: "Running", Pid: 4711, Restarts: 2}}}, nil
 }
 
 func (e *engine) GetAgent(_ context.Context, r *hadv1.GetAgentRequest) (*hadv1.GetAgentResponse, error) {
 	if r.GetType() == "Nope" {
 		return nil, refusal(codes.NotFound, "AGENT_NOT_FOUND", "V-16-1-90510", "WARNING", "Agent Nope does not exist")
 	}
-	return &hadv1.GetAgentResponse{Agent: &hadv1.Agent{Type: "IP", State: "Given up", Reason: "bin/agents/IP is missing"}}, nil
+	return &hadv1.GetAgentResponse{Agent: &hadv1.Agent{Type: "IP", System: "sysA", State: "Given up", Reason: "bin/agents/IP is missing"}}, nil
 }
 
 func (e *engine) GetConfig(context.Context, *hadv1.GetConfigRequest) (*hadv1.GetConfigResponse, error) {

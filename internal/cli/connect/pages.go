@@ -123,6 +123,16 @@ func (h *Had) TheTypes(ctx context.Context, names []string) ([]*hadv1.Type, erro
 	return all, nil
 }
 
+// AgentsOf returns the agents of a system, or of all if it is "".
+func (h *Had) AgentsOf(ctx context.Context, system string) (all []*hadv1.Agent, err error) {
+	err = pages(func(token string) (string, error) {
+		a, err := h.Agents.ListAgents(ctx, &hadv1.ListAgentsRequest{PageToken: token, System: system, AllSystems: system == ""})
+		all = append(all, a.GetAgents()...)
+		return a.GetNextPageToken(), err
+	})
+	return all, err
+}
+
 // AllAgents returns the agents of this system.
 func (h *Had) AllAgents(ctx context.Context) (all []*hadv1.Agent, err error) {
 	err = pages(func(token string) (string, error) {

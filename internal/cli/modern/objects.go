@@ -288,17 +288,19 @@ func (a *app) cluster() *cobra.Command {
 }
 
 func (a *app) agent() *cobra.Command {
+	system := ""
 	print := func(w io.Writer, all []*hadv1.Agent) {
-		rows := [][]string{{"TYPE", "STATE", "PID", "RESTARTS", "WHY"}}
+		rows := [][]string{{"TYPE", "SYSTEM", "STATE", "PID", "RESTARTS", "WHY"}}
 		for _, g := range all {
-			rows = append(rows, []string{g.GetType(), g.GetState(), strconv.Itoa(int(g.GetPid())), strconv.Itoa(int(g.GetRestarts())), g.GetReason()})
+			rows = append(rows, []string{g.GetType(), g.GetSystem(), g.GetState(), strconv.Itoa(int(g.GetPid())), strconv.Itoa(int(g.GetRestarts())), g.GetReason()})
 		}
 		table(w, rows)
 	}
 	list := &cobra.Command{
-		Use: "list", Short: "List the agents of this system", Example: "  ha agent list", Args: noNames,
+		Use: "list", Short: "List the agents of all systems, or of one", Example: "  ha agent list\n  ha agent list --system sysA", Args: noNames,
+		Long: "Lists the agents with their states. The process id is known on the agent's own system alone.",
 		RunE: read(func(ctx context.Context, _ []string) error {
-			all, err := a.had.AllAgents(ctx)
+			all, err := a.had.AgentsOf(ctx, system)
 			if err != nil {
 				return err
 			}
@@ -309,15 +311,17 @@ func (a *app) agent() *cobra.Command {
 			return nil
 		}),
 	}
+	list.Flags().StringVar(&system, "system", "", "only of this system")
 	show := &cobra.Command{
-		Use: "show TYPE", Short: "Show the agent of a type on this system", Example: "  ha agent show IP", Args: names(1, "the name of one type"),
+		Use: "show TYPE", Short: "Show the agent of a type on this system, or on another", Example: "  ha agent show IP --system sysA", Args: names(1, "the name of one type"),
 		RunE: read(func(ctx context.Context, args []string) error {
-			g, err := a.had.Agents.GetAgent(ctx, &hadv1.GetAgentRequest{Type: args[0]})
+			g, err := a.had.Agents.GetAgent(ctx, &hadv1.GetAgentRequest{Type: args[0], System: system})
 			if err != nil {
 				return err
 			}
 			return a.show(g.GetAgent(), func(w io.Writer) { print(w, []*hadv1.Agent{g.GetAgent()}) })
 		}),
 	}
-	return branch("agent", "Agents of this system", list, show)
+	show.Flags().StringVar(&system, "system", "", "the system (default: this one)")
+	return branch("agent", "Agents: the processes that know resource types", append([]*cobra.Command{list, show}, a.operations("agent")...)...)
 }

@@ -220,6 +220,14 @@ func agentOperations() []Operation {
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
 				return h.Agents.StopAgent(ctx, &hadv1.StopAgentRequest{Type: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, Force: r.Force})
 			},
+		}, {
+			Object: "agent", Verb: "swap", System: SystemRequired,
+			Short:   "Put a new build of an agent in the place of the running one",
+			Long:    "Starts the program that now stands at the agent's path; when it describes itself well and the calls under way have ended, it takes over. Resources stay online and do not notice; a build that is no good changes nothing.",
+			Example: "  ha agent swap IP --system sysA",
+			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
+				return h.Agents.SwapAgent(ctx, &hadv1.SwapAgentRequest{Type: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System})
+			},
 		},
 	}
 }

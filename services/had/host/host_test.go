@@ -91,7 +91,10 @@ func (s sample) Online(ctx context.Context, r *agent.Resource) error {
 		if err := helper.Start(); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path+".helper", []byte(strconv.Itoa(helper.Process.Pid)), 0o600); err != nil {
+		if err := os.WriteFile(path+".half", []byte(strconv.Itoa(helper.Process.Pid)), 0o600); err != nil {
+			return err
+		}
+		if err := os.Rename(path+".half", path+".helper"); err != nil { // whoever sees it sees it whole
 			return err
 		}
 		if r.Name == "hang-politely" {

@@ -35,8 +35,10 @@ type agentType struct {
 	unused   bool // no resource is left here: it ends when nothing runs
 	inFlight int
 
-	told   engine.AgentReported // what the cluster knows
-	toldAt vclock.Time
+	told engine.AgentReported // what the cluster knows
+	// tellAt is when the cluster may next be told. It lags behind now by what
+	// was saved up.
+	tellAt vclock.Time
 }
 
 // call is one entry point under way.

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// tellAgentEvery is the shortest time between two words about one agent, so
-	// that one that dies again and again does not fill the total order.
+	// tellAgentEvery is the time between two words about one agent in the long
+	// run, so that one that dies again and again does not fill the total order;
+	// tellAgentSaved is how much of it may be saved up.
 	tellAgentEvery = time.Second
+	tellAgentSaved = 5 * time.Second
 	// stopAgentTime is how long haagent -stop waits for calls under way.
 	stopAgentTime = 10 * time.Second
 	// swapAgentTime is how long a new build may take to be there.
@@ -56,10 +58,10 @@ func (l *loop) tellAgents(now vclock.Time) {
 	for _, name := range sortedKeys(l.types) {
 		t := l.types[name]
 		word := l.agentWord(name, t)
-		if word == t.told || now < t.toldAt.Add(tellAgentEvery) && t.toldAt != 0 {
+		if word == t.told || now < t.tellAt {
 			continue
 		}
-		t.told, t.toldAt = word, now
+		t.told, t.tellAt = word, max(t.tellAt, now-vclock.Time(tellAgentSaved)).Add(tellAgentEvery)
 		id := l.broadcastEvent(word)
 		l.onLost[id] = func() { t.told = engine.AgentReported{} }
 	}
@@ -73,7 +75,7 @@ func (l *loop) agentsDue() vclock.Time {
 	}
 	for name, t := range l.types {
 		if l.agentWord(name, t) != t.told {
-			next = vclock.Earlier(next, t.toldAt.Add(tellAgentEvery))
+			next = vclock.Earlier(next, t.tellAt)
 		}
 	}
 	return next
@@ -98,6 +100,12 @@ func (l *loop) agentCommand(e engine.AgentCommand) {
 			l.stopAgent(e.Type, t)
 		}
 	case engine.CommandAgentSwap:
+		if path := l.agentPath(l.config(), e.Type); path != "" && path != t.path {
+			t.path = path
+			if err := l.agents.Start(t.decl, path); err != nil {
+				l.engineLine("ERROR", "V-16-1-10002", err.Error())
+			}
+		}
 		l.workers.Go(func() {
 			ctx, cancel := context.WithTimeout(l.ctx, swapAgentTime)
 			defer cancel()
