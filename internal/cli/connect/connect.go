@@ -51,12 +51,24 @@ func To(root paths.Root, daemon string) (*Daemon, error) {
 	conn, err := grpc.NewClient("passthrough:///"+daemon,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(d.dial),
+		grpc.WithUnaryInterceptor(bounded),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", daemon, err)
 	}
 	d.conn = conn
 	return d, nil
+}
+
+// bounded gives a call without a deadline that of a read: what shows much makes
+// many calls, and none of them may hang.
+func bounded(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, call grpc.UnaryInvoker, options ...grpc.CallOption) error {
+	if _, has := ctx.Deadline(); !has {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, ReadTimeout)
+		defer cancel()
+	}
+	return call(ctx, method, request, reply, conn, options...)
 }
 
 func (d *Daemon) dial(ctx context.Context, _ string) (net.Conn, error) {

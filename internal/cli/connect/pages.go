@@ -142,3 +142,15 @@ func (h *Had) AllAgents(ctx context.Context) (all []*hadv1.Agent, err error) {
 	})
 	return all, err
 }
+
+// GroupStates returns all groups without their attributes.
+func (h *Had) GroupStates(ctx context.Context) ([]*hadv1.Group, error) {
+	a, err := h.Clusters.GetStatus(ctx, &hadv1.GetStatusRequest{Brief: true})
+	return a.GetGroups(), err
+}
+
+// ResourceStates returns all resources without their attributes.
+func (h *Had) ResourceStates(ctx context.Context) ([]*hadv1.Resource, error) {
+	a, err := h.Clusters.GetStatus(ctx, &hadv1.GetStatusRequest{Brief: true})
+	return a.GetResources(), err
+}

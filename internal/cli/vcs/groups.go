@@ -18,7 +18,7 @@ func ofCluster(more ...string) []string { return append(more, "clus=", "localclu
 func groupActions() map[string]action {
 	return map[string]action{
 		"state": {usage: "[G...] [-sys S...]", options: ofCluster("sys*"), most: -1, run: groupState},
-		"display": {usage: "[G...|Attr=value...] [-attribute A...] [-sys S...]", options: ofCluster("attribute*", "sys*"), most: -1, run: func(ctx context.Context, s *session, l line) error {
+		"display": {usage: "[G...|Attr=value...] [-attribute A...] [-sys S...]", options: ofCluster("attribute*", "sys*"), most: -1, waits: true, run: func(ctx context.Context, s *session, l line) error {
 			groups, err := s.someGroups(ctx, l.names)
 			if err != nil {
 				return err
@@ -31,12 +31,13 @@ func groupActions() map[string]action {
 			return nil
 		}},
 		"list": {usage: "[Attr=value|Attr!=value|Attr=~value...]", options: ofCluster(), most: -1, run: func(ctx context.Context, s *session, l line) error {
-			groups, err := s.had.AllGroups(ctx, l.names)
+			list := s.groupStates
+			if len(l.names) > 0 {
+				list = s.had.AllGroups // which says what is wrong with a condition
+			}
+			groups, err := list(ctx, l.names)
 			if err != nil {
 				return err
-			}
-			if len(groups) == 0 && len(l.names) == 0 {
-				return errNoGroups()
 			}
 			for _, g := range groups {
 				var systems []string
@@ -152,7 +153,7 @@ func forecast(ctx context.Context, s *session, l line) error {
 }
 
 func groupState(ctx context.Context, s *session, l line) error {
-	groups, err := s.someGroups(ctx, l.names)
+	groups, err := s.groupStates(ctx, l.names)
 	if err != nil {
 		return err
 	}

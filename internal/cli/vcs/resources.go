@@ -14,9 +14,15 @@ func resourceActions() map[string]action {
 	return map[string]action{
 		"state": {usage: "[R...] [-sys S...]", options: ofCluster("sys*"), most: -1, run: resourceState},
 		"display": {usage: "[R...|Attr=value...] [-attribute A...] [-group G...] [-type T...] [-sys S...]\n-ovalues [R...]",
-			options: ofCluster("attribute*", "group*", "type*", "sys*", "ovalues"), most: -1, run: resourceDisplay},
+			options: ofCluster("attribute*", "group*", "type*", "sys*", "ovalues"), most: -1, waits: true, run: resourceDisplay},
 		"list": {usage: "[Attr=value|Attr!=value|Attr=~value...]", options: ofCluster(), most: -1, run: func(ctx context.Context, s *session, l line) error {
-			resources, err := s.had.AllResources(ctx, "", l.names)
+			list := s.resourceStates
+			if len(l.names) > 0 {
+				list = func(ctx context.Context, conditions []string) ([]*hadv1.Resource, error) {
+					return s.had.AllResources(ctx, "", conditions)
+				}
+			}
+			resources, err := list(ctx, l.names)
 			if err != nil {
 				return err
 			}
@@ -126,7 +132,7 @@ func resourceDependencies(ctx context.Context, s *session, l line) error {
 }
 
 func resourceState(ctx context.Context, s *session, l line) error {
-	resources, err := s.someResources(ctx, l.names)
+	resources, err := s.resourceStates(ctx, l.names)
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,27 @@ func (s *session) someResources(ctx context.Context, words []string) ([]*hadv1.R
 		func(conditions []string) ([]*hadv1.Resource, error) { return s.had.AllResources(ctx, "", conditions) })
 }
 
+// groupStates are the groups that the words choose; their attributes are not
+// asked for if all are chosen.
+func (s *session) groupStates(ctx context.Context, words []string) ([]*hadv1.Group, error) {
+	if len(words) > 0 {
+		return s.someGroups(ctx, words)
+	}
+	groups, err := s.had.GroupStates(ctx)
+	if err == nil && len(groups) == 0 {
+		err = errNoGroups()
+	}
+	return groups, err
+}
+
+// resourceStates are the resources that the words choose, as groupStates.
+func (s *session) resourceStates(ctx context.Context, words []string) ([]*hadv1.Resource, error) {
+	if len(words) > 0 {
+		return s.someResources(ctx, words)
+	}
+	return s.had.ResourceStates(ctx)
+}
+
 func (s *session) someSystems(ctx context.Context, words []string) ([]*hadv1.System, error) {
 	return choose(words,
 		func(names []string) ([]*hadv1.System, error) { return s.had.TheSystems(ctx, names) },

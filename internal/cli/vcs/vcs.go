@@ -72,7 +72,7 @@ type action struct {
 	options []string
 	// names is the least and the most number of names, -1 for any number.
 	least, most int
-	// waits: the action bounds its time itself. edits: it is an edit of the
+	// waits: the action bounds its time itself, or by that of each of many calls. edits: it is an edit of the
 	// configuration, whose words are passed on as typed.
 	changes, waits, edits bool
 	run                   func(ctx context.Context, s *session, l line) error

@@ -50,6 +50,9 @@ type loop struct {
 	agents Agents
 	disk   onDisk
 	known  evidenceTable
+	// statusNow is the engine's status since its last event, nil until
+	// somebody asks.
+	statusNow *engine.Status
 
 	// posts are closures of workers and callers; bound postBound, full: they
 	// wait.
@@ -569,6 +572,7 @@ func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 	l.journal.Add(boottime(), "engine", ordered{pos, from, ev}, 256)
 	_, waited := l.engine.Deadline()
 	l.early = nil
+	l.statusNow = nil
 	out := l.engine.Apply(pos, from, ev, nil)
 	if _, waits := l.engine.Deadline(); waits && !waited {
 		l.clockBase = boottime()
@@ -757,7 +761,7 @@ func (l *loop) restore(data []byte) {
 			return
 		}
 	}
-	l.engine = restored
+	l.engine, l.statusNow = restored, nil
 	l.clockBase = boottime()
 	l.unspool()
 	config := l.engine.Config()

@@ -101,6 +101,22 @@ func filter[T withAttributes](all []T, conditions []string) ([]T, error) {
 	return all, nil
 }
 
+// short keeps what fulfils a condition on the group, the type or the state,
+// which need no attributes; known is false for another condition.
+func short(all []*hadv1.Resource, condition string) (kept []*hadv1.Resource, known bool) {
+	name, op, value, err := parseCondition(condition)
+	if err != nil || name != "Group" && name != "Type" && name != "State" {
+		return all, false
+	}
+	return slices.DeleteFunc(all, func(r *hadv1.Resource) bool {
+		o := &hadv1.Resource{Attributes: []*hadv1.Attribute{{Name: "Group", Value: r.GetGroup()}, {Name: "Type", Value: r.GetType()}}}
+		for _, on := range r.GetSystems() {
+			o.Attributes = append(o.Attributes, &hadv1.Attribute{Name: "State", System: on.GetSystem(), Value: on.GetState()})
+		}
+		return !fulfils(o, name, op, value)
+	}), true
+}
+
 func attributeKnown[T withAttributes](all []T, name string) error {
 	known := map[string]bool{}
 	for _, o := range all {
@@ -181,8 +197,18 @@ func (a groupAPI) GetGroup(ctx context.Context, r *hadv1.GetGroupRequest) (*hadv
 	if err != nil {
 		return nil, err
 	}
-	g, err := find(look.groups(false), "Group", "V-16-1-40131", r.GetName())
+	g, err := look.groupNamed(r.GetName())
 	return &hadv1.GetGroupResponse{Group: g}, err
+}
+
+// groupNamed is one group with its attributes.
+func (r *replica) groupNamed(name string) (*hadv1.Group, error) {
+	for _, g := range r.st.Groups {
+		if g.Name == name {
+			return r.group(g, false), nil
+		}
+	}
+	return find(r.groups(true), "Group", "V-16-1-40131", name)
 }
 
 func (a groupAPI) ListGroups(ctx context.Context, r *hadv1.ListGroupsRequest) (*hadv1.ListGroupsResponse, error) {
@@ -233,7 +259,7 @@ func (a groupAPI) ExplainGroup(ctx context.Context, r *hadv1.ExplainGroupRequest
 	if err := a.do(ctx, func() { look, why = a.loop.replica(), a.loop.engine.Explanations(r.GetName()) }); err != nil {
 		return nil, err
 	}
-	g, err := find(look.groups(false), "Group", "V-16-1-40131", r.GetName())
+	g, err := look.groupNamed(r.GetName())
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +287,10 @@ func (a resourceAPI) GetResource(ctx context.Context, r *hadv1.GetResourceReques
 	if err != nil {
 		return nil, err
 	}
-	res, err := find(look.resources(false), "Resource", "V-16-1-40130", r.GetName())
+	res, err := find(look.resources(true), "Resource", "V-16-1-40130", r.GetName())
+	if err == nil {
+		look.describe([]*hadv1.Resource{res})
+	}
 	return &hadv1.GetResourceResponse{Resource: res}, err
 }
 
@@ -270,17 +299,30 @@ func (a resourceAPI) ListResources(ctx context.Context, r *hadv1.ListResourcesRe
 	if err != nil {
 		return nil, err
 	}
-	all := look.resources(false)
+	all := look.resources(true)
 	if g := r.GetGroup(); g != "" {
 		if _, err := find(look.groups(true), "Group", "V-16-1-40131", g); err != nil {
 			return nil, err
 		}
 		all = slices.DeleteFunc(all, func(res *hadv1.Resource) bool { return res.GetGroup() != g })
 	}
-	if all, err = filter(all, r.GetConditions()); err != nil {
-		return nil, err
+	var others []string
+	for _, condition := range r.GetConditions() {
+		var known bool
+		if all, known = short(all, condition); !known {
+			others = append(others, condition)
+		}
+	}
+	if len(others) > 0 {
+		look.describe(all)
+		if all, err = filter(all, others); err != nil {
+			return nil, err
+		}
 	}
 	out, next := page(all, r.GetPageSize(), r.GetPageToken())
+	if len(others) == 0 {
+		look.describe(out)
+	}
 	return &hadv1.ListResourcesResponse{Resources: out, NextPageToken: next}, nil
 }
 

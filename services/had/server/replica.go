@@ -27,6 +27,8 @@ type replica struct {
 	mode     string
 	fresh    map[string]*hadv1.Freshness
 	problems []string
+	// declared are the resources of cfg by name, made when all are asked for.
+	declared map[string]*maincf.Resource
 	conf     engine.ConfigStatus
 }
 
@@ -41,7 +43,7 @@ func (a *api) look(ctx context.Context) (*replica, error) {
 
 func (l *loop) replica() *replica {
 	r := &replica{
-		st: l.engine.Status(), cfg: l.config(), self: l.self, state: string(l.join.State()), waiting: l.join.WaitingFor(),
+		st: l.status(), cfg: l.config(), self: l.self, state: string(l.join.State()), waiting: l.join.WaitingFor(),
 		conf: l.engine.ConfigStatus(),
 		mode: l.mode, problems: l.disk.problems, fresh: map[string]*hadv1.Freshness{},
 	}
@@ -56,6 +58,16 @@ func (l *loop) replica() *replica {
 		r.fresh[s.Name] = l.freshness(s)
 	}
 	return r
+}
+
+// status is the engine's, made anew only after an event: monitoring asks often,
+// and a command that shows much asks for page after page. It is not changed.
+func (l *loop) status() engine.Status {
+	if l.statusNow == nil {
+		st := l.engine.Status()
+		l.statusNow = &st
+	}
+	return *l.statusNow
 }
 
 // freshness says how old what is known of a system is.
@@ -140,18 +152,46 @@ func (r *replica) group(g engine.GroupStatus, brief bool) *hadv1.Group {
 func (r *replica) resources(brief bool) []*hadv1.Resource {
 	out := make([]*hadv1.Resource, 0, len(r.st.Resources))
 	for _, res := range r.st.Resources {
-		p := &hadv1.Resource{Name: res.Name, Group: res.Group, Type: res.Type, Enabled: res.Enabled, Critical: res.Critical}
-		for _, on := range res.Systems {
-			p.Systems = append(p.Systems, &hadv1.ResourceOnSystem{System: on.System, State: on.State, Istate: on.IState,
-				IstateCode: on.IStateCode, Probed: on.Probed, Confidence: int32(on.Confidence), Reason: on.Reason, Freshness: r.fresh[on.System],
-				Flags: on.Flags, Info: infoProto(on.Info)})
-		}
-		if !brief {
-			p.Attributes = r.resourceAttributes(res)
-		}
-		out = append(out, p)
+		out = append(out, r.resource(res))
+	}
+	if !brief {
+		r.describe(out)
 	}
 	return out
+}
+
+// describe puts the attributes into resources. There may be tens of thousands
+// with dozens each: what shows a part asks for that part only.
+func (r *replica) describe(resources []*hadv1.Resource) {
+	if r.declared == nil && len(resources) > 1 && r.cfg != nil {
+		r.declared = map[string]*maincf.Resource{}
+		for _, g := range r.cfg.Groups {
+			for _, res := range g.Resources {
+				r.declared[res.Name] = res
+			}
+		}
+	}
+	for _, p := range resources {
+		at, _ := slices.BinarySearchFunc(r.st.Resources, p.GetName(), func(s engine.ResourceStatus, name string) int { return strings.Compare(s.Name, name) })
+		p.Attributes = r.resourceAttributes(r.st.Resources[at])
+	}
+}
+
+func (r *replica) declaredResource(name string) *maincf.Resource {
+	if r.declared != nil {
+		return r.declared[name]
+	}
+	return r.cfg.Resource(name)
+}
+
+func (r *replica) resource(res engine.ResourceStatus) *hadv1.Resource {
+	p := &hadv1.Resource{Name: res.Name, Group: res.Group, Type: res.Type, Enabled: res.Enabled, Critical: res.Critical}
+	for _, on := range res.Systems {
+		p.Systems = append(p.Systems, &hadv1.ResourceOnSystem{System: on.System, State: on.State, Istate: on.IState,
+			IstateCode: on.IStateCode, Probed: on.Probed, Confidence: int32(on.Confidence), Reason: on.Reason, Freshness: r.fresh[on.System],
+			Flags: on.Flags, Info: infoProto(on.Info)})
+	}
+	return p
 }
 
 func (r *replica) types() []*hadv1.Type {
@@ -331,7 +371,7 @@ func (r *replica) resourceAttributes(res engine.ResourceStatus) []*hadv1.Attribu
 	t.set("Group", "", res.Group)
 	t.set("Type", "", res.Type)
 	t.set("Name", "", res.Name)
-	declared := r.cfg.Resource(res.Name)
+	declared := r.declaredResource(res.Name)
 	for _, on := range res.Systems {
 		t.set("State", on.System, on.State)
 		t.set("IState", on.System, on.IState)
