@@ -28,6 +28,21 @@ type SystemStatus struct {
 	Since time.Duration
 	// WaitingFor names what it waits for and the command that leads out.
 	WaitingFor string
+	// MachineUp: the system is a member of port a.
+	MachineUp bool
+	// Info and Version are what it said of its machine and its had, "" before.
+	Info, Version string
+	// AgentsStopped: nothing of it is looked after any more, since it leaves.
+	AgentsStopped bool
+	// EngineRestarted: had came back on a machine that never went, and has not
+	// probed everything yet.
+	EngineRestarted bool
+	// NoAutoDisable: hastop -noautodisable stopped it.
+	NoAutoDisable bool
+	// Room is its load, nil before there is a configuration; Meters are what
+	// it measured of itself.
+	Room   *CapacityStatus
+	Meters []MeterStatus
 }
 
 // GroupOnSystemStatus is a group on one system.
@@ -157,9 +172,14 @@ func (e *Engine) SystemStatus(n SystemID) SystemStatus {
 		Name: n, Node: s.Node, State: s.State, TFrozen: s.TFrozen || s.Draining, InView: s.InH,
 		DaemonDown: s.InA && !s.InH && !s.Clean, Jeopardy: s.Jeopardy,
 		Incarnation: s.Incarnation, Since: s.Since, WaitingFor: e.waitsFor(n, s),
+		MachineUp: s.InA, Info: s.Info, Version: s.Version, NoAutoDisable: s.NoAutoDisable,
+		AgentsStopped: s.State == SystemExiting || s.State == SystemExited, Meters: e.meterStatus(n),
 	}
 	if e.mod != nil {
 		out.Frozen = e.mod.frozenSystem(n)
+		room := e.capacityStatus(n)
+		out.Room = &room
+		out.EngineRestarted = s.Restarted && slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool { return !e.st.Groups[g.name].On[n].Probed })
 	}
 	if s.Lost != nil {
 		out.Evidence = s.Lost.Evidence

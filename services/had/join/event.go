@@ -64,6 +64,9 @@ type Stop struct{ Forced bool }
 // Moved: the engine moved this system on (LEAVING, EXITING).
 type Moved struct{ State State }
 
+// Named: the running configuration has this system, which it did not before.
+type Named struct{}
+
 // Wake says that Deadline was reached.
 type Wake struct{}
 
@@ -77,6 +80,7 @@ func (LoadFailed) event()      {}
 func (Force) event()           {}
 func (Stop) event()            {}
 func (Moved) event()           {}
+func (Named) event()           {}
 func (Wake) event()            {}
 
 func (e View) String() string {
@@ -99,6 +103,7 @@ func (e LoadFailed) String() string      { return "load failed: " + e.Problem }
 func (Force) String() string             { return "force" }
 func (e Stop) String() string            { return fmt.Sprintf("stop forced=%t", e.Forced) }
 func (e Moved) String() string           { return "moved " + string(e.State) }
+func (Named) String() string             { return "named" }
 func (Wake) String() string              { return "wake" }
 
 // Effect is what the join machine wants done.

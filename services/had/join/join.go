@@ -95,6 +95,7 @@ type Core struct {
 	forced  bool
 	joiners map[string]*joiner
 	why     string
+	check   check
 	now     vclock.Time
 	out     []Effect
 }
@@ -188,11 +189,19 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 		c.stop(e)
 	case Moved:
 		c.state = e.State
+	case Named:
+		c.named()
+	case Marked:
+		c.marked(e)
+	case Voted:
+		c.voted(e)
 	case Wake:
 		if c.state == RemoteBuild && now >= c.asked.Add(SnapshotPatience) {
 			c.ask()
 		}
+		c.mark()
 	}
+	c.due()
 	out, c.out = c.out, nil
 	return out
 }
@@ -202,13 +211,16 @@ func (c *Core) Deadline() (vclock.Time, bool) {
 	if c.state == RemoteBuild && c.asked != vclock.Never {
 		return c.asked.Add(SnapshotPatience), true
 	}
+	if c.check.next != 0 {
+		return c.check.next, true
+	}
 	return 0, false
 }
 
 // Hash is over the whole state in canonical order.
 func (c *Core) Hash() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s %s %s %d %v %d %d %d %t", c.self, c.disk, c.state, c.view, c.members, c.build, c.asked, c.size, c.forced)
+	fmt.Fprintf(h, "%s %s %s %d %v %d %d %d %t %d %t %d %v", c.self, c.disk, c.state, c.view, c.members, c.build, c.asked, c.size, c.forced, c.check.next, c.check.open, c.check.n, c.check.votes)
 	for _, m := range c.members {
 		fmt.Fprintf(h, " %s=%s/%t", m.Name, c.states[m.Name], c.fresh[m.Name])
 		if j := c.joiners[m.Name]; j != nil {
@@ -234,6 +246,7 @@ func (c *Core) viewed(e View) {
 	c.members = slices.Clone(e.Members)
 	slices.SortFunc(c.members, func(a, b Member) int { return a.Node - b.Node })
 	c.fresh = map[string]bool{}
+	c.check.open = false // who is gone will not vote
 	states := map[string]State{}
 	for _, m := range c.members {
 		if s, known := c.states[m.Name]; known && m.Name != c.self {
@@ -418,6 +431,13 @@ func (c *Core) loadFailed(e LoadFailed) {
 	}
 	c.disk, c.forced = DiskInvalid, false
 	c.enter(StaleAdminWait)
+}
+
+// named: the running configuration has this system now (hasys -add).
+func (c *Core) named() {
+	if c.state == Unknown {
+		c.enter(Running)
+	}
 }
 
 func (c *Core) force() {

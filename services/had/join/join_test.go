@@ -63,6 +63,15 @@ func parse(t *testing.T, words []string) join.Event {
 		return join.Stop{Forced: len(words) > 1}
 	case "moved":
 		return join.Moved{State: join.State(arg(1))}
+	case "named":
+		return join.Named{}
+	case "marked":
+		n, _ := strconv.Atoi(arg(1))
+		return join.Marked{N: uint64(n)}
+	case "voted":
+		n, _ := strconv.Atoi(arg(2))
+		h, _ := strconv.Atoi(arg(3))
+		return join.Voted{System: arg(1), N: uint64(n), Hash: uint64(h)}
 	case "wake":
 		return join.Wake{}
 	}

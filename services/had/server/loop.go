@@ -92,6 +92,9 @@ type loop struct {
 	spoolSize int
 	snapshots map[string]snapshot
 
+	metering metering
+	links    map[string][]string // as gab last told, by system
+
 	clockBase vclock.Time
 	clockSent bool
 
@@ -170,6 +173,12 @@ func (l *loop) run(ctx context.Context, served <-chan error) error {
 	}
 	l.workers.Go(l.endFormer)
 	l.workers.Go(l.openPort)
+	if l.cfg.ReadMeters != nil {
+		l.workers.Go(func() { l.readMeters(l.cfg.ReadMeters) })
+	}
+	if l.cfg.OpenPort == nil && !l.cfg.OneNode {
+		l.workers.Go(l.askLinks)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !l.left && l.fatal == nil {
@@ -792,6 +801,7 @@ func (l *loop) startRunning() {
 	}
 	l.running = true
 	l.saveRunning()
+	l.describe()
 	l.loadResources()
 	l.engineEffects(l.engine.Outstanding(l.self))
 	for _, t := range l.early {

@@ -47,7 +47,7 @@ func notFound(kind, id, name string, known []string) error {
 var grpcCodes = map[engine.Code]codes.Code{
 	engine.CodeNotFound: codes.NotFound, engine.CodeFailedPrecondition: codes.FailedPrecondition,
 	engine.CodeInvalidArgument: codes.InvalidArgument, engine.CodeUnavailable: codes.Unavailable,
-	engine.CodeRequestIDReused: codes.InvalidArgument,
+	engine.CodeRequestIDReused: codes.InvalidArgument, engine.CodeConfirmationNeeded: codes.FailedPrecondition,
 }
 
 // refused turns the engine's refusal into an error; nil for a success.

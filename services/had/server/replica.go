@@ -30,6 +30,7 @@ type replica struct {
 	// declared are the resources of cfg by name, made when all are asked for.
 	declared map[string]*maincf.Resource
 	conf     engine.ConfigStatus
+	links    map[string][]string // by system: tag, UP or DOWN, ...
 }
 
 // look takes the replica.
@@ -45,7 +46,7 @@ func (l *loop) replica() *replica {
 	r := &replica{
 		st: l.status(), cfg: l.config(), self: l.self, state: string(l.join.State()), waiting: l.join.WaitingFor(),
 		conf: l.engine.ConfigStatus(),
-		mode: l.mode, problems: l.disk.problems, fresh: map[string]*hadv1.Freshness{},
+		mode: l.mode, problems: l.disk.problems, fresh: map[string]*hadv1.Freshness{}, links: l.links,
 	}
 	if l.gate != nil {
 		text := l.gate.GetReason()
@@ -303,38 +304,6 @@ func valueText(v maincf.Value) string {
 		return strings.Join(parts, "\t")
 	}
 	return v.Text
-}
-
-func (r *replica) systemAttributes(s engine.SystemStatus) []*hadv1.Attribute {
-	t := r.rows()
-	state := string(s.State)
-	if s.Name == r.self && (s.State == engine.SystemUnknown || state == "") {
-		state = r.state
-	}
-	t.set("SysName", "", s.Name)
-	t.set("SysState", "", state)
-	t.number("LLTNodeId", "", s.Node)
-	t.number("NodeId", "", s.Node)
-	t.flag("Frozen", "", s.Frozen)
-	t.flag("TFrozen", "", s.TFrozen)
-	t.set("EngineVersion", "", Version)
-	online := 0
-	for _, g := range r.st.Groups {
-		for _, on := range g.Systems {
-			if on.System == s.Name && on.ActiveCount > 0 {
-				online++
-			}
-		}
-	}
-	t.number("OnGrpCnt", "", online)
-	var attrs maincf.Attrs
-	if r.cfg != nil {
-		if declared := r.cfg.System(s.Name); declared != nil {
-			attrs = declared.Attrs
-		}
-	}
-	t.configured(maincf.SystemAttrs(), attrs)
-	return t.sorted()
 }
 
 func (r *replica) groupAttributes(g engine.GroupStatus) []*hadv1.Attribute {

@@ -22,6 +22,7 @@ import (
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	fencingv1 "github.com/evenkeel/evenkeel/proto/evenkeel/fencing/v1"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/host"
 	"github.com/evenkeel/evenkeel/services/had/join"
 	"google.golang.org/grpc"
@@ -78,6 +79,9 @@ type Config struct {
 	// ReadProtection reads what fencing has recorded of it.
 	ReadProtection func() (standing.Protection, bool, error)
 	Agents         Agents
+	// ReadMeters measures this machine; without it and with an OpenPort
+	// nothing is measured.
+	ReadMeters func(now time.Time) ([]engine.Meter, error)
 }
 
 // Server is one had.
@@ -131,6 +135,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Declare == nil && !cfg.OneNode {
 		cfg.ReadProtection = func() (standing.Protection, bool, error) { return standing.ReadProtection(cfg.Root) }
+	}
+	if cfg.ReadMeters == nil && cfg.OpenPort == nil {
+		cfg.ReadMeters = (&procReader{dir: "/proc"}).read
 	}
 	l, err := newLoop(cfg, disk)
 	if err != nil {
