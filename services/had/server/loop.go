@@ -29,9 +29,6 @@ const (
 	// postBound is how many workers' answers and callers' requests wait for
 	// the loop; more wait at their own place.
 	postBound = 256
-	// spoolBound is how much a joiner keeps of what comes after the position
-	// of its snapshot; beyond it had leaves and joins anew (R22).
-	spoolBound = 64 << 20
 	// portRetry is how often a port that cannot be opened is tried again.
 	portRetry = 500 * time.Millisecond
 	// journalEvents and journalBytes bound the flight recorder.
@@ -88,12 +85,13 @@ type loop struct {
 	running   bool
 	wantBuild uint64
 	spooling  bool
-	spool     []spooled
-	spoolSize int
+	spool     spool
 	snapshots map[string]snapshot
 
 	metering metering
-	links    map[string][]string // as gab last told, by system
+	// systemWaits are callers that wait for what becomes of a system.
+	systemWaits map[*systemWait]bool
+	links       map[string][]string // as gab last told, by system
 
 	clockBase vclock.Time
 	clockSent bool
@@ -125,12 +123,6 @@ type loop struct {
 	dumpWaits []chan struct{}
 }
 
-type spooled struct {
-	pos  engine.Pos
-	from string
-	ev   engine.Event
-}
-
 // snapshot is the engine's state at the position of a joiner's request.
 type snapshot struct {
 	build uint64
@@ -149,10 +141,15 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 	if err != nil {
 		cfg.Log.Warn("evidence of a former had is lost", "error", err)
 	}
+	incarnation, err := nextIncarnation(cfg.Root, time.Now())
+	if err != nil {
+		cfg.Log.Warn("this had is told from former ones by the clock alone", "error", err)
+	}
 	return &loop{
+		spool: spool{path: cfg.Root.State("join.spool")}, systemWaits: map[*systemWait]bool{},
 		cfg: cfg, root: cfg.Root, known: known, log: cfg.Log, self: cfg.Name, disk: disk,
 		posts: make(chan func(), postBound), journal: journal.New(journalEvents, journalBytes), engine: engine.New(), join: j, sched: schedule.New(),
-		incarnation: uint64(boottime()) | 1, names: map[uint32]string{}, nodes: map[string]uint32{},
+		incarnation: incarnation, names: map[uint32]string{}, nodes: map[string]uint32{},
 		heard: map[string]vclock.Time{}, snapshots: map[string]snapshot{}, types: map[string]*agentType{},
 		groupOf: map[string]string{}, told: map[string]knownResource{}, before: map[string]map[string]host.Value{}, actions: newActions(), calls: map[schedule.CallID]*call{}, waiters: map[string][]*waiter{},
 		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, watchers: map[*watcher]bool{},
@@ -546,9 +543,14 @@ func (l *loop) message(m *gabv1.Message) {
 		l.stepJoin(join.Announced{System: from, State: d.State, View: d.View, Rank: d.Rank})
 	case wanted:
 		if from == l.self && d.Build == l.wantBuild {
-			l.spooling, l.spool, l.spoolSize = true, nil, 0
+			l.spool.forget()
+			l.spooling = true
 		}
 		l.stepJoin(join.SnapshotWanted{System: from, Build: d.Build})
+	case mark:
+		l.stepJoin(join.Marked{N: pos.Seq})
+	case vote:
+		l.stepJoin(join.Voted{System: from, N: d.N, Hash: d.Hash})
 	case chunk:
 		l.stepJoin(join.Chunk{Build: d.Build, N: int(d.N), Total: int(d.Total), Data: d.Data})
 	case actionAsked:
@@ -556,7 +558,6 @@ func (l *loop) message(m *gabv1.Message) {
 	case acted:
 		l.actionReplied(from, d)
 	case engine.Event:
-		l.spoolSize += len(m.GetPayload())
 		l.apply(pos, from, d)
 		if c, is := d.(engine.ConfigLoaded); is {
 			l.stepJoin(join.ConfigDelivered{System: c.System})
@@ -571,11 +572,7 @@ func (l *loop) message(m *gabv1.Message) {
 // its way (R22).
 func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 	if l.spooling {
-		if l.spoolSize > spoolBound {
-			l.check(fmt.Errorf("join: more than %d MiB came while the snapshot did not; had starts anew", spoolBound>>20))
-			return
-		}
-		l.spool = append(l.spool, spooled{pos, from, ev})
+		l.check(l.spool.add(pos, from, ev))
 		return
 	}
 	l.journal.Add(boottime(), "engine", ordered{pos, from, ev}, 256)
@@ -595,11 +592,8 @@ func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 
 // unspool applies what was kept.
 func (l *loop) unspool() {
-	kept := l.spool
-	l.spooling, l.spool, l.spoolSize, l.wantBuild = false, nil, 0, 0
-	for _, s := range kept {
-		l.apply(s.pos, s.from, s.ev)
-	}
+	l.spooling, l.wantBuild = false, 0
+	l.check(l.spool.drain(l.apply))
 }
 
 // engineEffects carries out what names this system, and only while it is
@@ -637,6 +631,9 @@ func (l *loop) engineEffects(out []engine.Effect) {
 				l.agentCommand(e)
 			}
 		case engine.ConfigChanged:
+			if l.join.State() == join.Unknown && l.config().System(l.self) != nil {
+				l.stepJoin(join.Named{})
+			}
 			st := l.engine.ConfigStatus()
 			l.publish(&event{kind: "config", state: fmt.Sprintf("sequence %d", st.Sequence), severity: "NOTICE", text: "the configuration changed"})
 		case engine.MarkStale:
@@ -657,6 +654,11 @@ func (l *loop) engineEffects(out []engine.Effect) {
 }
 
 func (l *loop) noticed(e engine.EventNotice) {
+	if e.Kind == "system" {
+		for w := range l.systemWaits {
+			w.tell(e.System, e.New)
+		}
+	}
 	if e.Kind == "system" && e.System == l.self && l.running {
 		switch s := join.State(e.New); s {
 		case join.Leaving, join.Exiting, join.ExitingForcibly:
@@ -707,6 +709,12 @@ func (l *loop) joinEffect(effect join.Effect) {
 		l.sendSnapshot(e)
 	case join.DropSnapshot:
 		delete(l.snapshots, e.For)
+	case join.Mark:
+		l.broadcast(nil, encodeJSON(kindMark, mark{}))
+	case join.Vote:
+		l.castVote(e)
+	case join.Diverged:
+		l.diverged(e)
 	case join.Leave:
 		l.log.Info("had leaves", "forced", e.Forced)
 		l.depart(e.Forced)

@@ -21,6 +21,8 @@ const (
 	kindChunk    = 'C' // binary header, then the part of the snapshot
 	kindAction   = 'X' // JSON actionAsked, to one system
 	kindActed    = 'Y' // JSON acted, to one system
+	kindMark     = 'M' // JSON mark
+	kindVote     = 'V' // JSON vote
 	kindPacked   = 'Z' // deflated: any of the others, if it is large
 )
 

@@ -309,11 +309,6 @@ type (
 	}
 )
 
-func (a systemAPI) ForceSystem(ctx context.Context, r *hadv1.ForceSystemRequest) (*hadv1.ForceSystemResponse, error) {
-	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandSystemForce, System: r.GetName()}, r.GetPlan())
-	return &hadv1.ForceSystemResponse{Operation: op}, err
-}
-
 func (a systemAPI) FreezeSystem(ctx context.Context, r *hadv1.FreezeSystemRequest) (*hadv1.FreezeSystemResponse, error) {
 	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandSystemFreeze, System: r.GetName(),
 		Persistent: r.GetPersistent(), Evacuate: r.GetEvacuate()}, r.GetPlan())
