@@ -130,6 +130,10 @@ func decodeMessage(payload []byte) (any, error) {
 		return decodeJSON[announce](body)
 	case kindWanted:
 		return decodeJSON[wanted](body)
+	case kindMark:
+		return decodeJSON[mark](body)
+	case kindVote:
+		return decodeJSON[vote](body)
 	case kindAction:
 		return decodeJSON[actionAsked](body)
 	case kindActed:

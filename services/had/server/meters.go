@@ -33,7 +33,7 @@ type procReader struct {
 	stalled   time.Duration // of pressure/io
 }
 
-// read measures since the read before; the first one has no CPU and no IO.
+// read measures since the read before; the first one returns nothing.
 func (p *procReader) read(now time.Time) ([]engine.Meter, error) {
 	mem, err := p.memory()
 	if err != nil {
@@ -45,7 +45,9 @@ func (p *procReader) read(now time.Time) ([]engine.Meter, error) {
 	}
 	stalled, hasIO := p.stall()
 	lasted := now.Sub(p.at)
-	if !p.at.IsZero() && all > p.all && lasted > 0 {
+	if p.at.IsZero() || all <= p.all || lasted <= 0 {
+		mem = nil
+	} else {
 		total := int64(cpus) * 100
 		busy := (all - p.all) - min(idle-p.idle, all-p.all)
 		mem = append(mem, engine.Meter{Name: "CPU", Total: total, Used: total * int64(busy) / int64(all-p.all)})
@@ -144,16 +146,10 @@ type metering struct {
 
 // readMeters measures every meterPeriod and gives the loop what it found.
 func (l *loop) readMeters(read func(time.Time) ([]engine.Meter, error)) {
-	ticker := time.NewTicker(meterPeriod)
-	defer ticker.Stop()
-	for now := time.Now(); ; {
-		meters, err := read(now)
+	for next := time.Second; l.ctx.Err() == nil; next = meterPeriod { // what is first seen is told soon
+		meters, err := read(time.Now())
 		l.post(func() { l.measured(meters, err) })
-		select {
-		case <-l.ctx.Done():
-			return
-		case now = <-ticker.C:
-		}
+		wait(l.ctx, next)
 	}
 }
 
@@ -169,7 +165,7 @@ func (l *loop) measured(meters []engine.Meter, err error) {
 	}
 	l.metering.problem = ""
 	wanted := l.engine.MeterPolicy()
-	if !l.running || l.leaveBy != 0 || !wanted.Wanted {
+	if !l.running || l.leaveBy != 0 || !wanted.Wanted || len(meters) == 0 {
 		return
 	}
 	now := boottime()

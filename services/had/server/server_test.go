@@ -121,6 +121,7 @@ func (l *lab) start(name string, root paths.Root, change ...func(*Config)) *had 
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	h.server = s
 	var ctx context.Context
 	ctx, h.cancel = context.WithCancel(context.Background())
 	go func() { h.done <- s.Run(ctx) }()
