@@ -380,7 +380,7 @@ func (e *Engine) manualStart(g *groupModel, n SystemID, x Explanation) {
 
 func (e *Engine) beginManual(g *groupModel, n SystemID) {
 	e.log("NOTICE", 10166, "", g.name, "Initiating manual online of group %s on system %s", g.name, n)
-	e.st.Groups[g.name].On[n].Retries = 0
+	e.st.Groups[g.name].On[n].Retries, e.course(g).AutoClears = 0, 0
 	e.startFor(g, n, whyManual, "")
 }
 
@@ -583,6 +583,7 @@ func (e *Engine) afterClear(g *groupModel, cleared []string, c Command) {
 	x := Explanation{Group: g.name, Subject: c.words(), Decision: "cleared: " + strings.Join(cleared, ", ")}
 	for _, p := range g.whole.parts {
 		to := e.course(p)
+		to.AutoClears, to.ClearAt = 0, 0
 		if to.Due == nil || !to.Due.ByResource || to.Due.Persistent || (c.System != "" && !p.on(c.System)) {
 			continue
 		}
@@ -643,7 +644,7 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 	}
 	on.Starting, on.Stopping, on.Owed, on.Pre = false, "", false, nil
 	to := e.course(g)
-	to.Move, to.Due, to.Stuck = nil, nil, ""
+	to.Move, to.Due, to.Stuck, to.ClearAt = nil, nil, "", 0
 	x := Explanation{Group: g.name, Subject: c.words(), Decision: "nothing was under way"}
 	if len(waiting) > 0 {
 		x.Decision = "no longer waiting for " + strings.Join(waiting, ", ") + "; what runs is not ended and may still change state"

@@ -345,8 +345,15 @@ func (e *Engine) resourceModels() []*resourceModel {
 func (e *Engine) emit(f Effect) { e.out = append(e.out, f) }
 
 func (e *Engine) log(severity string, id int, system, group, format string, args ...any) {
+	if quietID(id) && group != "" && e.mod != nil && e.mod.byGroup[group] != nil && e.mod.byGroup[group].quietFaults {
+		return
+	}
 	e.emit(LogLine{Severity: severity, ID: messageID(id), System: system, Group: group, Text: fmt.Sprintf(format, args...)})
 }
+
+// quietID says whether DisableFaultMessages keeps a message out of the log:
+// those that tell of a fault and that there is no failover.
+func quietID(id int) bool { return id == 10303 || id == 10205 || id == 10464 }
 
 func messageID(id int) string { return fmt.Sprintf("V-16-1-%d", id) }
 

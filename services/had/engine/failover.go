@@ -62,6 +62,9 @@ func (e *Engine) afterSwitch(g *groupModel, n SystemID) {
 
 // progress starts what a group is owed, or starts by itself.
 func (e *Engine) progress(g *groupModel) bool {
+	if e.autoClear(g) {
+		return true
+	}
 	if e.course(g).Due != nil {
 		return e.pay(g)
 	}

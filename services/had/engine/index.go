@@ -151,6 +151,11 @@ func (e *Engine) refresh() {
 func (e *Engine) groupDeadline(g *groupModel) time.Duration {
 	var next time.Duration
 	gr := e.st.Groups[g.name]
+	for _, part := range g.parts {
+		if at := e.course(part).ClearAt; at > e.st.Now && (next == 0 || at < next) {
+			next = at
+		}
+	}
 	for _, p := range g.list {
 		if pre := gr.On[p.System].Pre; pre != nil && pre.Until > e.st.Now && (next == 0 || pre.Until < next) {
 			next = pre.Until

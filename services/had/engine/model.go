@@ -49,6 +49,9 @@ type groupModel struct {
 	faultPropagation              bool
 	manageFaults                  bool
 	onlineClearParent             bool
+	quietFaults                   bool // DisableFaultMessages
+	autoClearLimit                int
+	autoClearInterval             time.Duration
 	parallel                      int
 	autoFailOver, autoRestart     int
 	failOverPolicy                string
@@ -177,6 +180,9 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		faultPropagation:   value("FaultPropagation").Bool(),
 		manageFaults:       value("ManageFaults").Text != "NONE",
 		onlineClearParent:  value("OnlineClearParent").Bool(),
+		quietFaults:        value("DisableFaultMessages").Bool(),
+		autoClearLimit:     value("AutoClearLimit").Int(),
+		autoClearInterval:  seconds("AutoClearInterval"),
 		parallel:           value("Parallel").Int(),
 		autoFailOver:       value("AutoFailOver").Int(),
 		autoRestart:        value("AutoRestart").Int(),

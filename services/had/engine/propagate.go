@@ -11,6 +11,7 @@ import (
 const (
 	idAdminWait      = 90110
 	idClusterService = 90111 // an offline of ClusterService without -force
+	idAutoClear      = 90113
 	idZones          = 90112 // zones of an active hybrid group are not changed
 )
 

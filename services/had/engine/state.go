@@ -126,6 +126,10 @@ type course struct {
 	Due  *due  `json:"due,omitempty"`
 	// Stuck is the last explanation of why something owed does not happen.
 	Stuck string `json:"stuck,omitempty"`
+	// AutoClears counts the automatic clears (AutoClearLimit) since a user
+	// last took the group in hand; ClearAt is the engine time of the next.
+	AutoClears int           `json:"auto_clears,omitempty"`
+	ClearAt    time.Duration `json:"clear_at,omitempty"`
 }
 
 type move struct {

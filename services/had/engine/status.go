@@ -56,6 +56,15 @@ type GroupOnSystemStatus struct {
 	AutoDisabledWhy string
 	// ActiveCount is the number of OnOff resources online or going online.
 	ActiveCount int
+	// IntentOnline: it should be online in the zone of this system; of a group
+	// without zones, anywhere.
+	IntentOnline bool
+	// NumRetries counts the restarts there (OnlineRetryLimit), PathCount the
+	// resources still to be taken offline, UnSteadyCount those in transition,
+	// ProbesPending those that are not probed.
+	NumRetries, PathCount, UnSteadyCount, ProbesPending int
+	// PreOnlining: a preonline trigger decides about its start there.
+	PreOnlining bool
 	// Stale: the system is not in the view; this is the last that was known.
 	Stale bool
 	Since time.Duration
@@ -71,6 +80,15 @@ type GroupStatus struct {
 	IntentOnline bool
 	// Systems in the order of SystemList's priorities.
 	Systems []GroupOnSystemStatus
+	// FromQ and ToQ are the systems that it is leaving and coming to, sorted by
+	// zone. Failover and Restart say that a start is owed elsewhere, or when a
+	// persistent resource recovers; Evacuating that its system is being emptied.
+	FromQ, ToQ                    []SystemID
+	Failover, Restart, Evacuating bool
+	// TargetCount is the number of systems that it is coming to.
+	TargetCount int
+	// AutoClearCount counts the automatic clears so far.
+	AutoClearCount int
 	// Hindrances are what stands in its way now, each with a way out.
 	Hindrances []string
 	Resources  []string
@@ -218,6 +236,7 @@ func (e *Engine) groupStatus(g *groupModel) GroupStatus {
 	}
 	for _, p := range g.parts {
 		out.IntentOnline = out.IntentOnline || e.course(p).Intent
+		e.courseStatus(p, &out)
 	}
 	for _, r := range g.resources {
 		out.Resources = append(out.Resources, r.name)
@@ -228,10 +247,42 @@ func (e *Engine) groupStatus(g *groupModel) GroupStatus {
 			System: p.System, State: e.groupText(g, p.System),
 			Probed: len(e.unprobed(g, p.System)) == 0, AutoDisabled: why != "", AutoDisabledWhy: why,
 			ActiveCount: e.activeCount(g, p.System), Stale: !e.st.Systems[p.System].InH,
-			Since: gr.On[p.System].Since,
+			Since: gr.On[p.System].Since, IntentOnline: e.course(g.part(p.System)).Intent,
+			NumRetries: gr.On[p.System].Retries, PreOnlining: e.held(g, p.System), ProbesPending: len(e.unprobed(g, p.System)),
 		})
+		on := &out.Systems[len(out.Systems)-1]
+		for _, r := range g.resources {
+			i := e.at(r, p.System)
+			on.PathCount += pick(i.Want == wantOffline, 1, 0)
+			on.UnSteadyCount += pick(i.moving(), 1, 0)
+		}
 	}
 	return out
+}
+
+// courseStatus adds where a group, or the part of a hybrid one, is heading.
+func (e *Engine) courseStatus(g *groupModel, out *GroupStatus) {
+	c := e.course(g)
+	var from, to SystemID
+	switch {
+	case c.Move != nil:
+		from, to = c.Move.From, c.Move.To
+		out.Evacuating = out.Evacuating || e.st.Systems[from].Draining || e.st.Systems[from].State == SystemLeaving
+	case c.Due != nil:
+		from, to = c.Due.From, c.Due.Prefer
+		out.Failover = out.Failover || !c.Due.ByGroup && c.Due.Prefer == ""
+		out.Restart = out.Restart || c.Due.Persistent
+	}
+	for _, p := range g.list {
+		if on := e.st.Groups[g.name].On[p.System]; p.System == to || on.Starting || on.Owed || on.Pre != nil {
+			out.TargetCount++
+			out.ToQ = append(out.ToQ, p.System)
+		}
+	}
+	if from != "" {
+		out.FromQ = append(out.FromQ, from)
+	}
+	out.AutoClearCount += c.AutoClears
 }
 
 func (e *Engine) resourceStatus(g *groupModel, r *resourceModel) ResourceStatus {

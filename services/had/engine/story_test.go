@@ -499,6 +499,9 @@ func (s *stage) status(d *datadriven.TestData) string {
 					}
 					b.WriteString("\n")
 				}
+				if slices.Contains(what, "attributes") {
+					groupAttributes(&b, g)
+				}
 				for _, h := range g.Hindrances {
 					fmt.Fprintf(&b, "  hindrance: %s\n", h)
 				}
@@ -555,6 +558,16 @@ func (s *stage) status(d *datadriven.TestData) string {
 		}
 	}
 	return b.String()
+}
+
+// groupAttributes prints what a group is about, where it is not at rest.
+func groupAttributes(b *strings.Builder, g GroupStatus) {
+	fmt.Fprintf(b, "  IntentOnline=%t FromQ=%v ToQ=%v TargetCount=%d Failover=%t Restart=%t Evacuating=%t AutoClearCount=%d\n",
+		g.IntentOnline, g.FromQ, g.ToQ, g.TargetCount, g.Failover, g.Restart, g.Evacuating, g.AutoClearCount)
+	for _, y := range g.Systems {
+		fmt.Fprintf(b, "  %s: ActiveCount=%d IntentOnline=%t NumRetries=%d PathCount=%d UnSteadyCount=%d ProbesPending=%d PreOnlining=%t\n",
+			y.System, y.ActiveCount, y.IntentOnline, y.NumRetries, y.PathCount, y.UnSteadyCount, y.ProbesPending, y.PreOnlining)
+	}
 }
 
 func (s *stage) run(d *datadriven.TestData) string {

@@ -314,14 +314,31 @@ func (r *replica) groupAttributes(g engine.GroupStatus) []*hadv1.Attribute {
 		t.flag("Probed", on.System, on.Probed)
 		t.flag("AutoDisabled", on.System, on.AutoDisabled)
 		t.number("ActiveCount", on.System, on.ActiveCount)
+		t.number("NumRetries", on.System, on.NumRetries)
+		t.number("PathCount", on.System, on.PathCount)
+		t.number("UnSteadyCount", on.System, on.UnSteadyCount)
+		t.number("ProbesPending", on.System, on.ProbesPending)
+		t.flag("PreOnlining", on.System, on.PreOnlining)
+		if g.Parallel == 2 {
+			t.flag("IntentOnline", on.System, on.IntentOnline)
+		}
 		if on.ActiveCount > 0 {
 			active++
 		}
 	}
+	t.set("FromQ", "", strings.Join(g.FromQ, ","))
+	t.set("ToQ", "", strings.Join(g.ToQ, ","))
+	t.flag("Failover", "", g.Failover)
+	t.flag("Restart", "", g.Restart)
+	t.flag("Evacuating", "", g.Evacuating)
+	t.number("TargetCount", "", g.TargetCount)
+	t.number("AutoClearCount", "", g.AutoClearCount)
 	t.number("CurrentCount", "", active)
 	t.flag("TFrozen", "", g.TFrozen)
 	t.flag("Frozen", "", g.Frozen)
-	t.flag("IntentOnline", "", g.IntentOnline)
+	if g.Parallel != 2 {
+		t.flag("IntentOnline", "", g.IntentOnline)
+	}
 	t.number("Parallel", "", g.Parallel)
 	declared := r.cfg.Group(g.Name)
 	enabled, _ := r.cfg.GroupAttr(declared, "Enabled", "")

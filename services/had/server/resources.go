@@ -149,7 +149,11 @@ func (l *loop) intended() map[string]bool {
 	st := l.engine.Status()
 	groups := map[string]bool{}
 	for _, g := range st.Groups {
-		groups[g.Name] = g.IntentOnline
+		for _, on := range g.Systems {
+			if on.System == l.self {
+				groups[g.Name] = on.IntentOnline
+			}
+		}
 	}
 	out := map[string]bool{}
 	for _, r := range st.Resources {
