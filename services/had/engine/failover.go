@@ -424,6 +424,9 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 		if e.held(g, n) {
 			add(e.heldText(g, n))
 		}
+		if v := e.st.Groups[g.name].On[n].Vetoed; v != "" && e.course(g.part(n)).Intent && !e.active(g, n) {
+			add("not brought online on "+n+": "+v, "hagrp -online -nopre "+g.name+" -sys "+n+", or hagrp -online "+g.name+" -sys another system")
+		}
 		if why, way := e.autoDisabled(g, n); why != "" {
 			add("autodisabled on "+n+" ("+why+")", way)
 		}

@@ -127,12 +127,12 @@ func noPreHint(g *groupModel, n SystemID) string {
 func (e *Engine) settled(g *groupModel, n SystemID) {
 	gr, c := e.st.Groups[g.name], e.course(g)
 	on := gr.On[n]
-	on.Fresh, on.Owed, on.Waits = false, false, ""
+	on.Fresh, on.Owed, on.Waits, on.Vetoed = false, false, "", ""
 	c.UserOffline, c.Stuck = false, ""
 	c.Due, c.Move = nil, nil
 	if g.failover() {
 		for _, p := range g.list {
-			gr.On[p.System].Fresh, gr.On[p.System].Owed = false, false
+			gr.On[p.System].Fresh, gr.On[p.System].Owed, gr.On[p.System].Vetoed = false, false, ""
 		}
 	}
 }
@@ -183,7 +183,7 @@ func (e *Engine) lostHold(g *groupModel, n SystemID) {
 		return
 	}
 	if c.Due = p.Due; c.Due == nil {
-		c.Due = &due{From: n, Why: "system " + n + " was lost before its preonline trigger had decided"}
+		c.Due = &due{From: n, Why: n + " became " + string(e.st.Systems[n].State) + " before the preonline trigger there had decided"}
 	}
 }
 
@@ -195,6 +195,7 @@ func (e *Engine) veto(g *groupModel, n SystemID, why string) {
 	e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: "not brought online, and nowhere else: " + why,
 		WayOut: "hagrp -online -nopre " + g.name + " -sys " + n + ", or hagrp -online " + g.name + " -sys another system"})
 	if p.Why == whyFault {
+		e.st.Groups[g.name].On[n].Vetoed = why
 		e.noFailover(g, p.From)
 	}
 	e.touch(g.name)
@@ -263,7 +264,7 @@ func (e *Engine) onlineNoPre(g *groupModel, c Command) *refusal {
 	}
 	x := Explanation{Group: g.name, Subject: c.words(), Decision: "brought online on " + c.System + ", without asking its preonline trigger"}
 	if p != nil {
-		x.Decision = "brought online on " + c.System + ": its preonline trigger waits no more"
+		x.Decision = "brought online on " + c.System + ": its preonline trigger lets it go on"
 	}
 	e.explain(x)
 	if p == nil || p.Why == whyManual {

@@ -196,6 +196,8 @@ type groupOn struct {
 	WasOff bool `json:"was_off,omitempty"`
 	// Pre is a start that waits for the preonline trigger.
 	Pre *preOnline `json:"preonline,omitempty"`
+	// Vetoed says why the preonline trigger forbade a start that was owed.
+	Vetoed string `json:"vetoed,omitempty"`
 	// NotInLoad and NotInMeters: it started since its system's load was last
 	// told, or measured.
 	NotInLoad   bool `json:"not_in_load,omitempty"`

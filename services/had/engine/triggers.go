@@ -241,7 +241,7 @@ func (e *Engine) shownTriggers(g *groupModel, n SystemID, was, is string) {
 	switch {
 	case is == "OFFLINE" && was != "OFFLINE":
 		e.groupTrigger(TriggerPostOffline, g, n, custom, n, g.name)
-	case is == "ONLINE" && on.WasOff:
+	case is == "ONLINE" && on.WasOff && on.Stopping == "":
 		e.groupTrigger(TriggerPostOnline, g, n, custom, n, g.name)
 	}
 	e.noteOff(g, n, is)
