@@ -279,3 +279,42 @@ func (c *cluster) rested() {
 		c.t.Fatalf("at rest, yet neither RUNNING nor waiting for the administrator: %v", states)
 	}
 }
+
+// Of several valid copies the one with the highest rank is built from, of equal
+// ones that of the lowest node id.
+func TestHighestRankBuilds(t *testing.T) {
+	for _, c := range []struct {
+		ranks   []uint64
+		builder string
+	}{{[]uint64{6, 8, 7}, "B"}, {[]uint64{6, 6, 6}, "A"}, {[]uint64{0, 1, 9}, "C"}} {
+		names := []string{"A", "B", "C"}
+		var members []join.Member
+		cores := map[string]*join.Core{}
+		for i, n := range names {
+			core, err := join.New(join.Config{Self: n, Disk: join.DiskValid, Rank: c.ranks[i]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cores[n] = core
+			members = append(members, join.Member{Name: n, Node: i})
+		}
+		said := map[string][]join.Effect{}
+		for _, n := range names {
+			said[n] = cores[n].Step(1, join.View{ID: 1, Members: members}, nil)
+		}
+		for _, from := range names { // in one order to all
+			for _, effect := range said[from] {
+				if a, ok := effect.(join.Announce); ok {
+					for _, n := range names {
+						cores[n].Step(1, join.Announced{System: from, State: a.State, View: a.View, Rank: a.Rank}, nil)
+					}
+				}
+			}
+		}
+		for _, n := range names {
+			if got, want := cores[n].State() == join.LocalBuild, n == c.builder; got != want {
+				t.Errorf("ranks %v: %s is %s, and %s is to build", c.ranks, n, cores[n].State(), c.builder)
+			}
+		}
+	}
+}
