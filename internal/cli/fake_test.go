@@ -201,6 +201,9 @@ func (e *engine) ListGroups(_ context.Context, r *hadv1.ListGroupsRequest) (*had
 	if slices.Contains(r.GetConditions(), "Parallel=1") {
 		return &hadv1.ListGroupsResponse{}, nil
 	}
+	if slices.Contains(r.GetConditions(), "State=OFFLINE") {
+		return &hadv1.ListGroupsResponse{Groups: e.status.GetGroups()[:1]}, nil
+	}
 	for i, g := range e.status.GetGroups() {
 		if g.GetName() > r.GetPageToken() {
 			answer := &hadv1.ListGroupsResponse{Groups: []*hadv1.Group{g}}

@@ -2,10 +2,15 @@ package cli
 
 import (
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/evenkeel/evenkeel/internal/cli/vcs"
+	"github.com/evenkeel/evenkeel/internal/paths"
 )
 
 // TestWrongCalls: what is wrong is said, with the nearest right thing where
@@ -188,4 +193,27 @@ func TestHungEngine(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// FuzzCommands: no words make a command panic or end otherwise than with 0, 1
+// or 2, and wrong usage never prints on standard output.
+func FuzzCommands(f *testing.F) {
+	dir, err := os.MkdirTemp("", "ek")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { os.RemoveAll(dir) })
+	r := paths.Root(dir)
+	names := slices.DeleteFunc(vcs.Names(), func(n string) bool { return n == "hacf" }) // it writes where it is told
+	for i, words := range []string{"-state app -sys a", "-modify g A -add k v -sys s", "-online g -any", "-help -list", "-display -attribute A B -sys", "-modify x y -5 %-z", "-", "-- -", "-otype GRP x", "-list A=b"} {
+		f.Add(i, words)
+	}
+	f.Fuzz(func(t *testing.T, which int, text string) {
+		name := names[(which%len(names)+len(names))%len(names)]
+		var out, errs strings.Builder
+		code := Main(t.Context(), append([]string{name}, strings.Fields(text)...), Surroundings{Root: r, In: strings.NewReader(""), Out: &out, Err: &errs, Programs: "/nonexistent"})
+		if code < 0 || code > 2 || code == 2 && (out.String() != "" || errs.String() == "") {
+			t.Errorf("%s %q: exit %d, %q %q", name, text, code, out.String(), errs.String())
+		}
+	})
 }

@@ -44,7 +44,7 @@ func groupActions() map[string]action {
 				for _, on := range g.GetSystems() {
 					systems = append(systems, on.GetSystem())
 				}
-				layout.Pairs(s.Out, g.GetName(), systems)
+				layout.Pairs(s.Out, g.GetName(), systemsFor(g, systems, l.names))
 			}
 			return nil
 		}},

@@ -31,7 +31,7 @@ func resourceActions() map[string]action {
 				for _, on := range r.GetSystems() {
 					systems = append(systems, on.GetSystem())
 				}
-				layout.Pairs(s.Out, r.GetName(), systems)
+				layout.Pairs(s.Out, r.GetName(), systemsFor(r, systems, l.names))
 			}
 			return nil
 		}},

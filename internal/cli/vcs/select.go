@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/evenkeel/evenkeel/internal/cli/layout"
+	"github.com/evenkeel/evenkeel/internal/condition"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
@@ -61,6 +62,27 @@ func (s *session) someResources(ctx context.Context, words []string) ([]*hadv1.R
 	return choose(words,
 		func(names []string) ([]*hadv1.Resource, error) { return s.had.TheResources(ctx, names) },
 		func(conditions []string) ([]*hadv1.Resource, error) { return s.had.AllResources(ctx, "", conditions) })
+}
+
+// systemsFor are the systems to list an object with: those on which the
+// conditions hold that are about an attribute with a value for each system.
+func systemsFor(o object, systems []string, conditions []string) []string {
+	for _, text := range conditions {
+		c, err := condition.Parse(text)
+		if err != nil {
+			continue // the engine has refused it
+		}
+		values := map[string][]string{}
+		for _, a := range o.GetAttributes() {
+			if a.GetName() == c.Attribute && a.GetSystem() != "" {
+				values[a.GetSystem()] = append(values[a.GetSystem()], a.GetValue())
+			}
+		}
+		if len(values) > 0 {
+			systems = slices.DeleteFunc(systems, func(s string) bool { return !c.Holds(values[s]) })
+		}
+	}
+	return systems
 }
 
 // groupStates are the groups that the words choose; their attributes are not

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/internal/condition"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
@@ -88,24 +89,24 @@ type withAttributes interface {
 // objects has is a mistake and no condition that nothing fulfils.
 func filter[T withAttributes](all []T, conditions []string) ([]T, error) {
 	from := slices.Clone(all)
-	for _, condition := range conditions {
-		name, op, value, err := parseCondition(condition)
+	for _, text := range conditions {
+		c, err := parseCondition(text)
 		if err != nil {
 			return nil, err
 		}
-		if err := attributeKnown(from, name); err != nil {
+		if err := attributeKnown(from, c.Attribute); err != nil {
 			return nil, err
 		}
-		all = slices.DeleteFunc(all, func(o T) bool { return !fulfils(o, name, op, value) })
+		all = slices.DeleteFunc(all, func(o T) bool { return !fulfils(o, c) })
 	}
 	return all, nil
 }
 
 // short keeps what fulfils a condition on the group, the type or the state,
 // which need no attributes; known is false for another condition.
-func short(all []*hadv1.Resource, condition string) (kept []*hadv1.Resource, known bool) {
-	name, op, value, err := parseCondition(condition)
-	if err != nil || name != "Group" && name != "Type" && name != "State" {
+func short(all []*hadv1.Resource, text string) (kept []*hadv1.Resource, known bool) {
+	c, err := parseCondition(text)
+	if err != nil || !slices.Contains([]string{"Group", "Type", "State"}, c.Attribute) {
 		return all, false
 	}
 	return slices.DeleteFunc(all, func(r *hadv1.Resource) bool {
@@ -113,7 +114,7 @@ func short(all []*hadv1.Resource, condition string) (kept []*hadv1.Resource, kno
 		for _, on := range r.GetSystems() {
 			o.Attributes = append(o.Attributes, &hadv1.Attribute{Name: "State", System: on.GetSystem(), Value: on.GetState()})
 		}
-		return !fulfils(o, name, op, value)
+		return !fulfils(o, c)
 	}), true
 }
 
@@ -138,36 +139,22 @@ func attributeKnown[T withAttributes](all []T, name string) error {
 	return refusal(codes.InvalidArgument, "ATTRIBUTE_NOT_FOUND", "V-16-1-90003", "WARNING", text, "nearest", strings.Join(near, ","))
 }
 
-func parseCondition(text string) (name, op, value string, err error) {
-	i := strings.Index(text, "=")
-	if i <= 0 {
-		return "", "", "", refusal(codes.InvalidArgument, "BAD_CONDITION", "V-16-1-10000", "ERROR",
-			"condition "+text+": write Attribute=value, Attribute!=value or Attribute=~value")
+func parseCondition(text string) (condition.Condition, error) {
+	c, err := condition.Parse(text)
+	if err != nil {
+		err = refusal(codes.InvalidArgument, "BAD_CONDITION", "V-16-1-10000", "ERROR", err.Error())
 	}
-	name, value, op = text[:i], text[i+1:], "="
-	switch {
-	case strings.HasSuffix(name, "!"):
-		name, op = name[:len(name)-1], "!="
-	case strings.HasPrefix(value, "~"):
-		value, op = value[1:], "=~"
-	}
-	return name, op, value, nil
+	return c, err
 }
 
-func fulfils(o withAttributes, name, op, value string) bool {
-	found := false
+func fulfils(o withAttributes, c condition.Condition) bool {
+	var values []string
 	for _, at := range o.GetAttributes() {
-		if at.GetName() != name {
-			continue
-		}
-		switch op {
-		case "=~":
-			found = found || strings.HasPrefix(at.GetValue(), value) || slices.Contains(strings.Split(at.GetValue(), "\t"), value)
-		default:
-			found = found || at.GetValue() == value || strings.Trim(at.GetValue(), "|") == value
+		if at.GetName() == c.Attribute {
+			values = append(values, at.GetValue())
 		}
 	}
-	return found != (op == "!=")
+	return c.Holds(values)
 }
 
 func (a systemAPI) GetSystem(ctx context.Context, r *hadv1.GetSystemRequest) (*hadv1.GetSystemResponse, error) {
@@ -307,10 +294,10 @@ func (a resourceAPI) ListResources(ctx context.Context, r *hadv1.ListResourcesRe
 		all = slices.DeleteFunc(all, func(res *hadv1.Resource) bool { return res.GetGroup() != g })
 	}
 	var others []string
-	for _, condition := range r.GetConditions() {
+	for _, text := range r.GetConditions() {
 		var known bool
-		if all, known = short(all, condition); !known {
-			others = append(others, condition)
+		if all, known = short(all, text); !known {
+			others = append(others, text)
 		}
 	}
 	if len(others) > 0 {

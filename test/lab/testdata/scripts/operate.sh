@@ -74,7 +74,7 @@ rm -f "$(hares -value app_flag PathName sysA)" || fail "remove the file"
 hares -probe app_flag -sys sysA || fail probe
 until_true "app to fail over" sh -c 'hagrp -state app -sys sysB | grep -qx "|ONLINE|"'
 hastatus -sum | grep -q '^D  app  *FileOnOff  *app_flag  *sysA *$' || fail "block D: $(hastatus -sum)"
-[ "$(hares -list State=FAULTED | awk '{print $1; exit}')" = app_flag ] || fail "hares -list State=FAULTED: $(hares -list State=FAULTED)"
+[ "$(hares -list State=FAULTED | awk '{print $1; exit}')" = app_flag ] && [ "$(hares -list State=FAULTED | wc -l)" = 1 ] || fail "hares -list State=FAULTED: $(hares -list State=FAULTED)"
 hares -clear app_flag -sys sysA || fail clear
 [ "$(hares -state app_flag -sys sysA)" = OFFLINE ] || fail "after clear: $(hares -state app_flag -sys sysA)"
 hagrp -switch app -any || fail "switch -any"
