@@ -68,7 +68,7 @@ func groupOperations() []Operation {
 				return h.Groups.UnfreezeGroup(ctx, &hadv1.UnfreezeGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, Persistent: r.Persistent})
 			},
 		}, {
-			Object: "group", Verb: "flush", Command: "hagrp", Action: "flush", System: SystemRequired, Options: []Option{force("also end entry points that run")},
+			Object: "group", Verb: "flush", Command: "hagrp", Action: "flush", System: SystemRequired, Options: []Option{force("also while a resource is in ADMIN_WAIT")},
 			Short:   "Stop waiting for what is under way in a group",
 			Long:    "The engine no longer waits for the resources of the group that go online or offline on a system. Agents' entry points that run are not ended.",
 			Example: "  ha group flush app --system sysA",

@@ -1365,7 +1365,8 @@ type FlushGroupRequest struct {
 	Plan bool `protobuf:"varint,3,opt,name=plan,proto3" json:"plan,omitempty"`
 	// The system.
 	System string `protobuf:"bytes,4,opt,name=system,proto3" json:"system,omitempty"`
-	// Also ends the entry points that run (hagrp -flush -force).
+	// Also while a resource is in ADMIN_WAIT (hagrp -flush -force). What runs is
+	// not ended.
 	Force         bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
