@@ -9,7 +9,7 @@ import (
 // is there is shared: the model, the text of the files, and the candidates of
 // explanations.
 func (e *Engine) Clone() *Engine {
-	c := &Engine{st: e.st, mod: e.mod, dirty: maps.Clone(e.dirty), loadMoved: map[string]bool{}}
+	c := &Engine{st: e.st, mod: e.mod, dirty: maps.Clone(e.dirty), loadMoved: map[string]bool{}, roomMoved: map[string]bool{}}
 	c.st.Files = slices.Clone(e.st.Files)
 	c.st.Conf = e.st.Conf.clone()
 	c.st.Requests = slices.Clone(e.st.Requests)

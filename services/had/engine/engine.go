@@ -30,6 +30,8 @@ type Engine struct {
 	// systems whose load it may have changed.
 	dirty     map[string]bool
 	loadMoved map[string]bool
+	// roomMoved are the systems where a group came or went in this event.
+	roomMoved map[string]bool
 	ix        index
 }
 
@@ -43,7 +45,7 @@ func New() *Engine {
 			Resources: map[string]map[string]*instance{},
 		},
 		dirty:     map[string]bool{},
-		loadMoved: map[string]bool{},
+		loadMoved: map[string]bool{}, roomMoved: map[string]bool{},
 	}
 }
 
@@ -392,9 +394,9 @@ func (e *Engine) touchAll() {
 // tells what changed. Each step sends a command, ends an operation or records
 // a decision, so it ends.
 func (e *Engine) settle() {
-	e.settleGroups()
+	e.settleRooms()
 	if e.drain() {
-		e.settleGroups()
+		e.settleRooms()
 	}
 	e.leave()
 }

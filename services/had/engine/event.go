@@ -422,10 +422,13 @@ func (e Command) String() string {
 			s += " " + w
 		}
 	}
+	if e.Kind == CommandSystemLoad && !e.ClearLoad {
+		s += fmt.Sprintf(" %d", e.Load)
+	}
 	for _, o := range []struct {
 		on   bool
 		word string
-	}{{e.Propagate, " -propagate"}, {e.Fault, " -fault"}} {
+	}{{e.ClearLoad, " -clear"}, {e.Propagate, " -propagate"}, {e.Fault, " -fault"}} {
 		if o.on {
 			s += o.word
 		}

@@ -241,6 +241,16 @@ func (e *Engine) noTargetHint(g *groupModel) string {
 			return e.faultHint(g, e.faults(g, p.System), p.System) + ", then " + e.onlineHint(g)
 		}
 	}
+	for _, p := range g.list {
+		n := p.System
+		switch lacking := e.lacking(g, n); {
+		case e.st.Systems[n].State != SystemRunning || g.disabled[n]:
+		case e.closed(n):
+			return "hasys -unfreeze " + n
+		case len(lacking) > 0:
+			return "take a group offline that holds " + strings.Join(lacking, ", ") + " of the Limits of " + n + ", or raise them there"
+		}
+	}
 	return "hastart on a system of its SystemList"
 }
 

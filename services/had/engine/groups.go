@@ -406,7 +406,7 @@ func (e *Engine) show(g *groupModel) {
 		}
 		e.emit(EventNotice{Kind: "group", System: n, Group: g.name, Old: old, New: text})
 		on.Shown, on.Since = text, e.st.Now
-		e.loadMoved[n] = true
+		e.loadMoved[n], e.roomMoved[n] = true, true
 		switch was, is := word(old), e.base(g, n); {
 		case is == "ONLINE" && was != "ONLINE":
 			e.log("NOTICE", 10447, "", g.name, "Group %s is online on system %s", g.name, n)

@@ -50,10 +50,18 @@ func units(v maincf.Value) int {
 	return v.Int()
 }
 
+// capacityOf is units of a Capacity, the usual one where only meters are named.
+func capacityOf(v maincf.Value) int {
+	if _, named := v.Lookup("Units"); v.Dim == maincf.DimAssoc && !named {
+		return 100
+	}
+	return units(v)
+}
+
 func newSystemModel(cfg *maincf.Config, s *maincf.System) *systemModel {
 	value := func(name string) maincf.Value { v, _ := cfg.SystemAttr(s, name); return v }
 	m := &systemModel{
-		capacity:     units(value("Capacity")),
+		capacity:     capacityOf(value("Capacity")),
 		warningLevel: value("LoadWarningLevel").Int(),
 		warningTime:  time.Duration(value("LoadTimeThreshold").Int()) * time.Second,
 		shutdown:     time.Duration(value("ShutdownTimeout").Int()) * time.Second,
@@ -223,6 +231,27 @@ func (e *Engine) setLoad(c Command) *refusal {
 	e.log("INFO", idLoadSet, "", "", "System %s: load is %d of capacity %d, available capacity %d", n, e.loadOf(n), e.mod.system(n).capacity, available)
 	e.loadMoved[n] = true
 	return nil
+}
+
+// settleRooms lets groups go as far as they can; who waited for limits that a
+// group has left free goes on as well.
+func (e *Engine) settleRooms() {
+	for e.settleGroups(); e.freed(); e.settleGroups() {
+	}
+}
+
+// freed touches the groups that may have waited for limits of the systems
+// where something came or went.
+func (e *Engine) freed() bool {
+	for _, n := range slices.Sorted(maps.Keys(e.roomMoved)) {
+		for _, g := range e.groupsOn(n) {
+			if len(g.prerequisites) > 0 {
+				e.touch(g.name)
+			}
+		}
+	}
+	clear(e.roomMoved)
+	return len(e.dirty) > 0
 }
 
 // weighAll looks at the load of all systems: the configuration changed.

@@ -48,7 +48,10 @@ type Net (
 
 // testConfig puts the groups of a story under a cluster with its systems.
 func testConfig(systems []string, body string) []File {
-	text := "include \"types.cf\"\ncluster demo (\n\t)\n"
+	text := "include \"types.cf\"\n"
+	if !strings.Contains(body, "cluster demo ") {
+		text += "cluster demo (\n\t)\n"
+	}
 	for _, s := range systems {
 		if !strings.Contains(body, "system "+s+" ") {
 			text += "system " + s + " (\n\t)\n"
@@ -425,9 +428,20 @@ func (s *stage) command(d *datadriven.TestData) {
 			c.Propagate = true
 		case "fault":
 			c.Fault = true
+		case "local":
+			c.Local = true
+		case "noautodisable":
+			c.NoAutoDisable = true
+		case "confirmed":
+			c.Confirmed = true
+		case "reboot":
+			c.Reboot = true
+		case "clear":
+			c.ClearLoad = true
 		default:
 			switch {
 			case isSys:
+				c.Systems = append(c.Systems, w)
 				c.System = w
 			case isAgent && c.Type == "":
 				c.Type = w
@@ -439,6 +453,15 @@ func (s *stage) command(d *datadriven.TestData) {
 				c.System = w
 			}
 		}
+	}
+	if v := first(d, "load"); v != "" {
+		fmt.Sscan(v, &c.Load)
+	}
+	switch {
+	case c.Kind == CommandSystemStop && len(c.Systems) > 1:
+		c.System = ""
+	default:
+		c.Systems = nil
 	}
 	from := first(d, "from")
 	if from == "" {
@@ -457,6 +480,24 @@ func (s *stage) command(d *datadriven.TestData) {
 		return
 	}
 	s.apply(from, c)
+}
+
+// meters is a system's measurement: CPU=100/400 is one core of four in use.
+func (s *stage) meters(d *datadriven.TestData) {
+	n := plain(d)[0]
+	ev := Metered{System: n}
+	for _, a := range d.CmdArgs {
+		switch {
+		case len(a.Vals) == 0 || a.Key == "from" || a.Key == "quiet":
+		case a.Key == "elapsed":
+			ev.Elapsed = duration(s.t, a.Vals[0])
+		default:
+			m := Meter{Name: a.Key}
+			fmt.Sscanf(a.Vals[0], "%d/%d", &m.Used, &m.Total)
+			ev.Meters = append(ev.Meters, m)
+		}
+	}
+	s.apply(sender(d, n), ev)
 }
 
 func (s *stage) status(d *datadriven.TestData) string {
@@ -483,6 +524,35 @@ func (s *stage) status(d *datadriven.TestData) string {
 					b.WriteString(": " + y.WaitingFor)
 				}
 				b.WriteString("\n")
+			}
+		case "load":
+			for _, y := range st.Systems {
+				fmt.Fprintf(&b, "%s capacity %d load %d available %d", y.Name, y.Room.Capacity, y.Room.Load, y.Room.Available)
+				if y.Room.Dynamic {
+					b.WriteString(" dynamic")
+				}
+				for _, l := range y.Room.Limits {
+					fmt.Fprintf(&b, " %s=%s", l.Key, l.Value)
+				}
+				if len(y.Room.Reserved) > 0 {
+					fmt.Fprintf(&b, " reserved for %s", strings.Join(y.Room.Reserved, ","))
+				}
+				if y.Room.Over > 0 {
+					fmt.Fprintf(&b, " over for %s", y.Room.Over)
+				}
+				b.WriteString("\n")
+			}
+		case "meters":
+			for _, y := range st.Systems {
+				b.WriteString(y.Name)
+				for _, m := range y.Meters {
+					fmt.Fprintf(&b, " %s %d%% of %d, forecast %d%s", m.Name, m.Percent(), m.Total, m.Forecast, pick(m.Level == "", "", " "+m.Level))
+				}
+				b.WriteString("\n")
+			}
+		case "facts":
+			for _, y := range st.Systems {
+				fmt.Fprintf(&b, "%s %s up=%t agents-stopped=%t engine-restarted=%t no-auto-disable=%t version=%s %s\n", y.Name, y.State, y.MachineUp, y.AgentsStopped, y.EngineRestarted, y.NoAutoDisable, y.Version, y.Info)
 			}
 		case "groups":
 			for _, g := range st.Groups {
@@ -631,6 +701,10 @@ func (s *stage) run(d *datadriven.TestData) string {
 		for left := duration(s.t, plain(d)[0]); left > 0; left -= ClockPeriod {
 			s.apply(from, Clock{Elapsed: min(left, ClockPeriod)})
 		}
+	case "meters":
+		s.meters(d)
+	case "described":
+		s.apply(sender(d, plain(d)[0]), SystemDescribed{System: plain(d)[0], Info: first(d, "info"), Version: first(d, "version")})
 	case "jump":
 		s.apply(s.e.ClockSystem(), Clock{Elapsed: duration(s.t, plain(d)[0])})
 	case "writable", "change", "dump", "apply", "confirm", "plan-change", "plan-apply":
