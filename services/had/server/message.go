@@ -77,7 +77,7 @@ func pack(message []byte) []byte {
 	if err != nil { // the level is a good one
 		panic("pack message: " + err.Error())
 	}
-	if _, err := w.Write(message); err == nil {
+	if _, err = w.Write(message); err == nil {
 		err = w.Close()
 	}
 	if err != nil { // memory does not fail
