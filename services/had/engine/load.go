@@ -301,7 +301,7 @@ func (e *Engine) warnOfLoad(n SystemID) {
 	_, available, _ := e.burden(nil, n)
 	e.log("WARNING", idLoadWarning, "", "", "System %s: load %d of capacity %d has been above LoadWarningLevel (%d%%) for %d seconds; available capacity %d",
 		n, e.loadOf(n), m.capacity, m.warningLevel, (e.st.Now-s.Over.Since)/time.Second, available)
-	e.systemTrigger(TriggerLoadWarning, n, custom, n, strconv.Itoa(available))
+	e.systemTrigger(TriggerLoadWarning, n, custom, n, pick(available < 0, "%", "")+strconv.Itoa(available))
 	e.emit(EventNotice{Kind: "load", System: n, Old: "within LoadWarningLevel", New: "above LoadWarningLevel"})
 }
 
