@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"strconv"
 
@@ -10,6 +12,25 @@ import (
 // clusterService says whether this is the group of the cluster's own services
 // (engine.md 4.18): notifier, virtual address, connector.
 func (g *groupModel) clusterService() bool { return g.name == maincf.ClusterService }
+
+// giveTurns orders the groups that start in one event: ClusterService, then by
+// Priority (1 is the highest, 0 none), then by name.
+func (m *model) giveTurns() {
+	groups := slices.Clone(m.groups)
+	rank := func(g *groupModel) int {
+		switch {
+		case g.clusterService():
+			return -1
+		case g.priority == 0:
+			return math.MaxInt
+		}
+		return g.priority
+	}
+	slices.SortStableFunc(groups, func(a, b *groupModel) int { return cmp.Compare(rank(a), rank(b)) })
+	for i, g := range groups {
+		g.turn = i
+	}
+}
 
 // byRunning returns the systems of a group in the order in which they became
 // RUNNING: where ClusterService starts.

@@ -182,7 +182,12 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 // them.
 func (e *Engine) evacuate(n SystemID) {
 	groups := slices.Clone(e.groupsOn(n))
-	slices.SortStableFunc(groups, func(a, b *groupModel) int { return a.level - b.level })
+	slices.SortFunc(groups, func(a, b *groupModel) int {
+		if a.level != b.level {
+			return a.level - b.level
+		}
+		return a.turn - b.turn
+	})
 	for _, g := range groups {
 		if g.clusterService() && e.st.Systems[n].State == SystemRunning {
 			continue // A freeze is nothing to it.

@@ -409,9 +409,6 @@ func (e *Engine) settleGroups() {
 	var touched []*groupModel
 	settled := map[*groupModel]bool{}
 	todo := e.dirtyAfter(-1)
-	if cs := e.mod.byGroup[maincf.ClusterService]; cs != nil && e.dirty[cs.name] {
-		todo = append([]*groupModel{cs}, todo...) // It comes first.
-	}
 	for len(todo) > 0 {
 		g, dirty := todo[0], len(e.dirty)
 		todo = todo[1:]
@@ -431,7 +428,7 @@ func (e *Engine) settleGroups() {
 			settled[member.whole] = true
 		}
 		if len(e.dirty) != dirty {
-			todo = e.dirtyAfter(pick(g.clusterService(), -1, g.num))
+			todo = e.dirtyAfter(g.turn)
 		}
 	}
 	for _, g := range touched {
@@ -440,15 +437,15 @@ func (e *Engine) settleGroups() {
 	clear(e.dirty)
 }
 
-// dirtyAfter returns the dirty groups behind a number, by name.
-func (e *Engine) dirtyAfter(num int) []*groupModel {
+// dirtyAfter returns the dirty groups behind a turn, in their turn.
+func (e *Engine) dirtyAfter(turn int) []*groupModel {
 	out := make([]*groupModel, 0, len(e.dirty))
 	for name := range e.dirty {
-		if g := e.mod.byGroup[name]; g != nil && g.num > num {
+		if g := e.mod.byGroup[name]; g != nil && g.turn > turn {
 			out = append(out, g)
 		}
 	}
-	slices.SortFunc(out, func(a, b *groupModel) int { return a.num - b.num })
+	slices.SortFunc(out, func(a, b *groupModel) int { return a.turn - b.turn })
 	return out
 }
 

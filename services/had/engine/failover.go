@@ -251,7 +251,7 @@ func (e *Engine) noTargetHint(g *groupModel) string {
 			return "take a group offline that holds " + strings.Join(lacking, ", ") + " of the Limits of " + n + ", or raise them there"
 		}
 	}
-	return "hastart on a system of its SystemList"
+	return "hastart on a system of its " + pick(g.zone == "", "SystemList", "zone: "+strings.Join(g.systems(), ", "))
 }
 
 func (g *groupModel) systems() []SystemID {
@@ -457,5 +457,9 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 			add("system "+n+" is frozen", "hasys -unfreeze "+n)
 		}
 	}
-	return append(out, e.linkHindrances(g)...)
+	out = append(out, e.linkHindrances(g)...)
+	if c := e.course(g); c.Due != nil && c.Stuck != "" && len(out) == 0 {
+		add("offline, for no system is able to take it ("+c.Due.Why+")", e.noTargetHint(g))
+	}
+	return out
 }

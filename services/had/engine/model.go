@@ -36,13 +36,16 @@ type groupModel struct {
 	name   string
 	source *maincf.Group
 	// num is the place in model.groups.
-	num       int
-	places    map[SystemID]int        // of a long list; see place
-	list      []maincf.SystemPriority // by priority
-	autoList  []string
-	resources []*resourceModel
-	graph     *policy.Graph
-	disabled  map[string]bool
+	num int
+	// turn is the place in the order in which groups choose where to go, and
+	// priority the attribute Priority, which gives it.
+	turn, priority int
+	places         map[SystemID]int        // of a long list; see place
+	list           []maincf.SystemPriority // by priority
+	autoList       []string
+	resources      []*resourceModel
+	graph          *policy.Graph
+	disabled       map[string]bool
 
 	autoStart, autoStartIfPartial bool
 	frozen, manualOps, evacuate   bool
@@ -180,6 +183,7 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		faultPropagation:   value("FaultPropagation").Bool(),
 		manageFaults:       value("ManageFaults").Text != "NONE",
 		onlineClearParent:  value("OnlineClearParent").Bool(),
+		priority:           value("Priority").Int(),
 		quietFaults:        value("DisableFaultMessages").Bool(),
 		autoClearLimit:     value("AutoClearLimit").Int(),
 		autoClearInterval:  seconds("AutoClearInterval"),

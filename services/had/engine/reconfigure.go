@@ -408,6 +408,7 @@ func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *mode
 			m.resources = append(m.resources, r)
 		}
 	}
+	m.giveTurns()
 	m.connect(cfg)
 	return m
 }
