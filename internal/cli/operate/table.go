@@ -36,12 +36,12 @@ func groupOperations() []Operation {
 				return h.Groups.OfflineGroup(ctx, &hadv1.OfflineGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, System: r.System, AnySystem: r.Any, Propagate: r.Propagate, Force: r.Force})
 			},
 		}, {
-			Object: "group", Verb: "switch", Command: "hagrp", Action: "switch", System: SystemOrAny, Target: "to", Options: []Option{anySystem},
+			Object: "group", Verb: "switch", Command: "hagrp", Action: "switch", System: SystemOrAny, Target: "to", Options: []Option{anySystem, noPreOnline},
 			Short:   "Move a group to another system",
 			Long:    "Takes a failover group offline where it is and brings it online on another system. See first what would happen: --plan.",
 			Example: "  ha group switch app --to sysB --plan\n  ha group switch app --to sysB --wait",
 			call: func(ctx context.Context, h *connect.Had, r Request) (answer, error) {
-				return h.Groups.SwitchGroup(ctx, &hadv1.SwitchGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, ToSystem: r.System, AnySystem: r.Any})
+				return h.Groups.SwitchGroup(ctx, &hadv1.SwitchGroupRequest{Name: r.Name, RequestId: r.RequestID, Plan: r.Plan, ToSystem: r.System, AnySystem: r.Any, NoPre: r.NoPreOnline})
 			},
 		}, {
 			Object: "group", Verb: "clear", Command: "hagrp", Action: "clear", System: SystemOptional,

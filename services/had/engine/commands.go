@@ -465,12 +465,18 @@ func (e *Engine) switchGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	if no := e.leanedOn(g, []SystemID{from}); no != nil {
 		return nil, no
 	}
+	if c.NoPre && c.Any {
+		no := refuse(10000, "-nopre names its system with -to")
+		no.code = CodeInvalidArgument
+		return nil, no
+	}
 	target, verdicts, no := e.switchTo(g, c, from)
 	if no != nil {
 		return nil, no
 	}
 	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + from + ", then brought online on " + target, Candidates: verdictsOf(verdicts)})
 	e.move(g, from, target, "switch of group "+g.name+" from "+from+" to "+target)
+	e.course(g).Move.NoPre = c.NoPre
 	return nil, nil
 }
 

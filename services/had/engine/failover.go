@@ -56,7 +56,7 @@ func (e *Engine) afterSwitch(g *groupModel, n SystemID) {
 	if m == nil {
 		return
 	}
-	c.Due = &due{From: n, Why: m.Why, Prefer: m.To}
+	c.Due = &due{From: n, Why: m.Why, Prefer: m.To, NoPre: m.NoPre}
 	c.Stuck = ""
 }
 

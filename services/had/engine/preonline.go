@@ -91,7 +91,8 @@ func (e *Engine) start(g *groupModel, n SystemID) {
 // startFor is start that says why. What is partly up already is not asked
 // about.
 func (e *Engine) startFor(g *groupModel, n SystemID, why string, from SystemID) {
-	if !g.triggers.preOnline[n] || e.active(g, n) {
+	d := e.course(g).Due
+	if !g.triggers.preOnline[n] || e.active(g, n) || d != nil && d.NoPre && d.Prefer == n {
 		e.bringUp(g, n)
 		return
 	}

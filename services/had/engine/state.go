@@ -136,6 +136,8 @@ type move struct {
 	From SystemID `json:"from"`
 	To   SystemID `json:"to"`
 	Why  string   `json:"why"`
+	// NoPre: its target's preonline trigger is not asked.
+	NoPre bool `json:"no_pre,omitempty"`
 }
 
 // due is a start that the cluster owes a group since it lost its system.
@@ -150,6 +152,8 @@ type due struct {
 	ByGroup bool `json:"by_group,omitempty"`
 	// Prefer is the target of a switch that its system's end cut short.
 	Prefer SystemID `json:"prefer,omitempty"`
+	// NoPre: the preonline trigger of Prefer is not asked.
+	NoPre bool `json:"no_pre,omitempty"`
 }
 
 // The reasons why a group is being stopped on a system.

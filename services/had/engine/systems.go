@@ -195,7 +195,7 @@ func (e *Engine) lost(n SystemID) {
 		}
 		if c.Move != nil && (c.Move.From == n || c.Move.To == n) {
 			if c.Due != nil && c.Move.From == n {
-				c.Due.Prefer = c.Move.To
+				c.Due.Prefer, c.Due.NoPre = c.Move.To, c.Move.NoPre
 			}
 			if c.Move.From == n {
 				c.Move = nil

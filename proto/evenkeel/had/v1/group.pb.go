@@ -881,7 +881,10 @@ type SwitchGroupRequest struct {
 	// System to move it to; "" with any_system (hagrp -switch -any).
 	ToSystem string `protobuf:"bytes,4,opt,name=to_system,json=toSystem,proto3" json:"to_system,omitempty"`
 	// Let the engine choose the target.
-	AnySystem     bool `protobuf:"varint,5,opt,name=any_system,json=anySystem,proto3" json:"any_system,omitempty"`
+	AnySystem bool `protobuf:"varint,5,opt,name=any_system,json=anySystem,proto3" json:"any_system,omitempty"`
+	// Do not ask the target's trigger preonline; not with any_system (hagrp
+	// -switch -to -nopre).
+	NoPre         bool `protobuf:"varint,6,opt,name=no_pre,json=noPre,proto3" json:"no_pre,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -947,6 +950,13 @@ func (x *SwitchGroupRequest) GetToSystem() string {
 func (x *SwitchGroupRequest) GetAnySystem() bool {
 	if x != nil {
 		return x.AnySystem
+	}
+	return false
+}
+
+func (x *SwitchGroupRequest) GetNoPre() bool {
+	if x != nil {
+		return x.NoPre
 	}
 	return false
 }
@@ -2376,7 +2386,7 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\tpropagate\x18\x06 \x01(\bR\tpropagate\x12\x14\n" +
 	"\x05force\x18\a \x01(\bR\x05force\"P\n" +
 	"\x14OfflineGroupResponse\x128\n" +
-	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\x97\x01\n" +
+	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"\xae\x01\n" +
 	"\x12SwitchGroupRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -2384,7 +2394,8 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\x04plan\x18\x03 \x01(\bR\x04plan\x12\x1b\n" +
 	"\tto_system\x18\x04 \x01(\tR\btoSystem\x12\x1d\n" +
 	"\n" +
-	"any_system\x18\x05 \x01(\bR\tanySystem\"O\n" +
+	"any_system\x18\x05 \x01(\bR\tanySystem\x12\x15\n" +
+	"\x06no_pre\x18\x06 \x01(\bR\x05noPre\"O\n" +
 	"\x13SwitchGroupResponse\x128\n" +
 	"\toperation\x18\x01 \x01(\v2\x1a.evenkeel.had.v1.OperationR\toperation\"r\n" +
 	"\x11ClearGroupRequest\x12\x12\n" +
