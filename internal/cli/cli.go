@@ -35,5 +35,5 @@ func Main(ctx context.Context, args []string, around Surroundings) int {
 	case slices.Contains(transport.Names(), name):
 		return transport.Run(ctx, around.Root, name, rest, transport.Streams{Out: around.Out, Err: around.Err})
 	}
-	return modern.Run(ctx, rest, modern.Surroundings{Root: around.Root, Out: around.Out, Err: around.Err, Programs: around.Programs})
+	return modern.Run(ctx, rest, modern.Surroundings{Root: around.Root, In: around.In, Out: around.Out, Err: around.Err, Programs: around.Programs})
 }

@@ -44,6 +44,8 @@ type engine struct {
 	answer *hadv1.Operation
 	// onChange is called for each successful change.
 	onChange func(*engine)
+	// state is that of the configuration, nil for saved and read-only.
+	state *hadv1.ConfigState
 	// config is the running main.cf.
 	config string
 }

@@ -43,9 +43,6 @@ func parse(line []byte) (r Record, ok bool) {
 	if len(line) == 0 || json.Unmarshal(line, &r) != nil || r.Time.IsZero() {
 		return r, false
 	}
-	if r.Head == "" && r.System == r.Host {
-		r.Head = r.Host
-	}
 	return r, true
 }
 

@@ -41,7 +41,7 @@ type Record struct {
 	Text string `json:"text"`
 	// Head is what stands in round brackets before the text in VCS's line, ""
 	// for none.
-	Head string `json:"-"`
+	Head string `json:"head,omitempty"`
 }
 
 // layout is that of VCS's lines.

@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/evenkeel/evenkeel/internal/cli/connect"
-	"github.com/evenkeel/evenkeel/internal/cli/operate"
 	"github.com/evenkeel/evenkeel/internal/cli/vcs"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 )
@@ -23,7 +21,7 @@ func (a *app) config() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			mistakes := vcs.Verify(args[0])
 			if a.json() {
-				if err := writeJSON(a.Out, envelope(field{"mistakes", append([]string{}, mistakes...)})); err != nil {
+				if err := a.write(a.Out, envelope(field{"mistakes", append([]string{}, mistakes...)})); err != nil {
 					return err
 				}
 			} else {
@@ -54,19 +52,8 @@ func (a *app) config() *cobra.Command {
 			})
 		}),
 	}
-	r := operate.Request{}
-	dump := &cobra.Command{
-		Use: "dump", Short: "Write the running configuration to the disks of all running systems", Args: noNames, Example: "  ha config dump",
-		RunE: bounded(connect.ChangeTimeout, func(ctx context.Context, _ []string) error {
-			o, err := operate.Dump(ctx, a.had, r)
-			if err != nil {
-				return err
-			}
-			return a.printOperation(o, r.Plan, "the dump is ordered")
-		}),
-	}
-	changeFlags(dump, &r)
-	return branch("config", "The configuration", verify, show, dump)
+	show.ValidArgsFunction = a.complete(none)
+	return branch("config", "The configuration: look, change, keep, go back", append([]*cobra.Command{verify, show}, a.configChanges()...)...)
 }
 
 func (a *app) events() *cobra.Command {
@@ -95,12 +82,18 @@ func (a *app) events() *cobra.Command {
 		},
 	}
 	c.Flags().StringSliceVar(&r.Groups, "group", nil, "only events about these groups")
+	c.Flags().BoolVar(&r.Log, "log", false, "the lines of the engine log, too")
+	c.Flags().StringVar(&r.After, "after", "", "go on behind the event with this cursor (-o json shows it)")
 	c.Flags().BoolVar(&r.Snapshot, "snapshot", false, "begin with the present state of everything")
 	return c
 }
 
 func (a *app) printEvent(m *hadv1.WatchEventsResponse) error {
 	e := m.GetEvent()
+	if a.output == "yaml" {
+		fmt.Fprintln(a.Out, "---")
+		return a.write(a.Out, ofMessage(e))
+	}
 	if a.json() {
 		line, err := ofMessage(e).MarshalJSON()
 		if err == nil {
@@ -156,7 +149,7 @@ func (a *app) version() *cobra.Command {
 				engine = s.GetEngineVersion()
 			}
 			if a.json() {
-				return writeJSON(a.Out, envelope(field{"client", client}, field{"engine", engine}))
+				return a.write(a.Out, envelope(field{"client", client}, field{"engine", engine}))
 			}
 			fmt.Fprintf(a.Out, "ha   %s\nhad  %s\n", client, or(engine, "does not answer"))
 			return nil

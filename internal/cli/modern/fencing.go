@@ -213,7 +213,7 @@ func (a *app) planVouch(ctx context.Context, d *connect.Daemon, system string) e
 		}
 	}
 	if a.json() {
-		return writeJSON(a.Out, envelope(field{"plan", []string{text}}))
+		return a.write(a.Out, envelope(field{"plan", []string{text}}))
 	}
 	fmt.Fprintln(a.Out, "plan: "+text)
 	return nil

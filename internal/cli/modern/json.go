@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"gopkg.in/yaml.v3"
 )
 
 // Schema names the form of all JSON output: the fields of the proto messages
@@ -126,4 +127,37 @@ func writeJSON(w io.Writer, o object) error {
 	b.WriteByte('\n')
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// writeYAML prints the same object as YAML.
+func writeYAML(w io.Writer, o object) error {
+	text, err := o.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	var node yaml.Node // JSON is YAML; the order of the contract stays
+	if err := yaml.Unmarshal(text, &node); err != nil {
+		return err
+	}
+	plain(&node)
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	if err := e.Encode(&node); err != nil {
+		return err
+	}
+	return e.Close()
+}
+
+// plain takes JSON's own style off: blocks, and quotes only where they are
+// needed.
+func plain(n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
+		text := n.Value
+		n.SetString(text)
+	} else {
+		n.Style = 0
+	}
+	for _, below := range n.Content {
+		plain(below)
+	}
 }

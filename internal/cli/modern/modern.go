@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,6 +23,7 @@ import (
 // Surroundings are what the command finds around it.
 type Surroundings struct {
 	Root     paths.Root
+	In       io.Reader
 	Out, Err io.Writer
 	// Programs is the folder of the daemons, for ha node start.
 	Programs string
@@ -47,12 +49,14 @@ var errQuiet = errors.New("told already")
 const introduction = `ha shows and operates a high-availability cluster.
 
 It talks to the engine (had) of this system, which knows the whole cluster.
-Every command prints a table, or JSON with -o json; every command that changes
+Every command prints a table, or JSON or YAML with -o; every command that changes
 something tells with --plan what would happen, and does nothing.
 
   ha status                           what runs where, and what needs attention
   ha group explain app                why a group is where it is, and what leads out
   ha group switch app --to sysB       move a group by hand
+  ha doctor                           what is wrong here, and the command that mends it
+  ha watch                            all of it live on the whole screen
   ha fencing status                   whether a lost system could be proved gone
   ha node start                       start the daemons of this system in order
 
@@ -69,6 +73,7 @@ func Run(ctx context.Context, args []string, around Surroundings) int {
 	a.had = had
 	root := a.root()
 	root.SetArgs(args)
+	root.SetIn(around.In)
 	root.SetOut(around.Out)
 	root.SetErr(around.Err)
 	return a.report(root.ExecuteContext(ctx))
@@ -79,15 +84,18 @@ func (a *app) root() *cobra.Command {
 		Use: "ha", Short: "Show and operate the cluster", Long: introduction,
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if a.output != "table" && a.output != "json" {
-				return usagef("-o %s: table or json", a.output)
+			if !slices.Contains(outputs, a.output) {
+				return usagef("-o %s: %s", a.output, strings.Join(outputs, ", "))
 			}
 			return nil
 		},
 	}
-	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", "table or json")
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", strings.Join(outputs, ", "))
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.status(), a.system(), a.group(), a.resource(), a.typ(), a.cluster(), a.config(), a.agent(), a.node(), a.fencing(), a.events(), a.version())
+	root.AddCommand(a.status(), a.system(), a.group(), a.resource(), a.typ(), a.cluster(), a.config(), a.agent(), a.node(), a.fencing(), a.events(),
+		a.attribute(), a.log(), a.message(), a.version())
+	a.completeFlags(root)
 	return root
 }
 
@@ -133,12 +141,26 @@ func bounded(limit time.Duration, f func(ctx context.Context, args []string) err
 	}
 }
 
-func (a *app) json() bool { return a.output == "json" }
+// outputs are the forms of -o.
+var outputs = []string{"table", "wide", "json", "yaml"}
+
+// json reports whether programs read the output: JSON or YAML.
+func (a *app) json() bool { return a.output == "json" || a.output == "yaml" }
+
+func (a *app) wide() bool { return a.output == "wide" }
+
+// write prints an object as JSON or YAML.
+func (a *app) write(w io.Writer, o object) error {
+	if a.output == "yaml" {
+		return writeYAML(w, o)
+	}
+	return writeJSON(w, o)
+}
 
 // show prints a message as JSON, or a table by print.
 func (a *app) show(m proto.Message, print func(io.Writer)) error {
 	if a.json() {
-		return writeJSON(a.Out, ofMessage(m))
+		return a.write(a.Out, ofMessage(m))
 	}
 	print(a.Out)
 	return nil
@@ -182,7 +204,7 @@ func (a *app) report(err error) int {
 	}
 	fault := a.fault(err)
 	if a.json() {
-		_ = writeJSON(a.Err, envelope(field{"error", object{
+		_ = a.write(a.Err, envelope(field{"error", object{
 			{"code", fault.Code.String()}, {"reason", fault.Reason}, {"message_id", fault.MessageID}, {"message", fault.Text},
 		}}))
 		return 1

@@ -118,7 +118,7 @@ func (a *app) daemons(ctx context.Context) error {
 		list = append(list, object{{"name", d.name}, {"state", d.state}, {"pid", d.pid}})
 	}
 	if a.json() {
-		if err := writeJSON(a.Out, envelope(field{"daemons", list})); err != nil {
+		if err := a.write(a.Out, envelope(field{"daemons", list})); err != nil {
 			return err
 		}
 	} else {
@@ -143,7 +143,7 @@ func (a *app) planNode(ctx context.Context, verb string, order []string, whenRun
 		}
 	}
 	if a.json() {
-		return writeJSON(a.Out, envelope(field{"plan", verb}, field{"daemons", append([]string{}, steps...)}))
+		return a.write(a.Out, envelope(field{"plan", verb}, field{"daemons", append([]string{}, steps...)}))
 	}
 	if len(steps) == 0 {
 		fmt.Fprintln(a.Out, "plan: nothing would be done")

@@ -26,26 +26,26 @@ func (a *app) system() *cobra.Command {
 				return err
 			}
 			if a.json() {
-				return writeJSON(a.Out, ofMessages("systems", all))
+				return a.write(a.Out, ofMessages("systems", all))
 			}
-			printSystems(a.Out, all)
+			a.printSystems(a.Out, all)
 			return nil
 		}),
 	}
 	show := &cobra.Command{
-		Use: "show SYSTEM", Short: "Show a system with its attributes", Example: "  ha system show sysA", Args: names(1, "the name of one system"),
+		Use: "show SYSTEM", ValidArgsFunction: a.complete(systems), Short: "Show a system with its attributes", Example: "  ha system show sysA", Args: names(1, "the name of one system"),
 		RunE: read(func(ctx context.Context, args []string) error {
 			s, err := a.had.Systems.GetSystem(ctx, &hadv1.GetSystemRequest{Name: args[0]})
 			if err != nil {
 				return err
 			}
 			return a.show(s.GetSystem(), func(w io.Writer) {
-				printSystems(w, []*hadv1.System{s.GetSystem()})
+				a.printSystems(w, []*hadv1.System{s.GetSystem()})
 				printAttributes(w, s.GetSystem().GetAttributes(), "")
 			})
 		}),
 	}
-	return branch("system", "Systems of the cluster", append([]*cobra.Command{list, show}, a.operations("system")...)...)
+	return branch("system", "Systems of the cluster", slices.Concat([]*cobra.Command{list, show}, a.operations("system"), []*cobra.Command{a.load()}, a.edits("system"))...)
 }
 
 // onlyOn leaves out what is not about the system, for JSON.
@@ -85,14 +85,14 @@ func (a *app) group() *cobra.Command {
 			}
 			groupOnly(all, system)
 			if a.json() {
-				return writeJSON(a.Out, ofMessages("groups", all))
+				return a.write(a.Out, ofMessages("groups", all))
 			}
-			printGroups(a.Out, all, system)
+			a.printGroups(a.Out, all, system)
 			return nil
 		}),
 	}
 	show := &cobra.Command{
-		Use: "show GROUP", Short: "Show a group with its resources and attributes", Example: "  ha group show app --system sysA", Args: names(1, "the name of one group"),
+		Use: "show GROUP", ValidArgsFunction: a.complete(groups), Short: "Show a group with its resources and attributes", Example: "  ha group show app --system sysA", Args: names(1, "the name of one group"),
 		RunE: read(func(ctx context.Context, args []string) error {
 			g, err := a.had.Groups.GetGroup(ctx, &hadv1.GetGroupRequest{Name: args[0]})
 			if err != nil {
@@ -105,9 +105,9 @@ func (a *app) group() *cobra.Command {
 				return err
 			}
 			return a.show(g.GetGroup(), func(w io.Writer) {
-				printGroups(w, one, system)
+				a.printGroups(w, one, system)
 				fmt.Fprintln(w)
-				printResources(w, resources, system)
+				a.printResources(w, resources, system)
 				printAttributes(w, g.GetGroup().GetAttributes(), system)
 			})
 		}),
@@ -116,7 +116,7 @@ func (a *app) group() *cobra.Command {
 		c.Flags().StringVar(&system, "system", "", "only on this system")
 	}
 	dependencies := &cobra.Command{
-		Use: "dependencies [GROUP...]", Short: "Show which groups require which", Example: "  ha group dependencies",
+		Use: "dependencies [GROUP...]", ValidArgsFunction: a.complete(groups), Short: "Show which groups require which", Example: "  ha group dependencies",
 		RunE: read(func(ctx context.Context, args []string) error {
 			d, err := a.had.Groups.ListGroupDependencies(ctx, &hadv1.ListGroupDependenciesRequest{Groups: args})
 			if err != nil {
@@ -131,13 +131,13 @@ func (a *app) group() *cobra.Command {
 			})
 		}),
 	}
-	return branch("group", "Service groups", append([]*cobra.Command{list, show, a.explain(), dependencies}, a.operations("group")...)...)
+	return branch("group", "Service groups", slices.Concat([]*cobra.Command{list, show, a.explain(), dependencies}, a.operations("group"), a.edits("group"))...)
 }
 
 func (a *app) explain() *cobra.Command {
 	var limit int32
 	c := &cobra.Command{
-		Use: "explain GROUP", Short: "Why a group is where it is, and what leads out", Args: names(1, "the name of one group"),
+		Use: "explain GROUP", ValidArgsFunction: a.complete(groups), Short: "Why a group is where it is, and what leads out", Args: names(1, "the name of one group"),
 		Long:    "Shows the group's state, what keeps it from being online now with the command that leads out, and the engine's latest decisions about it: which systems were looked at, why each was taken or not, on what evidence. The numbers in brackets are the place in the total order (view/message) that logs and events share.",
 		Example: "  ha group explain app",
 		RunE: read(func(ctx context.Context, args []string) error {
@@ -146,7 +146,7 @@ func (a *app) explain() *cobra.Command {
 				return err
 			}
 			return a.show(e, func(w io.Writer) {
-				printGroups(w, []*hadv1.Group{e.GetGroup()}, "")
+				a.printGroups(w, []*hadv1.Group{e.GetGroup()}, "")
 				if len(e.GetHindrances()) > 0 {
 					fmt.Fprintln(w, "\nin its way now:")
 				}
@@ -178,15 +178,15 @@ func (a *app) resource() *cobra.Command {
 			}
 			resourceOnly(all, system)
 			if a.json() {
-				return writeJSON(a.Out, ofMessages("resources", all))
+				return a.write(a.Out, ofMessages("resources", all))
 			}
-			printResources(a.Out, all, system)
+			a.printResources(a.Out, all, system)
 			return nil
 		}),
 	}
 	list.Flags().StringVar(&group, "group", "", "only resources of this group")
 	show := &cobra.Command{
-		Use: "show RESOURCE", Short: "Show a resource with its dependencies and attributes", Example: "  ha resource show app_ip", Args: names(1, "the name of one resource"),
+		Use: "show RESOURCE", ValidArgsFunction: a.complete(resources), Short: "Show a resource with its dependencies and attributes", Example: "  ha resource show app_ip", Args: names(1, "the name of one resource"),
 		RunE: read(func(ctx context.Context, args []string) error {
 			r, err := a.had.Resources.GetResource(ctx, &hadv1.GetResourceRequest{Name: args[0]})
 			if err != nil {
@@ -199,7 +199,7 @@ func (a *app) resource() *cobra.Command {
 			one := []*hadv1.Resource{r.GetResource()}
 			resourceOnly(one, system)
 			return a.show(r.GetResource(), func(w io.Writer) {
-				printResources(w, one, system)
+				a.printResources(w, one, system)
 				fmt.Fprintln(w)
 				for _, l := range d.GetDependencies() {
 					fmt.Fprintf(w, "%s requires %s\n", l.GetParent(), l.GetChild())
@@ -211,7 +211,7 @@ func (a *app) resource() *cobra.Command {
 	for _, c := range []*cobra.Command{list, show} {
 		c.Flags().StringVar(&system, "system", "", "only on this system")
 	}
-	return branch("resource", "Resources of groups", append([]*cobra.Command{list, show}, a.operations("resource")...)...)
+	return branch("resource", "Resources of groups", slices.Concat([]*cobra.Command{list, show, a.info()}, a.operations("resource"), []*cobra.Command{a.action()}, a.edits("resource"))...)
 }
 
 func (a *app) typ() *cobra.Command {
@@ -223,7 +223,7 @@ func (a *app) typ() *cobra.Command {
 				return err
 			}
 			if a.json() {
-				return writeJSON(a.Out, ofMessages("types", all))
+				return a.write(a.Out, ofMessages("types", all))
 			}
 			rows := [][]string{{"TYPE", "OPERATIONS", "RESOURCES"}}
 			for _, t := range all {
@@ -234,7 +234,7 @@ func (a *app) typ() *cobra.Command {
 		}),
 	}
 	show := &cobra.Command{
-		Use: "show TYPE", Short: "Show a resource type with its static attributes", Example: "  ha type show IP", Args: names(1, "the name of one type"),
+		Use: "show TYPE", ValidArgsFunction: a.complete(types), Short: "Show a resource type with its static attributes", Example: "  ha type show IP", Args: names(1, "the name of one type"),
 		RunE: read(func(ctx context.Context, args []string) error {
 			t, err := a.had.Types.GetType(ctx, &hadv1.GetTypeRequest{Name: args[0]})
 			if err != nil {
@@ -246,7 +246,7 @@ func (a *app) typ() *cobra.Command {
 			})
 		}),
 	}
-	return branch("type", "Resource types", list, show)
+	return branch("type", "Resource types", append([]*cobra.Command{list, show}, a.edits("type")...)...)
 }
 
 func (a *app) cluster() *cobra.Command {
@@ -284,7 +284,7 @@ func (a *app) cluster() *cobra.Command {
 	stop.Flags().BoolVar(&r.Force, "force", false, "leave applications running and ask nobody")
 	stop.Flags().BoolVar(&r.Evacuate, "evacuate", false, "move the groups to other systems first")
 	changeFlags(stop, &r)
-	return branch("cluster", "The cluster as a whole", show, stop)
+	return branch("cluster", "The cluster as a whole", append([]*cobra.Command{show, stop}, a.edits("cluster")...)...)
 }
 
 func (a *app) agent() *cobra.Command {
@@ -305,7 +305,7 @@ func (a *app) agent() *cobra.Command {
 				return err
 			}
 			if a.json() {
-				return writeJSON(a.Out, ofMessages("agents", all))
+				return a.write(a.Out, ofMessages("agents", all))
 			}
 			print(a.Out, all)
 			return nil
@@ -313,7 +313,7 @@ func (a *app) agent() *cobra.Command {
 	}
 	list.Flags().StringVar(&system, "system", "", "only of this system")
 	show := &cobra.Command{
-		Use: "show TYPE", Short: "Show the agent of a type on this system, or on another", Example: "  ha agent show IP --system sysA", Args: names(1, "the name of one type"),
+		Use: "show TYPE", ValidArgsFunction: a.complete(types), Short: "Show the agent of a type on this system, or on another", Example: "  ha agent show IP --system sysA", Args: names(1, "the name of one type"),
 		RunE: read(func(ctx context.Context, args []string) error {
 			g, err := a.had.Agents.GetAgent(ctx, &hadv1.GetAgentRequest{Type: args[0], System: system})
 			if err != nil {

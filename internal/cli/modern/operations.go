@@ -38,7 +38,7 @@ func (a *app) operation(o operate.Operation) *cobra.Command {
 		inVCS = " VCS: " + o.Command + " -" + o.Action + "."
 	}
 	c := &cobra.Command{
-		Use: o.Verb + " " + strings.ToUpper(o.Object), Short: o.Short, Example: o.Example, Args: names(1, "the name of one "+o.Object),
+		Use: o.Verb + " " + strings.ToUpper(o.Object), ValidArgsFunction: a.complete(kind(o.Object)), Short: o.Short, Example: o.Example, Args: names(1, "the name of one "+o.Object),
 		Long: o.Long + "\n\nIt returns when the order is taken on all systems; follow it with ha events, or give --wait where there is one." + inVCS,
 	}
 	target := "system"

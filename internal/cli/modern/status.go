@@ -24,17 +24,17 @@ func (a *app) status() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(s, func(w io.Writer) { printStatus(w, s) })
+			return a.show(s, func(w io.Writer) { a.printStatus(w, s) })
 		}),
 	}
 }
 
-func printStatus(w io.Writer, s *hadv1.GetStatusResponse) {
+func (a *app) printStatus(w io.Writer, s *hadv1.GetStatusResponse) {
 	fmt.Fprintf(w, "cluster %s, asked %s, which is %s\n\n", or(s.GetCluster().GetName(), "(not known yet)"), s.GetLocalSystem(), s.GetLocalState())
-	printSystems(w, s.GetSystems())
+	a.printSystems(w, s.GetSystems())
 	if len(s.GetGroups()) > 0 {
 		fmt.Fprintln(w)
-		printGroups(w, s.GetGroups(), "")
+		a.printGroups(w, s.GetGroups(), "")
 	}
 	rows := [][]string{{"RESOURCE", "GROUP", "TYPE", "SYSTEM", "STATE", "WHY"}}
 	for _, r := range s.GetResources() {
@@ -75,8 +75,8 @@ func or(text, otherwise string) string {
 	return text
 }
 
-func printSystems(w io.Writer, systems []*hadv1.System) {
-	rows := [][]string{{"SYSTEM", "NODE", "STATE", "NOTES"}}
+func (a *app) printSystems(w io.Writer, systems []*hadv1.System) {
+	rows := [][]string{a.header("SYSTEM", "NODE", "STATE", "NOTES")}
 	for _, s := range systems {
 		var notes []string
 		for _, n := range []struct {
@@ -90,7 +90,7 @@ func printSystems(w io.Writer, systems []*hadv1.System) {
 				notes = append(notes, n.text)
 			}
 		}
-		rows = append(rows, []string{s.GetName(), nodeID(s), s.GetState(), strings.Join(notes, "; ")})
+		rows = append(rows, a.row(s.GetFreshness(), s.GetName(), nodeID(s), s.GetState(), strings.Join(notes, "; ")))
 	}
 	table(w, rows)
 }
@@ -103,8 +103,8 @@ func nodeID(s *hadv1.System) string {
 }
 
 // printGroups prints groups, on one system or, for "", on all.
-func printGroups(w io.Writer, groups []*hadv1.Group, system string) {
-	rows := [][]string{{"GROUP", "KIND", "SYSTEM", "STATE", "NOTES"}}
+func (a *app) printGroups(w io.Writer, groups []*hadv1.Group, system string) {
+	rows := [][]string{a.header("GROUP", "KIND", "SYSTEM", "STATE", "NOTES")}
 	for _, g := range groups {
 		for _, on := range g.GetSystems() {
 			if system != "" && on.GetSystem() != system {
@@ -123,7 +123,7 @@ func printGroups(w io.Writer, groups []*hadv1.Group, system string) {
 			if text := layout.Stale(on.GetFreshness()); text != "" {
 				notes = append(notes, "STALE "+text)
 			}
-			rows = append(rows, []string{g.GetName(), g.GetKind(), on.GetSystem(), on.GetState(), strings.Join(notes, "; ")})
+			rows = append(rows, a.row(on.GetFreshness(), g.GetName(), g.GetKind(), on.GetSystem(), on.GetState(), strings.Join(notes, "; ")))
 		}
 	}
 	table(w, rows)
@@ -137,8 +137,8 @@ func resourceState(on *hadv1.ResourceOnSystem) string {
 }
 
 // printResources prints resources, on one system or, for "", on all.
-func printResources(w io.Writer, resources []*hadv1.Resource, system string) {
-	rows := [][]string{{"RESOURCE", "GROUP", "TYPE", "SYSTEM", "STATE", "NOTES"}}
+func (a *app) printResources(w io.Writer, resources []*hadv1.Resource, system string) {
+	rows := [][]string{a.header("RESOURCE", "GROUP", "TYPE", "SYSTEM", "STATE", "NOTES")}
 	for _, r := range resources {
 		for _, on := range r.GetSystems() {
 			if system != "" && on.GetSystem() != system {
@@ -157,7 +157,7 @@ func printResources(w io.Writer, resources []*hadv1.Resource, system string) {
 			if text := layout.Stale(on.GetFreshness()); text != "" {
 				notes = append(notes, "STALE "+text)
 			}
-			rows = append(rows, []string{r.GetName(), r.GetGroup(), r.GetType(), on.GetSystem(), resourceState(on), strings.Join(notes, "; ")})
+			rows = append(rows, a.row(on.GetFreshness(), r.GetName(), r.GetGroup(), r.GetType(), on.GetSystem(), resourceState(on), strings.Join(notes, "; ")))
 		}
 	}
 	table(w, rows)
@@ -184,6 +184,29 @@ func printAttributes(w io.Writer, attributes []*hadv1.Attribute, system string) 
 	table(w, rows)
 }
 
+// header is the first row of a table; wide ones tell the age of each fact.
+func (a *app) header(columns ...string) []string {
+	if a.wide() {
+		columns = slices.Insert(columns, len(columns)-1, "AGE")
+	}
+	return columns
+}
+
+// row is a row under such a header.
+func (a *app) row(f *hadv1.Freshness, cells ...string) []string {
+	if !a.wide() {
+		return cells
+	}
+	age := "-"
+	if f != nil {
+		age = layout.Age(f.GetAgeMs())
+		if f.GetAgeMs() < 0 {
+			age = "never"
+		}
+	}
+	return slices.Insert(cells, len(cells)-1, age)
+}
+
 // printOperation prints what became of a changing call, or its plan.
 func (a *app) printOperation(o *hadv1.Operation, plan bool, done string) error {
 	return a.show(o, func(w io.Writer) {
@@ -196,7 +219,10 @@ func (a *app) printOperation(o *hadv1.Operation, plan bool, done string) error {
 			}
 			return
 		}
-		if len(o.GetPlannedSteps()) == 0 {
+		for _, edit := range o.GetConfigEdits() {
+			fmt.Fprintln(w, "plan: would change: "+edit)
+		}
+		if len(o.GetPlannedSteps())+len(o.GetConfigEdits()) == 0 {
 			fmt.Fprintln(w, "plan: nothing would be done")
 		}
 		for i, step := range o.GetPlannedSteps() {
@@ -224,6 +250,9 @@ func printDecision(w io.Writer, d *hadv1.Decision) {
 			mark = "yes"
 		}
 		fmt.Fprintf(w, "    %s %s: %s\n", mark, c.GetSystem(), c.GetReason())
+	}
+	if len(d.GetCandidates()) > 0 && d.GetRepeatable() {
+		fmt.Fprintln(w, "    decided again on the same inputs: the same")
 	}
 	if d.GetEvidence() != "" {
 		fmt.Fprintf(w, "    evidence: %s\n", d.GetEvidence())
