@@ -152,8 +152,8 @@ func writeYAML(w io.Writer, o object) error {
 // needed.
 func plain(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" {
-		text := n.Value
-		n.SetString(text)
+		n.Style = 0
+		n.SetString(n.Value)
 	} else {
 		n.Style = 0
 	}

@@ -447,6 +447,10 @@ func (a eventAPI) WatchEvents(r *hadv1.WatchEventsRequest, stream hadv1.EventSer
 		return refused
 	}
 	defer a.loop.post(func() { a.loop.dropWatcher(w, nil) })
+	// The reader then knows that it was taken, also while nothing happens.
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
 	for _, e := range w.first {
 		if err := stream.Send(&hadv1.WatchEventsResponse{Event: e}); err != nil {
 			return err
