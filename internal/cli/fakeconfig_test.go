@@ -51,8 +51,3 @@ func (e *engine) ListConfigVersions(context.Context, *hadv1.ListConfigVersionsRe
 func (e *engine) DiffConfig(_ context.Context, r *hadv1.DiffConfigRequest) (*hadv1.DiffConfigResponse, error) {
 	return &hadv1.DiffConfigResponse{Edits: []*hadv1.ConfigEdit{{Args: []string{"hares", "-modify", "app_ip", "Address", "192.0.2.8"}}, {Args: []string{"hagrp", "-modify", "app", "UserStrGlobal", "two words"}}}}, nil
 }
-
-func (e *engine) SetSystemLoad(_ context.Context, r *hadv1.SetSystemLoadRequest) (*hadv1.SetSystemLoadResponse, error) {
-	o, err := e.change("SetSystemLoad", r)
-	return &hadv1.SetSystemLoadResponse{Operation: o}, err
-}
