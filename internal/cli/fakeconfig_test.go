@@ -51,3 +51,8 @@ func (e *engine) ListConfigVersions(context.Context, *hadv1.ListConfigVersionsRe
 func (e *engine) DiffConfig(_ context.Context, r *hadv1.DiffConfigRequest) (*hadv1.DiffConfigResponse, error) {
 	return &hadv1.DiffConfigResponse{Edits: []*hadv1.ConfigEdit{{Args: []string{"hares", "-modify", "app_ip", "Address", "192.0.2.8"}}, {Args: []string{"hagrp", "-modify", "app", "UserStrGlobal", "two words"}}}}, nil
 }
+
+func (e *engine) SwapAgent(_ context.Context, r *hadv1.SwapAgentRequest) (*hadv1.SwapAgentResponse, error) {
+	o, err := e.change("SwapAgent", r)
+	return &hadv1.SwapAgentResponse{Operation: o}, err
+}

@@ -8,15 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/evenkeel/evenkeel/internal/messagelog"
 )
-
-// The goldens show the times of logs: they are the same in every zone.
-func init() { time.Local = time.UTC }
 
 // onlyReads are the commands that change nothing; whatever else there is must
 // take --plan.
