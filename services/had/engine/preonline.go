@@ -195,8 +195,8 @@ func (e *Engine) veto(g *groupModel, n SystemID, why string) {
 	e.log("WARNING", 90061, "", g.name, "Group %s is not brought online on system %s: %s", g.name, n, why)
 	e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: "not brought online, and nowhere else: " + why,
 		WayOut: "hagrp -online -nopre " + g.name + " -sys " + n + ", or hagrp -online " + g.name + " -sys another system"})
+	e.st.Groups[g.name].On[n].Vetoed = why
 	if p.Why == whyFault {
-		e.st.Groups[g.name].On[n].Vetoed = why
 		e.noFailover(g, p.From)
 	}
 	e.touch(g.name)

@@ -327,7 +327,7 @@ func (w *world) serve(n string, works bool) bool {
 	if len(m.triggers) > 0 {
 		p := m.triggers[0]
 		m.triggers = m.triggers[1:]
-		w.apply(n, TriggerEnded{ID: p.ID, System: n, Group: p.Group, Outcome: pick(works, OutcomeReleased, OutcomeFailed)})
+		w.decide(n, p, works)
 		return true
 	}
 	if len(m.queue) == 0 {
@@ -338,6 +338,26 @@ func (w *world) serve(n string, works bool) bool {
 	failed := w.carryOut(m, c, works)
 	w.report(n, c.Resource, c.ID, failed)
 	return true
+}
+
+// decide is what a preonline trigger does: it lets the group go on, by a
+// command or because it is not there; else it forbids, or falls silent.
+func (w *world) decide(n string, p RunTrigger, works bool) {
+	ended := TriggerEnded{ID: p.ID, System: n, Group: p.Group, Outcome: OutcomeReleased}
+	said := 0
+	if !w.fast {
+		said = rapid.IntRange(0, 2).Draw(w.t, "preonline")
+	}
+	switch {
+	case works && said == 1:
+		w.apply(n, Command{Kind: CommandGroupOnline, Group: p.Group, System: n, NoPre: true, User: "root"})
+		ended.Outcome = OutcomeEnded
+	case works && said == 2:
+		ended.Outcome = OutcomeMissing
+	case !works:
+		ended.Outcome = []Outcome{OutcomeFailed, OutcomeEnded, OutcomeFailed}[said]
+	}
+	w.apply(n, ended)
 }
 
 // carryOut is what an agent does; it says whether it failed.
@@ -502,6 +522,11 @@ func (w *world) drawCommand(n, group string) Command {
 		c.Any = rapid.Bool().Draw(w.t, "any")
 		c.Propagate = rapid.IntRange(0, 3).Draw(w.t, "propagate") == 0
 		c.Fault = rapid.Bool().Draw(w.t, "fault")
+		if kind == CommandGroupOnline && rapid.IntRange(0, 3).Draw(w.t, "nopre") == 0 {
+			// A trigger that nobody waits for any more, or a user.
+			c.NoPre, c.Any, c.Propagate = true, false, false
+			c.CheckPartial = rapid.SampledFrom(append([]string{""}, threeSystems...)).Draw(w.t, "checkpartial")
+		}
 	}
 	return c
 }
