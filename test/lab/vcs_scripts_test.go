@@ -15,7 +15,7 @@ func TestScriptsForVCS(t *testing.T) {
 	c.waitSystem("sysA", "sysB", "RUNNING", 30*time.Second)
 	c.waitGroup("sysA", "app", "sysA", online, 30*time.Second)
 	flags := filepath.Join(t.TempDir(), "flag")
-	for _, name := range []string{"monitor", "configure", "operate", "install"} {
+	for _, name := range []string{"monitor", "configure", "commands", "operate", "install"} {
 		script, err := os.ReadFile("testdata/scripts/" + name + ".sh")
 		if err != nil {
 			t.Fatal(err)

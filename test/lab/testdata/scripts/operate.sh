@@ -47,6 +47,17 @@ refused any hagrp -switch app -to sysB
 hagrp -enable app -sys sysB || fail enable
 hagrp -forecast app | grep -q '^app  *sysB$' || fail "forecast: $(hagrp -forecast app -verbose 2>&1)"
 
+# Users are names and lists of them; taken out of all lists at once.
+haclus -modify UserNames -add opr secret || fail UserNames
+[ "$(hauser -list)" = opr ] || fail "hauser -list: $(hauser -list)"
+hauser -addpriv opr Administrator || fail addpriv
+hauser -addpriv opr Operator -group app || fail "addpriv -group"
+[ "$(hauser -display opr)" = "opr                  : ClusterAdministrator, GroupOperator app" ] || fail "hauser -display: $(hauser -display)"
+hauser -delpriv opr Administrator || fail delpriv
+hauser -delete opr || fail "hauser -delete"
+hauser -list 2>/dev/null && fail "opr is still there"
+[ -z "$(hagrp -value app Operators)" ] || fail "opr is still an operator"
+
 # A resource that is online is not to be deleted by mistake.
 refused any hares -delete app_flag
 refused any hagrp -delete app
