@@ -43,6 +43,7 @@ func main() {
 		{"restart of a killed process", restart},
 		{"broadcast on GAB", broadcast},
 		{"memory and CPU at rest with 10 resources", idle},
+		{"engine at scale", scale},
 	} {
 		if !strings.Contains(b.name, *only) {
 			continue

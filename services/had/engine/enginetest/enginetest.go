@@ -36,10 +36,10 @@ func (s Shape) Resource(group, i int) string { return fmt.Sprintf("grp%04d_res%0
 func (s Shape) PerGroup() int { return s.Resources / s.Groups }
 
 // Home is the system that a group prefers.
-func (s Shape) Home(group int) string { return s.place(group, 0) }
+func (s Shape) Home(group int) string { return s.Place(group, 0) }
 
-// place is the i-th system of a group's SystemList.
-func (s Shape) place(group, i int) string {
+// Place is the i-th system of a group's SystemList.
+func (s Shape) Place(group, i int) string {
 	homes := s.Homes
 	if homes == 0 {
 		homes = s.Systems
@@ -64,7 +64,7 @@ func (s Shape) Files() []engine.File {
 	for g := range s.Groups {
 		list := make([]string, 0, s.Width)
 		for i := range s.Width {
-			list = append(list, fmt.Sprintf("%s = %d", s.place(g, i), i))
+			list = append(list, fmt.Sprintf("%s = %d", s.Place(g, i), i))
 		}
 		fmt.Fprintf(&b, "group %s (\n\tSystemList = { %s }\n\tAutoStartList = { %s }\n", s.Group(g), strings.Join(list, ", "), s.Home(g))
 		if s.Policy != "" {
@@ -161,7 +161,7 @@ func (c *Cluster) Probe(group int) {
 	s := c.Shape
 	for i := range s.Width {
 		for r := range s.PerGroup() {
-			sys := s.place(group, i)
+			sys := s.Place(group, i)
 			c.Apply(sys, engine.Reported{Report: resource.Report{System: sys, Resource: s.Resource(group, r), Incarnation: 1, Seen: c.Seen, Probed: true}})
 		}
 	}
