@@ -44,6 +44,7 @@ func main() {
 		{"broadcast on GAB", broadcast},
 		{"memory and CPU at rest with 10 resources", idle},
 		{"engine at scale", scale},
+		{"5,000 resources on one system", many},
 	} {
 		if !strings.Contains(b.name, *only) {
 			continue
