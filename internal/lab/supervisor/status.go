@@ -89,21 +89,49 @@ func (h *host) status() HostStatus {
 	return status
 }
 
-// askHad asks the system's own had how things stand.
+// maxAnswer bounds what had may answer: thousands of resources.
+const maxAnswer = 64 << 20
+
+// askHad asks the system's own had how things stand, without the attributes
+// of the objects.
 func (h *host) askHad(timeout time.Duration) (*hadv1.GetStatusResponse, error) {
+	var answer *hadv1.GetStatusResponse
+	err := h.withHad(timeout, func(ctx context.Context, conn *grpc.ClientConn) (err error) {
+		answer, err = hadv1.NewClusterServiceClient(conn).GetStatus(ctx, &hadv1.GetStatusRequest{Brief: true})
+		return err
+	})
+	return answer, err
+}
+
+// askGroups asks it for all groups with their attributes.
+func (h *host) askGroups(timeout time.Duration) (groups []*hadv1.Group, err error) {
+	err = h.withHad(timeout, func(ctx context.Context, conn *grpc.ClientConn) error {
+		for token := ""; ; {
+			a, err := hadv1.NewGroupServiceClient(conn).ListGroups(ctx, &hadv1.ListGroupsRequest{PageToken: token})
+			groups = append(groups, a.GetGroups()...)
+			if token = a.GetNextPageToken(); err != nil || token == "" {
+				return err
+			}
+		}
+	})
+	return groups, err
+}
+
+func (h *host) withHad(timeout time.Duration, ask func(context.Context, *grpc.ClientConn) error) error {
 	process, err := h.running()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	socket := paths.Root(process.Root()).Socket("had")
-	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return hadv1.NewClusterServiceClient(conn).GetStatus(ctx, &hadv1.GetStatusRequest{})
+	return ask(ctx, conn)
 }
 
 // Settled says whether all systems are RUNNING and autostart is over, and if
@@ -127,7 +155,7 @@ func (s *Supervisor) settled() Settled {
 		return result
 	}
 	for _, name := range s.spec.Systems {
-		answer, err := s.hosts[name].askHad(time.Second)
+		answer, err := s.hosts[name].askHad(2 * time.Second)
 		if err != nil {
 			result.Waiting = append(result.Waiting, fmt.Sprintf("%s: had does not answer (%v)", name, err))
 			continue
@@ -142,7 +170,12 @@ func (s *Supervisor) settled() Settled {
 			continue
 		}
 		if name == s.spec.Systems[0] {
-			waiting, started := groupsWait(answer)
+			groups, err := s.hosts[name].askGroups(2 * time.Second)
+			if err != nil {
+				result.Waiting = append(result.Waiting, fmt.Sprintf("%s: had does not tell its groups (%v)", name, err))
+				continue
+			}
+			waiting, started := groupsWait(groups)
 			result.Waiting = append(result.Waiting, waiting...)
 			result.Started = started
 		}
@@ -153,9 +186,9 @@ func (s *Supervisor) settled() Settled {
 
 // groupsWait names the groups that move, or are not probed, or have not
 // started though they should.
-func groupsWait(answer *hadv1.GetStatusResponse) (waiting []string, started bool) {
+func groupsWait(groups []*hadv1.Group) (waiting []string, started bool) {
 	started = true
-	for _, group := range answer.GetGroups() {
+	for _, group := range groups {
 		alive := false
 		for _, on := range group.GetSystems() {
 			state := on.GetState()
