@@ -71,6 +71,7 @@ func (c *Core) act(e Act) {
 	case len(m.actions) >= maxActions:
 		refuse("too many actions wait for resource " + e.Resource + "; try again")
 	default:
+		c.touch(m)
 		m.actions = append(m.actions, e)
 	}
 }

@@ -1,8 +1,6 @@
 package schedule
 
 import (
-	"slices"
-
 	"github.com/evenkeel/evenkeel/internal/vclock"
 )
 
@@ -35,9 +33,8 @@ func urgency(e EntryPoint) int {
 }
 
 // expire handles what is due: deadlines, the lease, periodic monitors.
-func (c *Core) expire() {
-	for _, name := range c.names {
-		m := c.resources[name]
+func (c *Core) expire(ms []*machine) {
+	for _, m := range ms {
 		c.expireActions(m)
 		switch {
 		case m.call != 0 && !m.ended && m.entry.Raises() && !c.now.Before(c.lease):
@@ -60,29 +57,9 @@ func (c *Core) expire() {
 
 // dispatch begins the waiting calls that may begin.
 func (c *Core) dispatch() {
-	var waiting []*machine
-	for _, name := range c.names {
-		if m := c.resources[name]; m.want != 0 && m.call == 0 && c.plugins[m.spec.Type] {
-			waiting = append(waiting, m)
-		}
-	}
-	slices.SortFunc(waiting, func(a, b *machine) int {
-		if d := urgency(a.want) - urgency(b.want); d != 0 {
-			return d
-		}
-		if a.wantSeq < b.wantSeq {
-			return -1
-		}
-		return 1
-	})
-	for _, m := range waiting {
-		if m.want.Raises() && !c.mayRaise(m) {
-			continue
-		}
-		if c.running[m.spec.Type] >= max(1, m.spec.Limits.NumThreads) {
-			continue
-		}
+	for m := c.turn(); m != nil; m = c.turn() {
 		c.begin(m)
+		c.file(m)
 	}
 }
 
@@ -122,6 +99,7 @@ func (c *Core) result(e EntryPointResult) {
 	if m == nil {
 		return
 	}
+	c.touch(m)
 	delete(c.calls, e.Call)
 	c.running[m.spec.Type]--
 	entry := m.entry

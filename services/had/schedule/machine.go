@@ -89,6 +89,7 @@ type machine struct {
 	excused      bool                 // ADMIN_WAIT after an offline was cleared: OFFLINE is what was wanted
 
 	aside
+	place
 }
 
 // aside is what goes on beside the life of a resource: none of it changes its

@@ -22,6 +22,7 @@ type Core struct {
 	armed     bool
 	now       vclock.Time
 	out       []Effect
+	ix        index
 }
 
 // New returns a scheduler without resources, lease or agents.
@@ -29,6 +30,7 @@ func New() *Core {
 	return &Core{
 		resources: map[string]*machine{}, plugins: map[string]bool{},
 		running: map[string]int{}, calls: map[CallID]*machine{},
+		ix: index{waiting: map[string]int{}, threads: map[string]int{}},
 	}
 }
 
@@ -47,43 +49,53 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 	case EntryPointResult:
 		c.result(e)
 	case PluginUp:
+		c.ix.all = true
 		c.pluginUp(e.Type)
 	case PluginDown:
+		c.ix.all = true
 		c.plugins[e.Type] = false
 	case WatchPush:
 		c.push(e.Resource)
 	case Lease:
+		c.ix.all = true
 		c.lease = e.Until
 	case Armed:
+		c.ix.all = true
 		c.armed = e.OK
 	case Wake:
 	}
-	c.expire()
+	looked := c.examined()
+	c.expire(looked)
+	c.settleIndex(looked)
 	c.dispatch()
+	if audit != nil {
+		audit(c)
+	}
 	out, c.out = c.out, nil
 	return out
 }
 
 // Deadline is when Step must next be called with Wake{}.
 func (c *Core) Deadline() (vclock.Time, bool) {
-	next := vclock.Never
-	for _, name := range c.names {
-		next = vclock.Earlier(next, c.resources[name].deadline(c.lease))
+	if len(c.ix.due) == 0 {
+		return vclock.Never, false
 	}
-	return next, next != vclock.Never
+	return c.ix.due[0].at, true
 }
 
 // Protected returns the resources of failover groups that are not known to be
-// offline here, or that are about to be raised, by name (R2).
+// offline here, or that are about to be raised, by name (R2). The names must
+// not be changed.
 func (c *Core) Protected() []string {
-	var names []string
-	for _, name := range c.names {
-		m := c.resources[name]
-		if m.spec.Protected && m.spec.Operations == OnOff && !m.restsOffline() {
-			names = append(names, name)
+	if c.ix.protected == nil {
+		c.ix.protected = []string{}
+		for _, m := range c.ix.list {
+			if m.shielding {
+				c.ix.protected = append(c.ix.protected, m.spec.Resource)
+			}
 		}
 	}
-	return names
+	return c.ix.protected
 }
 
 // Raising reports whether a protected resource waits for or runs Online.
@@ -153,7 +165,10 @@ func (c *Core) set(spec Spec, newValues bool) {
 		c.resources[spec.Resource] = m
 		i, _ := slices.BinarySearch(c.names, spec.Resource)
 		c.names = slices.Insert(c.names, i, spec.Resource)
+		m.spec.Resource = spec.Resource
+		c.ix.insert(m)
 	}
+	c.touch(m)
 	before := m.spec
 	m.spec = spec
 	m.seen = max(m.seen, spec.Seen)
@@ -170,6 +185,7 @@ func (c *Core) set(spec Spec, newValues bool) {
 
 func (c *Core) remove(name string) {
 	if m := c.resources[name]; m != nil {
+		c.touch(m)
 		m.removing = true
 		c.tryClose(m)
 	}
@@ -195,7 +211,9 @@ func (c *Core) detach(m *machine) {
 	c.settle(m, true, "the resource is not enabled here")
 	c.dropAside(m, "the resource is not enabled here")
 	if m.removing {
+		c.touch(m)
 		delete(c.resources, m.spec.Resource)
+		c.ix.delete(m)
 		if i, found := slices.BinarySearch(c.names, m.spec.Resource); found {
 			c.names = slices.Delete(c.names, i, i+1)
 		}
@@ -225,6 +243,7 @@ func (c *Core) push(name string) {
 	if m == nil || !m.opened {
 		return
 	}
+	c.touch(m)
 	m.pushed = true
 	if m.call == 0 && m.want == 0 && m.monitored() {
 		c.ask(m, Monitor)

@@ -20,6 +20,7 @@ func (c *Core) command(cmd resource.Command) {
 			Failed: true, Reason: "this system has no such resource"}})
 		return
 	}
+	c.touch(m)
 	m.seen = cmd.ID
 	switch cmd.Kind {
 	case resource.CommandOnline:
