@@ -12,6 +12,7 @@ const (
 	idShutdownRefused = 90160
 	idConfirm         = 90161
 	idShutdownLate    = 90162
+	idUndumped        = 90165
 )
 
 // stopSystems is hastop.
@@ -27,6 +28,9 @@ func (e *Engine) stopSystems(c Command) *refusal {
 		if no := e.stopRefusal(n, c); no != nil {
 			return no
 		}
+	}
+	if no := e.undumped(targets, c); no != nil {
+		return no
 	}
 	if c.All {
 		for _, g := range e.allGroups() {
@@ -59,6 +63,20 @@ func (e *Engine) stopSystems(c Command) *refusal {
 		e.offlineAll(n, c.Evacuate)
 	}
 	return nil
+}
+
+// undumped refuses to stop the last RUNNING systems while the configuration is
+// writable: what was changed would be lost, and all disks would be stale.
+func (e *Engine) undumped(targets []SystemID, c Command) *refusal {
+	if c.Force || !e.st.Conf.Writable {
+		return nil
+	}
+	for _, n := range e.systemNames() {
+		if s := e.st.Systems[n]; s.InH && s.State == SystemRunning && !slices.Contains(targets, n) {
+			return nil
+		}
+	}
+	return refuse(idUndumped, "hastop is not carried out: the configuration is writable and no other system is RUNNING; haconf -dump -makero first, or use -force, which loses what was not dumped")
 }
 
 func (e *Engine) leaveForcibly(n SystemID, c Command) {

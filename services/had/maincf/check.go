@@ -12,10 +12,30 @@ func (b *builder) check() {
 		b.checkLocals(g)
 		b.checkReferences(g)
 	}
+	b.checkNumbers()
 	b.checkCycles()
 	b.checkLinks()
 	b.checkUsers()
 	b.checkHeartbeats()
+}
+
+// checkNumbers checks GroupLimit, ResourceLimit and TypeLimit; 0 is no limit.
+func (b *builder) checkNumbers() {
+	if b.cfg.Cluster == nil {
+		return
+	}
+	resources := 0
+	for _, g := range b.cfg.Groups {
+		resources += len(g.Resources)
+	}
+	for _, n := range []struct {
+		attr, what string
+		have       int
+	}{{"GroupLimit", "groups", len(b.cfg.Groups)}, {"ResourceLimit", "resources", resources}, {"TypeLimit", "types", len(b.cfg.Types)}} {
+		if at, set := b.cfg.Cluster.Attrs.Global(n.attr); set && at.Value.Int() > 0 && n.have > at.Value.Int() {
+			b.failf(at.Pos, "%s allows %d %s, and there are %d: raise it, or set it to 0, which is no limit", n.attr, at.Value.Int(), n.what, n.have)
+		}
+	}
 }
 
 // checkSystems checks SystemList and the lists that draw on it.
