@@ -243,6 +243,14 @@ func (e *Engine) adoptModel(m *model) {
 		}
 	}
 	e.reindex()
+	for _, g := range m.groups {
+		if before := old.byGroup[g.name]; before == nil || before.source == g.source {
+			continue
+		}
+		for _, p := range g.list {
+			e.refault(g, p.System) // a fault goes with its resource (E193)
+		}
+	}
 	if !slices.Equal(old.cfg.Systems, m.cfg.Systems) || old.cfg.Cluster != m.cfg.Cluster || !sameTypes(old.cfg, m.cfg) {
 		e.touchAll()
 		return

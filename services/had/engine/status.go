@@ -313,6 +313,9 @@ func (e *Engine) agentStatus() []AgentStatus {
 	var out []AgentStatus
 	for typ, at := range e.st.Agents {
 		for n, a := range at {
+			if len(e.ofType(typ, n)) == 0 {
+				continue // its resources there are gone, and it is with them
+			}
 			out = append(out, AgentStatus{Type: typ, System: n, State: a.State, Version: a.Version, Reason: a.Reason, Faults: a.Faults})
 		}
 	}
