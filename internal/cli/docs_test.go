@@ -60,3 +60,39 @@ func TestDocumentIsTrue(t *testing.T) {
 		t.Errorf("only %d commands found in the document", seen)
 	}
 }
+
+// TestRemediesExist: each command of ha that docs/messages.md tells somebody
+// to type exists, with its options.
+func TestRemediesExist(t *testing.T) {
+	text, err := os.ReadFile("../../docs/messages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := root(t)
+	helps := map[string]string{}
+	seen := 0
+	for _, m := range regexp.MustCompile("`ha ([a-z]+)(?: ([a-z-]+))?([^`]*)`").FindAllStringSubmatch(string(text), -1) {
+		path := "ha " + m[1]
+		if m[2] != "" && !strings.HasPrefix(m[2], "-") {
+			path += " " + m[2]
+		}
+		help, known := helps[path]
+		if !known {
+			out, errs, code := call(t, r, path+" --help")
+			if code != 0 || !strings.Contains(out, path) {
+				t.Errorf("%s does not exist: %s", m[0], errs)
+			}
+			help = out
+			helps[path] = help
+		}
+		for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(m[0], -1) {
+			seen++
+			if !strings.Contains(help, flag) {
+				t.Errorf("%s: there is no %s", m[0], flag)
+			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("only %d options seen", seen)
+	}
+}

@@ -256,3 +256,52 @@ func TestLog(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// teller calls back with each line that is written.
+type teller func(line string)
+
+func (f teller) Write(p []byte) (int, error) {
+	for _, line := range strings.Split(strings.TrimSpace(string(p)), "\n") {
+		f(line)
+	}
+	return len(p), nil
+}
+
+// TestWaitTells: --wait tells which resource it waits for, and what came of it.
+func TestWaitTells(t *testing.T) {
+	r := root(t)
+	e := newEngine()
+	serve(t, r, e)
+	set := func(group, state, istate, code string) {
+		for _, g := range e.status.GetGroups() {
+			if g.GetName() == "app" {
+				for _, on := range g.GetSystems() {
+					on.State = "OFFLINE"
+					if on.GetSystem() == "sysA" {
+						on.State = group
+					}
+				}
+			}
+		}
+		for _, res := range e.status.GetResources() {
+			if res.GetName() == "app_ip" {
+				res.Systems[0].State, res.Systems[0].Istate, res.Systems[0].IstateCode = state, istate, code
+			}
+		}
+	}
+	e.onChange = func(e *engine) { set("STARTING|PARTIAL", "OFFLINE", "waiting to go online", "W_ONLINE") }
+	var told []string
+	errs := teller(func(line string) {
+		told = append(told, line)
+		if strings.Contains(line, "waiting to go online") {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			set("ONLINE", "ONLINE", "not waiting", "")
+		}
+	})
+	var out strings.Builder
+	code := Main(t.Context(), []string{"ha", "group", "online", "app", "--system", "sysA", "--wait=60s"}, Surroundings{Root: r, Out: &out, Err: errs})
+	if code != 0 || len(told) == 0 || !strings.Contains(told[0], "app_ip on sysA: OFFLINE (waiting to go online)") || !strings.Contains(out.String(), "sysA ONLINE") {
+		t.Errorf("exit %d, told %q, printed %s", code, told, out.String())
+	}
+}

@@ -129,8 +129,12 @@ func (a *app) await(ctx context.Context, limit time.Duration, verb string, r ope
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	var last []string
+	progress := progress{a: a, told: map[string]string{}}
 	for {
 		g, err := a.lookAt(ctx, r.Name)
+		if err == nil {
+			progress.look(ctx, r)
+		}
 		ranOut := a.had.RanOut(ctx, err)
 		if err != nil && !ranOut {
 			return err
@@ -165,6 +169,37 @@ func (a *app) await(ctx context.Context, limit time.Duration, verb string, r ope
 			}
 		}
 		return fmt.Errorf("group %s: %s is not done after %v: %s; see: ha group explain %s", r.Name, verb, limit, strings.Join(last, ", "), r.Name)
+	}
+}
+
+// progress tells on standard error what is waited for, resource by resource.
+type progress struct {
+	a    *app
+	told map[string]string // last line by resource and system
+}
+
+// look tells what changed since it looked last; the first look tells what is
+// under way only.
+func (p *progress) look(ctx context.Context, r operate.Request) {
+	ctx, cancel := context.WithTimeout(ctx, connect.ReadTimeout)
+	defer cancel()
+	all, err := p.a.had.AllResources(ctx, r.Name, nil)
+	if err != nil {
+		return // the group itself is looked at anyway
+	}
+	first := len(p.told) == 0
+	for _, res := range all {
+		for _, on := range res.GetSystems() {
+			line := res.GetName() + " on " + on.GetSystem() + ": " + resourceState(on)
+			if on.GetReason() != "" && (strings.Contains(on.GetState(), "FAULTED") || on.GetIstateCode() != "") {
+				line += ": " + on.GetReason()
+			}
+			key := res.GetName() + "@" + on.GetSystem()
+			if p.told[key] != line && (!first || on.GetIstateCode() != "") {
+				fmt.Fprintln(p.a.Err, "ha: "+time.Now().Format("15:04:05")+" "+line)
+			}
+			p.told[key] = line
+		}
 	}
 }
 
