@@ -439,12 +439,16 @@ func (e Command) String() string {
 // changes are the words of a change of the configuration.
 func (e Command) changes() string {
 	s := ""
-	const shown = 3
+	const shown, longest = 3, 200
 	for i, words := range e.Edits {
 		if i == shown {
 			return s + fmt.Sprintf(" (and %d more)", len(e.Edits)-shown)
 		}
-		s += pick(i > 0, "; ", " ") + strings.Join(words, " ")
+		text := strings.Join(words, " ")
+		if len(text) > longest {
+			text = strings.ToValidUTF8(text[:longest], "") + "..."
+		}
+		s += pick(i > 0, "; ", " ") + text
 	}
 	for _, f := range e.Files {
 		s += " " + f.Name

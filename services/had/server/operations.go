@@ -176,6 +176,11 @@ func (a *api) plan(ctx context.Context, c engine.Command) (*hadv1.Operation, err
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: string(e.Kind), Text: e.String()})
 		case engine.StopSystem:
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "stop", Text: "had stops on " + e.System})
+		case engine.MarkStale:
+			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "mark", Text: e.System + " marks the copy on its disk .stale"})
+		case engine.DumpConfig:
+			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "dump",
+				Text: fmt.Sprintf("%s writes the running configuration to its disk, as version %d", e.System, e.Version)})
 		case engine.BuildLocal:
 			op.PlannedSteps = append(op.PlannedSteps, &hadv1.PlannedStep{System: e.System, Action: "build", Text: e.System + " builds from its own disk"})
 		case engine.RunTrigger:
