@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evenkeel/evenkeel/etc"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
@@ -364,7 +365,7 @@ func TestSequenceOverRestart(t *testing.T) {
 		text string
 		seq  uint64
 	}{{rootB, newer, 8}, {rootA, twoSystems, 7}} { // A's files are the younger ones
-		if err := saveCopy(c.root, []engine.File{{Name: "main.cf", Text: c.text}}, version{Number: c.seq, Sequence: c.seq}, false); err != nil {
+		if err := saveCopy(c.root, []engine.File{{Name: "main.cf", Text: c.text}, {Name: "types.cf", Text: etc.TypesCF}}, version{Number: c.seq, Sequence: c.seq}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -377,6 +378,12 @@ func TestSequenceOverRestart(t *testing.T) {
 	})
 	if st := a.configState(); st.GetSequence() != 8 || st.GetVersion() != 8 {
 		t.Errorf("the sequence did not come back: %v", st)
+	}
+	if err := os.WriteFile(rootA.Config("main.cf"), []byte(twoSystems), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if d := readDisk(rootA, "A"); !d.edited || d.sequence() != 9 || rank(rootA, d.files) <= rank(rootB, readDisk(rootB, "B").files) {
+		t.Errorf("a copy that was edited by hand is not the younger one: %+v", d.copy)
 	}
 }
 

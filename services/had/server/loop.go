@@ -737,7 +737,7 @@ func (l *loop) loadConfig(force bool) {
 		}
 		if problem == "" {
 			payload, err := encodeEvent(engine.ConfigLoaded{System: l.self, Main: mainFile, Files: d.files,
-				Sequence: d.copy.Sequence, Version: d.copy.Version})
+				Sequence: d.sequence(), Version: d.copy.Version})
 			switch {
 			case err != nil:
 				problem = err.Error()

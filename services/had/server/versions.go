@@ -78,6 +78,15 @@ func rank(root paths.Root, files []engine.File) uint64 {
 	return r.Sequence<<1 | 1
 }
 
+// sequence is that with which the copy is loaded: one that was edited by hand
+// is younger than the one that it was made from.
+func (d onDisk) sequence() uint64 {
+	if d.edited && d.copy.Sequence > 0 {
+		return d.copy.Sequence + 1
+	}
+	return d.copy.Sequence
+}
+
 // localFiles are those that lie in the configuration folder; an absolute
 // include belongs to each system itself.
 func localFiles(files []engine.File) []engine.File {
