@@ -46,6 +46,8 @@ type engine struct {
 	onChange func(*engine)
 	// state is that of the configuration, nil for saved and read-only.
 	state *hadv1.ConfigState
+	// stays: the stream of events has no end.
+	stays bool
 	// config is the running main.cf.
 	config string
 }
@@ -389,6 +391,9 @@ func (e *engine) WatchEvents(r *hadv1.WatchEventsRequest, s hadv1.EventService_W
 		if err := s.Send(&hadv1.WatchEventsResponse{Event: one}); err != nil {
 			return err
 		}
+	}
+	if e.stays {
+		<-s.Context().Done()
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"net"
 	"os"
 	"slices"
@@ -193,6 +194,51 @@ func TestHungEngine(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// seen tells when a text was written to it.
+type seen struct {
+	mu    sync.Mutex
+	all   strings.Builder
+	text  string
+	found chan struct{} // closed when it was
+}
+
+func (s *seen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := strings.Contains(s.all.String(), s.text)
+	s.all.Write(p)
+	if !before && strings.Contains(s.all.String(), s.text) {
+		close(s.found)
+	}
+	return len(p), nil
+}
+
+// TestLiveEnds: hastatus ends well when it is interrupted, and says so when the
+// engine goes.
+func TestLiveEnds(t *testing.T) {
+	for _, goes := range []bool{false, true} {
+		r, e := root(t), newEngine()
+		e.stays = true
+		stop := serve(t, r, e)
+		ctx, interrupt := context.WithCancel(t.Context())
+		out, errs := &seen{text: "app                                  sysA                 ONLINE", found: make(chan struct{})}, &strings.Builder{}
+		ended := make(chan int, 1) // one exit code
+		go func() { ended <- Main(ctx, []string{"hastatus"}, Surroundings{Root: r, Out: out, Err: errs}) }()
+		<-out.found
+		want, text := 0, ""
+		if goes {
+			stop()
+			want, text = 1, "VCS WARNING V-16-1-11046 Local system not available: the engine has gone\n"
+		} else {
+			interrupt()
+		}
+		if code := <-ended; code != want || errs.String() != text {
+			t.Errorf("engine goes %v: exit %d, %q", goes, code, errs.String())
+		}
+		interrupt()
+	}
 }
 
 // FuzzCommands: no words make a command panic or end otherwise than with 0, 1

@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
 	"github.com/evenkeel/evenkeel/internal/cli/layout"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
@@ -100,6 +102,8 @@ func follow(ctx context.Context, s *session, l line) error {
 			return context.DeadlineExceeded
 		case errors.Is(err, io.EOF), err != nil && ctx.Err() != nil:
 			return nil
+		case err != nil && begun && gone(s.had.Fault(err)):
+			return warning(11046, "Local system not available: the engine has gone")
 		case err != nil:
 			return err
 		case !begun:
@@ -111,3 +115,6 @@ func follow(ctx context.Context, s *session, l line) error {
 		}
 	}
 }
+
+// gone: the connection broke; had said nothing.
+func gone(f *connect.Fault) bool { return f.Code == codes.Unavailable && f.Reason == "" }
