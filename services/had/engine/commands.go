@@ -202,8 +202,8 @@ func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	if !g.manualOps && (!c.NoPre || e.heldOn(g) == "") {
 		return nil, refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
 	}
-	if (c.CheckPartial != "" && !c.NoPre) || (c.NoPre && c.Any) {
-		no := refuse(10000, "-nopre names its system with -sys, and -checkpartial comes with -nopre")
+	if (c.CheckPartial != "" && !c.NoPre) || (c.NoPre && (c.Any || c.Propagate)) {
+		no := refuse(10000, "-nopre names its system with -sys and goes without -propagate; -checkpartial comes with -nopre")
 		no.code = CodeInvalidArgument
 		return nil, no
 	}
