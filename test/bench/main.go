@@ -91,6 +91,11 @@ func median[T any](sorted []T) T { return sorted[len(sorted)/2] }
 
 // withLab runs a function in a lab that is taken down afterwards.
 func withLab(ctx context.Context, name, conf string, run func(*lab.Lab) error) error {
+	return withSlowLab(ctx, name, conf, 60*time.Second, run)
+}
+
+// withSlowLab is withLab for what takes up to limit until it has started.
+func withSlowLab(ctx context.Context, name, conf string, limit time.Duration, run func(*lab.Lab) error) error {
 	l := lab.New(name)
 	defer func() {
 		down, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -99,7 +104,7 @@ func withLab(ctx context.Context, name, conf string, run func(*lab.Lab) error) e
 			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
 	}()
-	if err := l.Up(ctx, conf, 60*time.Second); err != nil {
+	if err := l.Up(ctx, conf, limit); err != nil {
 		return err
 	}
 	return run(l)
