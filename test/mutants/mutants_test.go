@@ -39,7 +39,7 @@ var mutants = []mutant{
 	{"E4", "engine/engine.go", "min(ev.Elapsed, 2*ClockPeriod)", "ev.Elapsed", "a clock may jump", "replication"},
 	{"E5", "engine/commands.go", "if said := c.Fingerprint(); old.Said != said {", "if said := c.Fingerprint(); false && old.Said != said {", "a used request id answers another operation", "reversed"},
 	{"E7", "engine/systems.go", "if e.mod != nil && e.anyRunning() {", "if false {", "a configuration from disk replaces the running one", "replication"},
-	{"E14", "engine/failover.go", "len(g.autoList) == 0 || c.UserOffline ||", "len(g.autoList) == 0 ||", "what a user took offline starts by itself", "autostart"},
+	{"E14", "engine/failover.go", "!g.clusterService()) || c.UserOffline ||", "!g.clusterService()) ||", "what a user took offline starts by itself", "autostart"},
 	{"E16", "engine/failover.go", "!g.autoStartIfPartial ||", "g.autoStartIfPartial ||", "AutoStartIfPartial means its contrary", "autostart"},
 	{"E20", "policy/graph.go", "need := d.AtLeast", "need := 0", "atleast requires all", "traversal"},
 	{"E21", "engine/resources.go", "|| (!i.Alone && len(e.holding(g, r, n)) > 0)", "", "children go offline with their parents up", "traversal"},

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -662,20 +664,43 @@ func TestRestoreRefusesWhatIsNotWhole(t *testing.T) {
 	}
 }
 
+// everyEvent has one event of each kind at least.
+var everyEvent = []Event{
+	AgentReported{System: "A", Incarnation: 1, Type: "App", State: AgentGivenUp, Faults: 6, Reason: "it died"},
+	InfoReported{System: "A", Incarnation: 1, Resource: "app", Info: resource.Info{State: resource.InfoValid, Facts: []resource.Fact{{Name: "pid", Value: "7"}}}},
+	ViewChanged{Generation: 3, Members: []Member{{System: "A"}}, Systems: []Member{{System: "A"}}, Departed: []Departed{{System: "B", Node: 1, Evidence: EvidenceCut, StopBound: time.Second}}},
+	EvidenceStronger{System: "B", Evidence: EvidenceVouched},
+	SystemJoined{System: "A", ConfigValid: true, Incarnation: 7},
+	ConfigLoaded{System: "A", Main: "main.cf", Files: []File{{Name: "main.cf", Text: "cluster c (\n\t)\n"}}},
+	StateChanged{System: "A", State: SystemRunning},
+	Reported{resource.Report{System: "A", Resource: "r", Seen: 4, State: resource.StateFaulted, Reason: "so"}},
+	Command{RequestID: "1", Kind: CommandGroupOnline, Group: "g", System: "A"},
+	Clock{Elapsed: time.Second},
+	TriggerEnded{ID: 3, System: "A", Group: "g", Outcome: OutcomeFailed, Detail: "exit code 1"},
+	Metered{System: "A", Meters: []Meter{{Name: "CPU", Used: 3, Total: 4}}},
+	SystemDescribed{System: "A", Info: "Linux", Version: "1"},
+	ConfigDumped{System: "A"},
+}
+
+// TestEveryEventIsFuzzed: FuzzDecode begins with every kind that Decode knows.
+func TestEveryEventIsFuzzed(t *testing.T) {
+	code, err := os.ReadFile("codec.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := regexp.MustCompile(`(?m)^\tcase "([a-z-]+)":$`).FindAllStringSubmatch(string(code), -1)
+	if len(kinds) < 14 {
+		t.Fatalf("only %d kinds in codec.go", len(kinds))
+	}
+	for _, k := range kinds {
+		if !slices.ContainsFunc(everyEvent, func(ev Event) bool { return ev.event() == k[1] }) {
+			t.Errorf("no event of kind %q to begin with", k[1])
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
-	for _, ev := range []Event{
-		AgentReported{System: "A", Incarnation: 1, Type: "App", State: AgentGivenUp, Faults: 6, Reason: "it died"},
-		InfoReported{System: "A", Incarnation: 1, Resource: "app", Info: resource.Info{State: resource.InfoValid, Facts: []resource.Fact{{Name: "pid", Value: "7"}}}},
-		ViewChanged{Generation: 3, Members: []Member{{System: "A"}}, Systems: []Member{{System: "A"}}, Departed: []Departed{{System: "B", Node: 1, Evidence: EvidenceCut, StopBound: time.Second}}},
-		EvidenceStronger{System: "B", Evidence: EvidenceVouched},
-		SystemJoined{System: "A", ConfigValid: true, Incarnation: 7},
-		ConfigLoaded{System: "A", Main: "main.cf", Files: []File{{Name: "main.cf", Text: "cluster c (\n\t)\n"}}},
-		StateChanged{System: "A", State: SystemRunning},
-		Reported{resource.Report{System: "A", Resource: "r", Seen: 4, State: resource.StateFaulted, Reason: "so"}},
-		Command{RequestID: "1", Kind: CommandGroupOnline, Group: "g", System: "A"},
-		Clock{Elapsed: time.Second},
-		TriggerEnded{ID: 3, System: "A", Group: "g", Outcome: OutcomeFailed, Detail: "exit code 1"},
-	} {
+	for _, ev := range everyEvent {
 		wire, err := Encode(ev)
 		if err != nil {
 			f.Fatal(err)
