@@ -58,6 +58,8 @@ group zoned (
 	Parallel = 2
 	SystemZones = { A = 0, B = 1, C = 1 }
 	OnlineRetryLimit = 1
+	FailOverPolicy = BiggestAvailable
+	Load = { Units = 30, CPU = 2 }
 	)
 	App zdata (
 		)
@@ -68,6 +70,7 @@ group everywhere (
 	SystemList = { A = 0, B = 1, C = 2 }
 	AutoStartList = { A, B, C }
 	Parallel = 1
+	Load = 90
 	)
 	App cache (
 		)
@@ -422,7 +425,7 @@ func (w *world) step() {
 			up++
 		}
 	}
-	switch rapid.SampledFrom([]string{"serve", "serve", "serve", "fail", "fault", "command", "command", "hang", "power", "evidence", "return", "clock", "stale"}).Draw(t, "what") {
+	switch rapid.SampledFrom([]string{"serve", "serve", "serve", "fail", "fault", "command", "command", "hang", "power", "evidence", "return", "clock", "meters", "stale"}).Draw(t, "what") {
 	case "serve":
 		w.serve(n, true)
 	case "fail":
@@ -466,6 +469,10 @@ func (w *world) step() {
 		w.comeBack(n)
 	case "clock":
 		w.apply(w.e.ClockSystem(), Clock{Elapsed: rapid.SampledFrom([]time.Duration{ClockPeriod, 3 * time.Second}).Draw(t, "elapsed")})
+	case "meters":
+		total := rapid.Int64Range(0, 800).Draw(t, "total")
+		w.apply(n, Metered{System: n, Elapsed: time.Duration(rapid.Int64Range(-1, 1e12).Draw(t, "elapsed")), Meters: []Meter{
+			{Name: "CPU", Total: total, Used: rapid.Int64Range(-1, 900).Draw(t, "used")}, {Name: "Mem", Total: 4096, Used: total}}})
 	case "stale":
 		// A report from before: too old, or of an earlier run.
 		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
@@ -511,7 +518,7 @@ func (w *world) notice() {
 func (w *world) drawCommand(n, group string) Command {
 	kind := rapid.SampledFrom([]CommandKind{CommandGroupOnline, CommandGroupOffline, CommandGroupSwitch, CommandGroupClear,
 		CommandGroupFreeze, CommandGroupUnfreeze, CommandGroupFlush, CommandResourceOnline, CommandResourceOffline,
-		CommandResourceProbe, CommandResourceClear, CommandSystemFreeze, CommandSystemUnfreeze, CommandSystemStop, CommandGroupClearAdminWait}).Draw(w.t, "command")
+		CommandResourceProbe, CommandResourceClear, CommandSystemFreeze, CommandSystemUnfreeze, CommandSystemStop, CommandSystemLoad, CommandGroupClearAdminWait}).Draw(w.t, "command")
 	c := Command{Kind: kind, Group: group, System: n, User: "root"}
 	switch {
 	case strings.HasPrefix(string(kind), "resource-"):
@@ -520,6 +527,9 @@ func (w *world) drawCommand(n, group string) Command {
 	case strings.HasPrefix(string(kind), "system-"):
 		c.Group = ""
 		c.Evacuate = rapid.Bool().Draw(w.t, "evacuate")
+		if kind == CommandSystemLoad {
+			c.Evacuate, c.Load, c.ClearLoad = false, rapid.IntRange(-1, 200).Draw(w.t, "load"), rapid.IntRange(0, 4).Draw(w.t, "clear") == 0
+		}
 	default:
 		c.Any = rapid.Bool().Draw(w.t, "any")
 		c.Propagate = rapid.IntRange(0, 3).Draw(w.t, "propagate") == 0

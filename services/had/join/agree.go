@@ -88,7 +88,7 @@ func (c *Core) marked(e Marked) {
 		}
 	}
 	if slices.Contains(k.expect, c.self) {
-		c.emit(Vote{N: e.N})
+		c.emit(Vote(e))
 	}
 }
 

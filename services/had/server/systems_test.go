@@ -172,7 +172,7 @@ func TestLoadAndAttributes(t *testing.T) {
 }
 
 // Events beyond the memory of the spool come back from its file, in order, and
-// nothing is left of it; beyond its bound it says so.
+// nothing is left of it; beyond its bound it says so (R22).
 func TestSpool(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "join.spool")
 	s := spool{path: path, memory: 300, bound: 100_000}
