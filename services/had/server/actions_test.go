@@ -52,6 +52,7 @@ group web (
 func actorPair(t *testing.T) (*lab, *had, *had) {
 	l := newLab(t, "customized")
 	a := l.start("A", l.root("A", actors))
+	a.awaitGroup("web", "A", "ONLINE") // else a fast B may have it first
 	b := l.start("B", l.root("B", actors))
 	for _, h := range []*had{a, b} {
 		h.await("web ONLINE on A, probed everywhere", func(st *hadv1.GetStatusResponse) bool {

@@ -272,6 +272,7 @@ func background(t *testing.T) context.Context {
 func pair(t *testing.T) (*lab, *had, *had) {
 	l := newLab(t, "customized")
 	a := l.start("A", l.root("A", twoSystems))
+	a.awaitGroup("web", "A", "ONLINE") // else a fast B may have it first
 	b := l.start("B", l.root("B", twoSystems))
 	a.awaitGroup("web", "A", "ONLINE")
 	probed := func(st *hadv1.GetStatusResponse) bool {
