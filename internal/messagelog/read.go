@@ -207,8 +207,16 @@ func (t *tail) read(f Filter, take func(Record) error) error {
 		if next == "" {
 			return nil
 		}
-		if t.open(next) != nil {
-			t.file = nil
+		following, err := os.Open(t.prefix + "_" + next + ".json")
+		if t.letter() != letter { // rotated meanwhile: that was another file
+			if err == nil {
+				following.Close()
+			}
+			continue
+		}
+		t.close()
+		if err == nil {
+			t.file, t.at = following, 0
 		}
 	}
 }
