@@ -251,8 +251,12 @@ func printDecision(w io.Writer, d *hadv1.Decision) {
 		}
 		fmt.Fprintf(w, "    %s %s: %s\n", mark, c.GetSystem(), c.GetReason())
 	}
-	if len(d.GetCandidates()) > 0 && d.GetRepeatable() {
+	stored := slices.ContainsFunc(d.GetCandidates(), func(c *hadv1.Candidate) bool { return c.GetInputs() != "" })
+	switch {
+	case len(d.GetCandidates()) > 0 && d.GetRepeatable():
 		fmt.Fprintln(w, "    decided again on the same inputs: the same")
+	case stored:
+		fmt.Fprintln(w, "    decided again on the same inputs: NOT THE SAME; that is a fault of the engine, please report it")
 	}
 	if d.GetEvidence() != "" {
 		fmt.Fprintf(w, "    evidence: %s\n", d.GetEvidence())
