@@ -19,12 +19,12 @@ const writableHelp = "\n\nIt changes the configuration on all systems at once, o
 
 // editFlags are what the words of an edit are made from.
 type editFlags struct {
-	add, update, delete, clear        bool
-	force, parallel, enable, noEnable bool
-	static, temporary                 bool
-	system, valueType, dimension      string
-	systems, set                      []string
-	min                               int
+	add, update, delete, clear   bool
+	force, parallel, enable      bool
+	static, temporary            bool
+	system, valueType, dimension string
+	systems, set                 []string
+	min                          int
 }
 
 // editVerb is one way to change the configuration: the table behind all of
