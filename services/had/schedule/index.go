@@ -104,9 +104,19 @@ func (c *Core) file(m *machine) {
 	}
 }
 
-// protects says whether the resource is one of those that Protected names.
+// protects says whether the resource is one of those that Protected names. What
+// is never taken offline (OnOnly) counts while it is being raised: nothing of
+// the group is started before fencing is armed (R2), and nobody would arm for
+// it otherwise.
 func (m *machine) protects() bool {
-	return m.spec.Protected && m.spec.Operations == OnOff && !m.restsOffline()
+	switch {
+	case !m.spec.Protected:
+		return false
+	case m.spec.Operations == OnOff:
+		return !m.restsOffline()
+	default:
+		return m.want.Raises() || m.running(Online)
+	}
 }
 
 // turn returns the waiting machine whose call begins next, or nil.

@@ -98,17 +98,6 @@ func (c *Core) Protected() []string {
 	return c.ix.protected
 }
 
-// Raising reports whether a protected resource waits for or runs Online.
-func (c *Core) Raising() bool {
-	for _, name := range c.names {
-		m := c.resources[name]
-		if m.spec.Protected && (m.want == Online || m.running(Online)) {
-			return true
-		}
-	}
-	return false
-}
-
 // InFlight is the number of calls without a result.
 func (c *Core) InFlight() int { return len(c.calls) }
 
