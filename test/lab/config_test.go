@@ -147,7 +147,7 @@ func TestBadConfigurations(t *testing.T) {
 			if list := a.run("hagrp", "-list"); strings.Contains(list.Out, "g ") {
 				t.Errorf("half-loaded: %s", list.Out)
 			}
-			if forced := a.run("hasys", "-force", "sysA"); forced.Code != 0 {
+			if forced := a.run("hasys", "-force", "sysA"); forced.Code != 1 || !strings.Contains(forced.Err, "V-16-1-10624") || !strings.Contains(forced.Err, c.want) {
 				t.Errorf("force with the mistake still there: %+v", forced)
 			}
 			a.until("had to wait again", func() (bool, string) {
