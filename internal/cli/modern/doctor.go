@@ -63,7 +63,7 @@ func (a *app) printFindings(found []doctor.Finding, checks int) {
 		fmt.Fprintf(a.Out, "nothing found by %d checks\n", checks)
 		return
 	}
-	fmt.Fprintf(a.Out, "%d findings by %d checks\n", len(found), checks)
+	fmt.Fprintf(a.Out, "%d %s by %d checks\n", len(found), pick(len(found) == 1, "finding", "findings"), checks)
 }
 
 // facts gathers what the checks look at, all at once: one deadline bounds it.

@@ -103,7 +103,7 @@ func (a *app) root() *cobra.Command {
 func branch(name, short string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: name, Short: short, Args: func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usagef("unknown command %q; %s -help lists them", strings.Join(append(strings.Fields(c.CommandPath()), args[0]), " "), c.CommandPath())
+			return usagef("unknown command %q; %s --help lists them", strings.Join(append(strings.Fields(c.CommandPath()), args[0]), " "), c.CommandPath())
 		}
 		return nil
 	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
