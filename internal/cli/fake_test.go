@@ -269,7 +269,7 @@ var types = []*hadv1.Type{
 }
 
 func (e *engine) GetType(_ context.Context, r *hadv1.GetTypeRequest) (*hadv1.GetTypeResponse, error) {
-	one, err := find(types, "Type", "V-16-1-10260", r.GetName())
+	one, err := find(types, "Type", "V-16-1-90002", r.GetName())
 	return &hadv1.GetTypeResponse{Type: one}, err
 }
 

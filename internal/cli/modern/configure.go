@@ -107,6 +107,17 @@ func (a *app) configDump() *cobra.Command {
 		return operate.Dump(ctx, a.had, r)
 	})
 	c.Flags().BoolVar(&readOnly, "read-only", false, "forbid changes from then on")
+	wait := time.Duration(0)
+	waitFlag(c, &wait, "until the disks of all running systems hold it")
+	order := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := order(cmd, args); err != nil || wait == 0 || cmd.Flag("plan").Value.String() == "true" {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), wait)
+		defer cancel()
+		return a.awaitDump(ctx)
+	}
 	return c
 }
 
@@ -199,15 +210,12 @@ func (a *app) apply() *cobra.Command {
 		Use: "apply FILE", Short: "Make the running configuration what a file says", Args: names(1, "main.cf or its folder"),
 		Long:    "Loads a whole configuration, with the files that it includes, as one change: what differs is changed, all at once, and what is the same is not touched. A change that would break what is online is refused. With --confirm the change is taken back unless ha config confirm comes in time: if you cut yourself off, wait." + writableHelp,
 		Example: "  ha config apply /root/new/main.cf --plan\n  ha config apply /root/new/main.cf --confirm 5m",
-	}, "it is applied; look, then: ha config confirm (if --confirm was given), ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
+	}, "it is applied; look; then ha config confirm, if it waits to be confirmed, and ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
 		files, err := sources(args[0])
 		if err != nil {
 			return nil, err
 		}
 		answer, err := a.had.Config.ApplyConfig(ctx, &hadv1.ApplyConfigRequest{RequestId: r.RequestID, Plan: r.Plan, Files: files, ConfirmSeconds: seconds(within)})
-		if err == nil && answer.GetUnchanged() && !a.json() {
-			fmt.Fprintln(a.Err, "ha: the file says what is running: nothing changes")
-		}
 		return answer.GetOperation(), err
 	})
 	confirmFlag(c, &within)
@@ -337,7 +345,7 @@ func (a *app) rollback() *cobra.Command {
 		Use: "rollback VERSION", Short: "Go back to a version that was kept", Args: names(1, "a version; ha config log lists them"), ValidArgsFunction: a.complete(versions),
 		Long:    "Makes the running configuration what a kept version says, as ha config apply does with a file." + writableHelp,
 		Example: "  ha config rollback 3 --plan\n  ha config rollback 3 --confirm 5m",
-	}, "it is applied; look, then: ha config confirm (if --confirm was given), ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
+	}, "it is applied; look; then ha config confirm, if it waits to be confirmed, and ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
 		n, err := version(args[0])
 		if err != nil {
 			return nil, err

@@ -30,6 +30,9 @@ func (a *app) doctor() *cobra.Command {
 		RunE: read(func(ctx context.Context, _ []string) error {
 			checks := doctor.Checks()
 			if list {
+				if a.json() {
+					return a.write(a.Out, envelope(field{"checks", rowsOf(checks)}))
+				}
 				rows := [][]string{{"CHECK", "LOOKS WHETHER"}}
 				for _, c := range checks {
 					rows = append(rows, []string{c.ID, c.About})
@@ -163,4 +166,13 @@ func programs(dir string) map[string]bool {
 		}
 	}
 	return found
+}
+
+// rowsOf are the checks for programs.
+func rowsOf(checks []doctor.Check) []object {
+	out := make([]object, 0, len(checks))
+	for _, c := range checks {
+		out = append(out, object{{"check", c.ID}, {"looks_whether", c.About}})
+	}
+	return out
 }

@@ -13,11 +13,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
 	"github.com/evenkeel/evenkeel/internal/cli/node"
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
 
 // Surroundings are what the command finds around it.
@@ -92,18 +94,45 @@ func (a *app) root() *cobra.Command {
 	}
 	root.PersistentFlags().StringVarP(&a.output, "output", "o", "table", strings.Join(outputs, ", "))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{nearestFlag(c, err)} })
 	root.AddCommand(a.status(), a.system(), a.group(), a.resource(), a.typ(), a.cluster(), a.config(), a.agent(), a.node(), a.fencing(), a.events(),
 		a.attribute(), a.log(), a.message(), a.doctor(), a.watch(), a.version())
 	a.completeFlags(root)
 	return root
 }
 
+// nearestFlag adds to an unknown flag the one that was probably meant.
+func nearestFlag(c *cobra.Command, err error) error {
+	word, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return err
+	}
+	var known []string
+	c.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	c.InheritedFlags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if best := maincf.Nearest(word, known); best != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, best)
+	}
+	return fmt.Errorf("%w; %s --help lists them", err, c.CommandPath())
+}
+
+// nearestVerb is what was probably meant by a verb that does not exist.
+func nearestVerb(c *cobra.Command, word string) string {
+	var known []string
+	for _, v := range c.Commands() {
+		known = append(known, v.Name())
+	}
+	if best := maincf.Nearest(word, known); best != "" {
+		return "did you mean " + best + "? "
+	}
+	return ""
+}
+
 // branch is a command that only has verbs below it.
 func branch(name, short string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: name, Short: short, Args: func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usagef("unknown command %q; %s --help lists them", strings.Join(append(strings.Fields(c.CommandPath()), args[0]), " "), c.CommandPath())
+			return usagef("unknown command %q; %s%s --help lists them", strings.Join(append(strings.Fields(c.CommandPath()), args[0]), " "), nearestVerb(c, args[0]), c.CommandPath())
 		}
 		return nil
 	}, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}

@@ -60,8 +60,7 @@ func (a *app) operation(o operate.Operation) *cobra.Command {
 	_, waits := goals[o.Verb]
 	waits = waits && o.Object == "group"
 	if waits {
-		c.Flags().DurationVar(&wait, "wait", 0, "wait at most so long until it is done; --wait alone means 5m")
-		c.Flags().Lookup("wait").NoOptDefVal = "5m"
+		waitFlag(c, &wait, "until it is done")
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		r.Name = args[0]

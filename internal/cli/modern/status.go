@@ -223,7 +223,7 @@ func (a *app) printOperation(o *hadv1.Operation, plan bool, done string) error {
 			fmt.Fprintln(w, "plan: would change: "+edit)
 		}
 		if len(o.GetPlannedSteps())+len(o.GetConfigEdits()) == 0 {
-			fmt.Fprintln(w, "plan: nothing would be done")
+			fmt.Fprintln(w, "plan: no resource would be started or stopped")
 		}
 		for i, step := range o.GetPlannedSteps() {
 			where := strings.Join(slices.DeleteFunc([]string{step.GetAction(), step.GetResource()}, func(s string) bool { return s == "" }), " ")

@@ -131,7 +131,7 @@ func (e *Engine) agentCommand(c Command) *refusal {
 			return refuse(90177, "Agent %s is stopped on system %s already", c.Type, n)
 		}
 		if busy := e.busyResources(mine, n); len(busy) > 0 && !c.Force {
-			return refuse(90178, "Agent %s is not stopped on system %s: %s; nobody would monitor them; take them offline first, or use -force",
+			return refuse(90178, "Agent %s is not stopped on system %s: %s; nobody would monitor what runs; take it offline first, or use -force",
 				c.Type, n, strings.Join(busy, ", "))
 		}
 		a.State, a.Reason = AgentStopped, "stopped by "+orNobody(c.User)

@@ -183,10 +183,16 @@ func (e *Engine) checkSystem(g *groupModel, n SystemID) *refusal {
 		return nil
 	case !slices.Contains(e.mod.systems, n):
 		return e.unknown(10357, "System", n, e.mod.systems)
+	case len(g.list) == 0:
+		return noSystems(g)
 	case !g.on(n):
 		return refuse(10135, "System %s is not in the SystemList of group %s, which is: %s", n, g.name, strings.Join(g.systems(), ", "))
 	}
 	return nil
+}
+
+func noSystems(g *groupModel) *refusal {
+	return refuse(50837, "SystemList of group %s is empty: set it first, with hagrp -modify %s SystemList", g.name, g.name)
 }
 
 func needSystem(c Command) *refusal {
@@ -262,6 +268,9 @@ func (e *Engine) onlineAny(g *groupModel, c Command) ([]Notice, *refusal) {
 // onlineEverywhere brings a parallel group online on each system that will
 // take it, a hybrid one on one system of each zone.
 func (e *Engine) onlineEverywhere(g *groupModel, c Command) ([]Notice, *refusal) {
+	if len(g.list) == 0 {
+		return nil, noSystems(g)
+	}
 	if e.frozenGroup(g) {
 		return nil, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
 	}
@@ -344,6 +353,9 @@ func (e *Engine) switchPart(g *groupModel, c Command) (*groupModel, *refusal) {
 
 // anyRefusal refuses what no system could make possible.
 func (e *Engine) anyRefusal(g *groupModel) *refusal {
+	if len(g.list) == 0 {
+		return noSystems(g)
+	}
 	if e.frozenGroup(g) {
 		return refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
 	}

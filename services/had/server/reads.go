@@ -356,7 +356,7 @@ func (a typeAPI) GetType(ctx context.Context, r *hadv1.GetTypeRequest) (*hadv1.G
 	if err != nil {
 		return nil, err
 	}
-	t, err := find(look.types(), "Type", "V-16-1-10260", r.GetName())
+	t, err := find(look.types(), "Type", "V-16-1-90002", r.GetName())
 	return &hadv1.GetTypeResponse{Type: t}, err
 }
 
