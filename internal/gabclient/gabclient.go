@@ -119,8 +119,25 @@ func (c *Client) Err() error {
 // before the first lease.
 func (c *Client) Lease() vclock.Time { return vclock.Time(c.lease.Load()) }
 
-// Close leaves the port.
+// closePatience is how long Close waits for gab to read what was said before.
+const closePatience = 200 * time.Millisecond
+
+// Close leaves the port, after gab has read what was said before: a cancelled
+// stream may lose a last word, such as that nothing is protected (R14). A gab
+// that does not answer is left without that.
 func (c *Client) Close() {
+	if c.sendMu.TryLock() {
+		err := c.stream.CloseSend()
+		c.sendMu.Unlock()
+		if err == nil {
+			patience := time.NewTimer(closePatience)
+			select {
+			case <-c.done:
+			case <-patience.C:
+			}
+			patience.Stop()
+		}
+	}
 	c.cancel()
 	c.workers.Wait()
 	c.conn.Close()
