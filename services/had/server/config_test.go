@@ -2,7 +2,9 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,6 +212,41 @@ func TestChangeOnce(t *testing.T) {
 	}
 }
 
+// R15: who asks again at a system that has yet to hear of the first time is
+// told all the same that it was done before.
+func TestChangeOnceUnheard(t *testing.T) {
+	l, a, b := pair(t)
+	a.writable()
+	b.await("writable", func(st *hadv1.GetStatusResponse) bool { return haclusValue(st, "ReadOnly") == "0" })
+	ask := &hadv1.ChangeConfigRequest{RequestId: "r1", Edits: edits("hagrp -modify web Load 7")}
+	l.hub.delay(1, true)
+	first, err := a.config().ChangeConfig(background(t), ask)
+	if err != nil || first.GetOperation().GetRepeatedRequest() {
+		t.Fatalf("the first: %v %v", first, err)
+	}
+	again := make(chan error, 2)
+	for range 2 {
+		before := l.hub.sent(1)
+		go func() {
+			got, err := b.config().ChangeConfig(background(t), ask)
+			if err == nil && (!got.GetOperation().GetRepeatedRequest() || got.GetOperation().GetPosition().GetSeq() != first.GetOperation().GetPosition().GetSeq()) {
+				err = fmt.Errorf("%v, the first was %v", got, first)
+			}
+			again <- err
+		}()
+		poll(t, "B has asked", func() bool { return l.hub.sent(1) > before })
+	}
+	l.hub.delay(1, false)
+	for range 2 {
+		if err := <-again; err != nil {
+			t.Errorf("again: %v", err)
+		}
+	}
+	if st := b.configState(); st.GetSequence() != 1 {
+		t.Errorf("%v", st)
+	}
+}
+
 func source(text string) []*hadv1.ConfigSource {
 	return []*hadv1.ConfigSource{{Name: "main.cf", Text: []byte(text)}}
 }
@@ -372,9 +409,10 @@ func TestSequenceOverRestart(t *testing.T) {
 	b := l.start("B", rootB)
 	b.awaitLocal("RUNNING")
 	a := l.start("A", rootA)
-	poll(t, "A has B's copy", func() bool {
+	poll(t, "A has B's copy", func() bool { // main.cf is not the last thing to be written
+		_, pending := os.Stat(pendingFile(rootA))
 		text, err := os.ReadFile(rootA.Config("main.cf"))
-		return err == nil && string(text) == newer
+		return err == nil && string(text) == newer && errors.Is(pending, fs.ErrNotExist)
 	})
 	if st := a.configState(); st.GetSequence() != 8 || st.GetVersion() != 8 {
 		t.Errorf("the sequence did not come back: %v", st)

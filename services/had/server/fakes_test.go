@@ -44,6 +44,9 @@ type fakePort struct {
 	protect  uint32
 	clean    bool // the last ordered message said that nothing is protected (R14)
 	err      error
+	slow     bool // what is due to it waits
+	late     []*gabv1.AttachResponse
+	sends    int
 }
 
 // open joins a system to both ports.
@@ -71,9 +74,34 @@ func leaseFor(d time.Duration) *gabv1.AttachResponse {
 }
 
 func (p *fakePort) put(r *gabv1.AttachResponse) {
-	if !p.closed {
+	switch {
+	case p.closed:
+	case p.slow:
+		p.late = append(p.late, r)
+	default:
 		p.received <- r
 	}
+}
+
+// delay keeps back what is due to a system, or hands it out after all.
+func (h *hub) delay(node uint32, slow bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.ports[node]
+	p.slow = slow
+	for _, r := range p.late {
+		p.put(r)
+	}
+	if !slow {
+		p.late = nil
+	}
+}
+
+// sent is how many messages a system has sent.
+func (h *hub) sent(node uint32) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ports[node].sends
 }
 
 // view delivers a view to all members of port h; the caller holds mu.
@@ -145,6 +173,7 @@ func (p *fakePort) Send(id uint64, to *uint32, payload []byte) error {
 	if p.closed {
 		return nil
 	}
+	p.sends++
 	if h.held != nil {
 		return nil // nothing is delivered; the fate stays open
 	}

@@ -107,7 +107,8 @@ type loop struct {
 	protection  protection
 	waiters     map[string][]*waiter
 	bySend      map[uint64]string
-	onLost      map[uint64]func() // by message; what to do if nobody got it
+	asked       map[uint64]*waiter // by message, until that comes out of the order
+	onLost      map[uint64]func()  // by message; what to do if nobody got it
 	watchers    map[*watcher]bool
 	triggers    *triggerhost.Runner
 	// early are the triggers of the last event, if it found had not RUNNING
@@ -152,7 +153,7 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 		incarnation: incarnation, names: map[uint32]string{}, nodes: map[string]uint32{},
 		heard: map[string]vclock.Time{}, snapshots: map[string]snapshot{}, types: map[string]*agentType{},
 		groupOf: map[string]string{}, told: map[string]knownResource{}, before: map[string]map[string]host.Value{}, actions: newActions(), calls: map[schedule.CallID]*call{}, waiters: map[string][]*waiter{},
-		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, watchers: map[*watcher]bool{},
+		bySend: map[uint64]string{}, asked: map[uint64]*waiter{}, onLost: map[uint64]func(){}, watchers: map[*watcher]bool{},
 	}, nil
 }
 
@@ -531,6 +532,10 @@ func (l *loop) position(v *gabv1.ViewId, seq uint64) engine.Pos {
 func (l *loop) message(m *gabv1.Message) {
 	from := l.names[m.GetFromNodeId()]
 	pos := l.position(m.GetView(), m.GetSeq())
+	if w := l.asked[m.GetMessageId()]; w != nil {
+		w.at = pos
+		delete(l.asked, m.GetMessageId())
+	}
 	l.heard[from] = boottime()
 	decoded, err := decodeMessage(m.GetPayload())
 	if err != nil {

@@ -31,8 +31,9 @@ const (
 // waiter is a caller that waits for the result of its command.
 type waiter struct {
 	reply chan answer // bound 1, written once
-	from  engine.SystemID
-	said  uint64 // fingerprint of the command
+	// at is where its own message stands in the order, once it is there.
+	at   engine.Pos
+	said uint64 // fingerprint of the command
 }
 
 type answer struct {
@@ -218,9 +219,10 @@ func (l *loop) submit(c engine.Command, w *waiter) {
 		w.reply <- answer{err: refusal(codes.InvalidArgument, "TOO_LARGE", "V-16-1-10000", "ERROR", "the operation is too large: "+err.Error())}
 		return
 	}
-	w.from, w.said = l.self, c.Fingerprint()
+	w.said = c.Fingerprint()
 	l.waiters[c.RequestID] = append(l.waiters[c.RequestID], w)
-	l.bySend[l.broadcast(nil, payload)] = c.RequestID
+	sent := l.broadcast(nil, payload)
+	l.bySend[sent], l.asked[sent] = c.RequestID, w
 }
 
 // leavesAlone: hastop -local -force is obeyed in every state, also where
@@ -247,14 +249,19 @@ func (l *loop) mayOperate(kind engine.CommandKind) error {
 		fmt.Sprintf("Operation rejected: system %s is in state %s; %s", l.self, l.join.State(), l.join.WaitingFor()))
 }
 
-// answer gives a command's result to those who wait for it here. Whoever used
-// the same request id for something else gets an answer of its own.
+// answer gives a command's result to those who wait for it here: as the first
+// one to whoever sent the message that was carried out, as a repeated one to
+// all others, whose own messages are still on their way and change nothing
+// (R15). Whoever used the same request id for something else gets an answer of
+// its own.
 func (l *loop) answer(r engine.CommandResult) {
 	others := slices.DeleteFunc(l.waiters[r.RequestID], func(w *waiter) bool {
 		if w.said != r.Said {
 			return false
 		}
-		w.reply <- answer{result: r}
+		to := r
+		to.Repeated = r.Repeated || w.at != r.Pos
+		w.reply <- answer{result: to}
 		return true
 	})
 	if len(others) > 0 {
@@ -277,6 +284,9 @@ func (l *loop) outcome(o *gabv1.Outcome) {
 	again := l.onLost[o.GetMessageId()]
 	delete(l.bySend, o.GetMessageId())
 	delete(l.onLost, o.GetMessageId())
+	if o.GetResult() != gabv1.SendResult_SEND_RESULT_DELIVERED { // it will not come out of the order here
+		delete(l.asked, o.GetMessageId())
+	}
 	switch o.GetResult() {
 	case gabv1.SendResult_SEND_RESULT_LOST:
 		if !waited {
