@@ -28,6 +28,7 @@ type network struct {
 	record    bool
 	recorded  []flight
 	quiet     bool // no checks of what was delivered
+	tape      func(n *node, ev Event, effects []Effect)
 }
 
 type node struct {
@@ -119,7 +120,11 @@ func (w *network) find(id int) *node {
 }
 
 func (w *network) step(n *node, ev Event) {
-	for _, e := range n.core.Step(w.now, ev, nil) {
+	effects := n.core.Step(w.now, ev, nil)
+	if w.tape != nil {
+		w.tape(n, ev, effects)
+	}
+	for _, e := range effects {
 		w.effect(n, e)
 	}
 }

@@ -27,7 +27,7 @@ import (
 //	counter id=0 name="..."    one counter
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		if strings.Contains(path, "/fuzz") || strings.Contains(path, "/rapid") {
+		if strings.Contains(path, "/fuzz") || strings.Contains(path, "/rapid") || strings.Contains(path, "/recorded") {
 			return
 		}
 		w := newNetwork(t, 1)

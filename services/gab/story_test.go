@@ -27,6 +27,7 @@ type stage struct {
 	incs  uint64
 	cfg   Config
 	held  map[NodeID]bool // frozen: takes no step
+	tape  *tape           // what recorded systems were told, for another build
 }
 
 type carried struct {
@@ -43,7 +44,9 @@ func (s *stage) step(n NodeID, ev Event) {
 	if c == nil || s.held[n] {
 		return
 	}
+	s.tape.event(s.now, n, ev)
 	for _, e := range c.Step(s.now, ev, nil) {
+		s.tape.effect(n, e)
 		switch e := e.(type) {
 		case TransportSend:
 			if s.conns[link(n, e.To)] == e.Conn {
@@ -78,6 +81,7 @@ func (s *stage) start(n NodeID) {
 	s.incs++
 	cfg := s.cfg
 	cfg.Node, cfg.Incarnation, cfg.Lineage = n, 0xa00+s.incs, 0xcafe
+	s.tape.start(s.now, cfg)
 	c, err := New(cfg)
 	if err != nil {
 		panic(err)
@@ -158,7 +162,7 @@ func parseMembers(t *testing.T, args []string) []Departed {
 // one file a subject, each with the rules that it shows.
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		if strings.Contains(path, "fuzz") {
+		if strings.Contains(path, "fuzz") || strings.Contains(path, "recorded") {
 			return
 		}
 		s := &stage{}

@@ -1,0 +1,195 @@
+package llt
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/vclock"
+)
+
+var flagRecord = flag.String("llt.record", "", "record a session of this build into this file, for later builds to be tested with")
+
+// tapeLine is one line of what one system lived: what it was told, frames as
+// they were on the wire, and the messages that it gave.
+type tapeLine struct {
+	At    vclock.Time     `json:"at,omitempty"`
+	Start *Config         `json:"start,omitempty"`
+	Event string          `json:"event,omitempty"`
+	Data  json.RawMessage `json:"data,omitempty"`
+	Gave  string          `json:"gave,omitempty"`
+}
+
+// gave is what the user of the transport notices of an effect.
+func gave(e Effect) string {
+	switch e := e.(type) {
+	case PeerUp, PeerDown:
+		return e.String()
+	case Deliver:
+		return fmt.Sprintf("%s %x", e, e.Msg)
+	}
+	return ""
+}
+
+var eventTypes = map[string]reflect.Type{}
+
+func init() {
+	for _, ev := range []Event{Wake{}, FrameIn{}, LinkUp{}, LinkDown{}, Send{}, CoreAlive{}, Stop{}} {
+		eventTypes[reflect.TypeOf(ev).Name()] = reflect.TypeOf(ev)
+	}
+}
+
+// recordSession plays discovery, data of all sizes both ways over two links,
+// the loss of a link, a restart of the peer, its farewell.
+func recordSession(w *network, cfg func(id, start int) Config) {
+	w.start(cfg(1, 0))
+	w.start(cfg(0, 0))
+	w.run(300 * time.Millisecond)
+	talk := func() {
+		for i, size := range []int{0, 1, 40, 700, 5000, 3, 20000, 64} {
+			w.send(0, 1, strings.Repeat(string(rune('a'+i)), size))
+			w.send(1, 0, strings.Repeat(string(rune('A'+i)), size))
+			w.run(3 * time.Millisecond)
+		}
+		w.run(100 * time.Millisecond)
+	}
+	talk()
+	w.setCut(0, 1, 0, true)
+	w.send(0, 1, "while a link is cut")
+	w.run(800 * time.Millisecond)
+	talk()
+	w.setCut(0, 1, 0, false)
+	w.run(300 * time.Millisecond)
+	w.find(0).dead = true
+	w.run(1500 * time.Millisecond)
+	w.start(cfg(0, 1))
+	w.run(300 * time.Millisecond)
+	talk()
+	w.step(w.find(0), Stop{})
+	w.run(100 * time.Millisecond)
+}
+
+// TestRecord writes tapes of this build when asked to: before the layout of
+// frames changes, so that the next build is tested with what this one says.
+func TestRecord(t *testing.T) {
+	if *flagRecord == "" {
+		t.Skip("records only when asked to, with -llt.record=FILE")
+	}
+	f, err := os.Create(*flagRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z := gzip.NewWriter(f)
+	out := json.NewEncoder(z)
+	for _, key := range []Key{nil, Key(strings.Repeat("k", 32))} {
+		w := newNetwork(t, 1)
+		w.tape = func(n *node, ev Event, effects []Effect) {
+			if n.id != 1 {
+				return
+			}
+			data, err := json.Marshal(ev)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := []tapeLine{{At: w.now, Event: reflect.TypeOf(ev).Name(), Data: data}}
+			for _, e := range effects {
+				if g := gave(e); g != "" {
+					lines = append(lines, tapeLine{Gave: g})
+				}
+			}
+			for _, l := range lines {
+				if err := out.Encode(l); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		recordSession(w, func(id, start int) Config {
+			cfg := w.config(id, start, 2, 0, key)
+			if id == 1 {
+				if err := out.Encode(tapeLine{At: w.now, Start: &cfg}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return cfg
+		})
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOlderBuild feeds this build's core the frames of an older build, sealed
+// and in the clear, as they were recorded: the same connections open and end,
+// and the same messages arrive.
+func TestOlderBuild(t *testing.T) {
+	f, err := os.Open("testdata/recorded/format1.jsonl.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var core *Core
+	var want, got []string
+	sessions, frames := 0, 0
+	in := bufio.NewScanner(z)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		var l tapeLine
+		if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case l.Start != nil:
+			sessions++
+			if core, err = New(*l.Start); err != nil {
+				t.Fatal(err)
+			}
+		case l.Gave != "":
+			want = append(want, l.Gave)
+		default:
+			v := reflect.New(eventTypes[l.Event])
+			if err := json.Unmarshal(l.Data, v.Interface()); err != nil {
+				t.Fatal(err)
+			}
+			ev := v.Elem().Interface().(Event)
+			if _, ok := ev.(FrameIn); ok {
+				frames++
+			}
+			for _, e := range core.Step(l.At, ev, nil) {
+				if g := gave(e); g != "" {
+					got = append(got, g)
+				}
+			}
+		}
+	}
+	if err := in.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if sessions != 2 || len(want) < 50 {
+		t.Fatalf("the tape holds %d sessions and %d messages", sessions, len(want))
+	}
+	for i := range max(len(want), len(got)) {
+		if i >= len(want) || i >= len(got) || want[i] != got[i] {
+			t.Fatalf("number %d:\nthen %.200s\nnow  %.200s", i, at(want, i), at(got, i))
+		}
+	}
+	t.Logf("%d frames of the older build, %d messages and connections as then", frames, len(got))
+}
+
+func at(s []string, i int) string {
+	if i < len(s) {
+		return s[i]
+	}
+	return "nothing"
+}

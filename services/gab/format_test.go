@@ -1,0 +1,267 @@
+package gab
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/internal/vclock"
+)
+
+var flagRecord = flag.String("gab.record", "", "record a session of this build into this file, for later builds to be tested with")
+
+// tape is a session as one system lived it: what it was told, message by
+// message as they were on the wire, and what it gave to its clients.
+type tape struct {
+	nodes []NodeID // recorded ones
+	out   *json.Encoder
+}
+
+// tapeLine is one line of a tape.
+type tapeLine struct {
+	At    vclock.Time     `json:"at,omitempty"`
+	Node  NodeID          `json:"node"`
+	Start *Config         `json:"start,omitempty"`
+	Event string          `json:"event,omitempty"`
+	Data  json.RawMessage `json:"data,omitempty"`
+	Gave  string          `json:"gave,omitempty"`
+}
+
+func (t *tape) wants(n NodeID) bool { return t != nil && slices.Contains(t.nodes, n) }
+
+func (t *tape) write(l tapeLine) {
+	if err := t.out.Encode(l); err != nil {
+		panic(err)
+	}
+}
+
+func (t *tape) start(now vclock.Time, cfg Config) {
+	if t.wants(cfg.Node) {
+		t.write(tapeLine{At: now, Node: cfg.Node, Start: &cfg})
+	}
+}
+
+func (t *tape) event(now vclock.Time, n NodeID, ev Event) {
+	if t.wants(n) {
+		data, err := json.Marshal(ev)
+		if err != nil {
+			panic(err)
+		}
+		t.write(tapeLine{At: now, Node: n, Event: reflect.TypeOf(ev).Name(), Data: data})
+	}
+}
+
+// gave is what a client or an administrator would notice; timings, leases and
+// what goes to other systems may differ from build to build.
+func gave(e Effect) string {
+	switch e := e.(type) {
+	case DeliverMessage, DeliverView, DeliverEvidence, Outcome, ClosePort, StandDown, Left, LeaveRefused:
+		return e.String()
+	}
+	return ""
+}
+
+func (t *tape) effect(n NodeID, e Effect) {
+	if t.wants(n) && gave(e) != "" {
+		t.write(tapeLine{Node: n, Gave: gave(e)})
+	}
+}
+
+// recordSession plays the session that tapes hold: seeding, ports, messages of
+// everybody in both directions and sizes, directed ones, protection, jeopardy,
+// the death of the orderer with messages on their way and the flush of them, a
+// join with its state, an ordered leave.
+func recordSession(t *testing.T, s *stage) {
+	s.cfg = Config{SeedCount: 3}
+	for n := range NodeID(3) {
+		s.start(n)
+	}
+	s.run(60 * time.Millisecond)
+	for _, p := range []Port{PortB, PortH, 'd'} {
+		for n := range NodeID(3) {
+			s.step(n, Register{Port: p, Client: "test"})
+		}
+		s.run(20 * time.Millisecond)
+	}
+	id := uint64(0)
+	say := func(n NodeID, p Port, to int, sizes ...int) {
+		id++
+		e := Send{Port: p, ID: id}
+		for _, size := range sizes {
+			e.Payloads = append(e.Payloads, []byte(strings.Repeat(fmt.Sprintf("%d.%d ", n, id), size/4+1)[:size]))
+		}
+		if to >= 0 {
+			e.Directed, e.ToNode = true, NodeID(to)
+		}
+		s.step(n, e)
+	}
+	for round := range 6 {
+		for n := range NodeID(3) {
+			say(n, PortH, -1, 12)
+			say(n, 'd', -1, 0, 40, 300*round)
+			say(n, 'd', int(n+1)%3, 20)
+			say(n, PortH, -1, 3000)
+		}
+		if round%2 == 0 {
+			s.run(7 * time.Millisecond)
+		}
+	}
+	s.run(30 * time.Millisecond)
+	s.step(2, Protection{Resources: 3})
+	s.step(1, PeerJeopardy{Node: 2, On: true})
+	s.run(30 * time.Millisecond)
+	s.step(1, PeerJeopardy{Node: 2, On: false})
+	s.run(10 * time.Millisecond)
+	// The orderer dies with messages on their way.
+	for n := range NodeID(3) {
+		say(n, PortH, -1, 50)
+		say(n, 'd', -1, 60)
+	}
+	s.run(1500 * time.Microsecond)
+	delete(s.cores, 0)
+	s.cut(1, 0)
+	s.cut(2, 0)
+	s.run(80 * time.Millisecond)
+	view := s.cores[1].Status().View
+	s.step(1, FenceAnswer{View: view, Departed: []Departed{{Member: Member{Node: 0, Incarnation: 0xa01}, Evidence: EvidenceCut, Detail: "keys removed"}}})
+	s.run(30 * time.Millisecond)
+	say(2, PortH, -1, 10)
+	s.run(30 * time.Millisecond)
+	s.start(0) // joins with the state of the others
+	s.run(80 * time.Millisecond)
+	s.step(0, Register{Port: PortB, Client: "test"})
+	s.step(0, Register{Port: PortH, Client: "test"})
+	s.run(30 * time.Millisecond)
+	for n := range NodeID(3) {
+		say(n, PortH, -1, 80)
+	}
+	s.run(30 * time.Millisecond)
+	s.step(2, Protection{})
+	s.step(2, Unregister{PortH})
+	s.step(2, Unregister{'d'})
+	s.step(2, Unregister{PortB})
+	s.run(30 * time.Millisecond)
+	s.step(2, Leave{})
+	s.run(100 * time.Millisecond)
+	say(1, PortH, -1, 5)
+	s.run(50 * time.Millisecond)
+	if t.Failed() {
+		t.FailNow()
+	}
+}
+
+// TestRecord writes a tape of this build, when asked to: before the formats of
+// messages change, so that the next build is tested with what this one says.
+func TestRecord(t *testing.T) {
+	if *flagRecord == "" {
+		t.Skip("records only when asked to, with -gab.record=FILE")
+	}
+	f, err := os.Create(*flagRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z := gzip.NewWriter(f)
+	s := &stage{cores: map[NodeID]*Core{}, conns: map[[2]NodeID]uint64{}, held: map[NodeID]bool{},
+		tape: &tape{nodes: []NodeID{1, 2}, out: json.NewEncoder(z)}}
+	recordSession(t, s)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var eventTypes = map[string]reflect.Type{}
+
+func init() {
+	for _, ev := range []Event{Wake{}, PeerUp{}, PeerDown{}, PeerJeopardy{}, MsgIn{}, Register{}, Unregister{}, Send{},
+		FenceAnswer{}, Protection{}, Seed{}, Leave{}, CounterPersisted{}, Paused{}} {
+		eventTypes[reflect.TypeOf(ev).Name()] = reflect.TypeOf(ev)
+	}
+}
+
+// TestOlderBuild feeds this build's core what an older build's systems said,
+// as it was recorded on the wire: its clients get the same as they got then.
+func TestOlderBuild(t *testing.T) {
+	for _, name := range []string{"format1.jsonl.gz"} {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Open("testdata/recorded/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			z, err := gzip.NewReader(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cores := map[NodeID]*Core{}
+			want, got := map[NodeID][]string{}, map[NodeID][]string{}
+			in := bufio.NewScanner(z)
+			in.Buffer(nil, 1<<20)
+			kinds := map[messageKind]int{}
+			for in.Scan() {
+				var l tapeLine
+				if err := json.Unmarshal(in.Bytes(), &l); err != nil {
+					t.Fatal(err)
+				}
+				switch {
+				case l.Start != nil:
+					if cores[l.Node], err = New(*l.Start); err != nil {
+						t.Fatal(err)
+					}
+				case l.Gave != "":
+					want[l.Node] = append(want[l.Node], l.Gave)
+				default:
+					v := reflect.New(eventTypes[l.Event])
+					if err := json.Unmarshal(l.Data, v.Interface()); err != nil {
+						t.Fatal(err)
+					}
+					ev := v.Elem().Interface().(Event)
+					if m, ok := ev.(MsgIn); ok {
+						d, err := decode(m.Msg)
+						if err != nil {
+							t.Fatalf("a message of the older build is not read: %v", err)
+						}
+						kinds[d.kind]++
+					}
+					for _, e := range cores[l.Node].Step(l.At, ev, nil) {
+						if g := gave(e); g != "" {
+							got[l.Node] = append(got[l.Node], g)
+						}
+						if p, ok := e.(PersistCounter); ok { // on the tape too, where its number may be another
+							cores[l.Node].Step(l.At, CounterPersisted{ID: p.ID, OK: true}, nil)
+						}
+					}
+				}
+			}
+			if err := in.Err(); err != nil {
+				t.Fatal(err)
+			}
+			for n := range want {
+				if len(want[n]) < 50 {
+					t.Errorf("node %d: the tape holds %d deliveries only", n, len(want[n]))
+				}
+				for i := range max(len(want[n]), len(got[n])) {
+					if i >= len(want[n]) || i >= len(got[n]) || want[n][i] != got[n][i] {
+						t.Fatalf("node %d, delivery %d:\nthen %s\nnow  %s", n, i, at(want[n], i), at(got[n], i))
+					}
+				}
+			}
+			t.Logf("deliveries %d and %d; messages of the older build by kind: %v", len(want[1]), len(want[2]), kinds)
+		})
+	}
+}
+
+func at(s []string, i int) string {
+	if i < len(s) {
+		return s[i]
+	}
+	return "nothing"
+}
