@@ -37,6 +37,7 @@ type Core struct {
 	counters [counterCount]uint64
 	noted    map[string]bool // causes that were noted; bounded by maxNoted
 	out      []Effect        // of the step under way
+	spare    []*FrameOut     // given back by Recycle, at most maxSpare
 }
 
 // link is a local link.
@@ -148,6 +149,7 @@ func (s LinkState) String() string {
 
 const (
 	maxNoted  = 512
+	maxSpare  = 1024
 	helloFast = 2  // heartbeats between hellos while a peer is missing
 	helloSlow = 10 // heartbeats between hellos otherwise
 )
@@ -230,13 +232,13 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 	c.begin(now)
 	switch e := ev.(type) {
 	case Wake:
-	case FrameIn:
+	case *FrameIn:
 		c.frameIn(e)
 	case LinkUp:
 		c.linkUp(e.Link)
 	case LinkDown:
 		c.linkDown(e.Link)
-	case Send:
+	case *Send:
 		c.send(e)
 	case CoreAlive:
 		c.alive = now

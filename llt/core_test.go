@@ -226,7 +226,7 @@ func TestLargestMessage(t *testing.T) {
 	if len(g) != 3 || g[0] != msg || g[1] != "" || g[2] != "after" || !w.find(0).done[id] {
 		t.Fatalf("%d messages arrived", len(g))
 	}
-	w.step(w.find(0), Send{ID: 999, To: 1, Msg: make([]byte, MaxMessage+1)})
+	w.step(w.find(0), &Send{ID: 999, To: 1, Msg: make([]byte, MaxMessage+1)})
 	mustLog(t, w, "send-done id=999 to=1 failed=true")
 }
 
@@ -274,7 +274,7 @@ func TestReplayedFrames(t *testing.T) {
 	replay := func(to *node) {
 		for _, fl := range old {
 			if fl.from == 1 && fl.to == 0 {
-				w.step(to, FrameIn{Link: fl.link, Src: []byte{1}, Data: fl.data})
+				w.step(to, &FrameIn{Link: fl.link, Src: []byte{1}, Data: fl.data})
 				w.run(time.Millisecond)
 			}
 		}
@@ -323,9 +323,9 @@ func TestHostileFrames(t *testing.T) {
 	evil.run(time.Second)
 	for _, fl := range evil.recorded {
 		for _, cut := range []int{len(fl.data), len(fl.data) - 1, 30, 3, 0} {
-			w.step(a, FrameIn{Link: fl.link, Src: []byte{byte(fl.from)}, Data: fl.data[:cut]})
+			w.step(a, &FrameIn{Link: fl.link, Src: []byte{byte(fl.from)}, Data: fl.data[:cut]})
 		}
-		w.step(a, FrameIn{Link: 1 - fl.link, Src: []byte{9}, Data: fl.data})
+		w.step(a, &FrameIn{Link: 1 - fl.link, Src: []byte{9}, Data: fl.data})
 	}
 	junk := make([]byte, 300)
 	for range 2000 {
@@ -335,7 +335,7 @@ func TestHostileFrames(t *testing.T) {
 		if w.rand(2) == 0 {
 			copy(junk, []byte{'E', 'K', frame.Version, byte(w.rand(7)), 0, 7, byte(w.rand(64)), 0, byte(w.rand(3)), 0, 0, 0})
 		}
-		w.step(a, FrameIn{Link: LinkID(w.rand(3)), Src: junk[:1], Data: junk[:w.rand(300)]})
+		w.step(a, &FrameIn{Link: LinkID(w.rand(3)), Src: junk[:1], Data: junk[:w.rand(300)]})
 	}
 	log := w.log()
 	for _, want := range []string{"note foreign-cluster link=0(l0) cluster=8", "note frame-refused", "unknown key", "not sealed", "cross-link"} {
@@ -367,9 +367,9 @@ func TestDuplicateNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	twin := &node{id: 1, core: second, got: map[NodeID]*connLog{}, conns: map[NodeID]uint64{}, done: map[uint64]bool{}, blockd: map[NodeID]bool{}}
-	deliver := func(from *node, to *node, effects []Effect) (fly []FrameOut) {
+	deliver := func(from *node, to *node, effects []Effect) (fly []*FrameOut) {
 		for _, e := range effects {
-			if f, ok := e.(FrameOut); ok {
+			if f, ok := e.(*FrameOut); ok {
 				fly = append(fly, f)
 				continue
 			}
@@ -377,7 +377,7 @@ func TestDuplicateNode(t *testing.T) {
 		}
 		return fly
 	}
-	var fromTwin []FrameOut
+	var fromTwin []*FrameOut
 	fromTwin = append(fromTwin, deliver(twin, nil, second.Step(w.now, LinkUp{Link: 0}, nil))...)
 	for range 30 {
 		w.run(20 * time.Millisecond)
@@ -386,9 +386,9 @@ func TestDuplicateNode(t *testing.T) {
 			f := fromTwin[0]
 			fromTwin = fromTwin[1:]
 			for _, n := range []*node{a, b} {
-				for _, back := range deliver(n, twin, n.core.Step(w.now, FrameIn{Link: 0, Src: []byte{77}, Data: f.Data}, nil)) {
+				for _, back := range deliver(n, twin, n.core.Step(w.now, &FrameIn{Link: 0, Src: []byte{77}, Data: f.Data}, nil)) {
 					if back.Dst == nil || back.Dst[0] == 77 {
-						fromTwin = append(fromTwin, deliver(twin, n, second.Step(w.now, FrameIn{Link: 0, Src: []byte{byte(n.id)}, Data: back.Data}, nil))...)
+						fromTwin = append(fromTwin, deliver(twin, n, second.Step(w.now, &FrameIn{Link: 0, Src: []byte{byte(n.id)}, Data: back.Data}, nil))...)
 					}
 				}
 			}
@@ -571,7 +571,7 @@ func FuzzFrameIn(f *testing.F) {
 		n.start(n.config(1, 0, 2, 0, nil))
 		n.run(300 * time.Millisecond)
 		n.quiet = true
-		n.step(a, FrameIn{Link: 0, Src: []byte{1}, Data: data})
+		n.step(a, &FrameIn{Link: 0, Src: []byte{1}, Data: data})
 		n.run(100 * time.Millisecond)
 	})
 }
@@ -582,7 +582,7 @@ func BenchmarkMessages(b *testing.B) {
 	msg := []byte(strings.Repeat("x", 64))
 	a := w.find(0)
 	for i := 0; b.Loop(); i++ {
-		w.step(a, Send{ID: uint64(i + 10), To: 1, Msg: msg})
+		w.step(a, &Send{ID: uint64(i + 10), To: 1, Msg: msg})
 		if i%64 == 0 {
 			w.run(time.Millisecond)
 			a.log = nil

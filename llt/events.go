@@ -29,12 +29,17 @@ type Event interface {
 // Wake says that the time of Deadline has come.
 type Wake struct{}
 
-// FrameIn is a frame that arrived. The core keeps no reference to Data or Src.
+// FrameIn is a frame that arrived; it is given as a pointer, so that a step
+// allocates nothing, and may be used again afterwards.
 type FrameIn struct {
 	Link LinkID
-	// Src is the sender's address on the link, opaque to the core.
+	// Src is the sender's address on the link, opaque to the core, which keeps
+	// no reference to it.
 	Src []byte
-	// Data is the frame without the header of the link.
+	// Data is the frame without the header of the link. The core opens it in
+	// place. A piece that came before its turn the core keeps, and puts a buffer
+	// of at least the same capacity in its place: after the step, Data[:cap] is
+	// the caller's again, whichever it is.
 	Data []byte
 }
 
@@ -46,6 +51,7 @@ type LinkDown struct{ Link LinkID }
 
 // Send asks for a message to be carried to a peer; it is answered by exactly
 // one SendDone. The core keeps Msg until then: the caller must not change it.
+// It is given as a pointer, which the core does not keep.
 type Send struct {
 	// ID comes back in SendDone.
 	ID uint64
@@ -85,10 +91,10 @@ type DropKey struct{ ID uint32 }
 type Stop struct{}
 
 func (Wake) event()       {}
-func (FrameIn) event()    {}
+func (*FrameIn) event()   {}
 func (LinkUp) event()     {}
 func (LinkDown) event()   {}
-func (Send) event()       {}
+func (*Send) event()      {}
 func (CoreAlive) event()  {}
 func (Reset) event()      {}
 func (SetTimer) event()   {}
@@ -98,12 +104,12 @@ func (DropKey) event()    {}
 func (Stop) event()       {}
 
 func (Wake) String() string { return "wake" }
-func (e FrameIn) String() string {
+func (e *FrameIn) String() string {
 	return fmt.Sprintf("frame-in link=%d src=%x len=%d", e.Link, e.Src, len(e.Data))
 }
 func (e LinkUp) String() string   { return fmt.Sprintf("link-up link=%d", e.Link) }
 func (e LinkDown) String() string { return fmt.Sprintf("link-down link=%d", e.Link) }
-func (e Send) String() string {
+func (e *Send) String() string {
 	return fmt.Sprintf("send id=%d to=%d len=%d", e.ID, e.To, len(e.Msg))
 }
 func (CoreAlive) String() string { return "core-alive" }
@@ -122,19 +128,21 @@ type Effect interface {
 	fmt.Stringer
 }
 
-// FrameOut is a frame to send. It may be lost or dropped without an answer.
+// FrameOut is a frame to send. It may be lost or dropped without an answer. It
+// belongs to the receiver of the effect; Core.Recycle takes it back, after
+// which frames cost no allocation.
 type FrameOut struct {
 	Link LinkID
 	// Dst is the receiver's address on the link; nil means broadcast.
 	Dst []byte
-	// Data is the frame without the header of the link; the receiver of the
-	// effect owns it.
+	// Data is the frame without the header of the link.
 	Data []byte
 	// Urgent frames must never wait behind others (heartbeats).
 	Urgent bool
 }
 
-// Deliver is one message from a peer, complete and in order.
+// Deliver is one message from a peer, complete and in order. The struct is
+// valid until the next Step; Msg belongs to the receiver.
 type Deliver struct {
 	From        NodeID
 	Incarnation uint64
@@ -225,7 +233,7 @@ type PeerStalled struct {
 	Stalled bool
 }
 
-// SendDone answers one Send.
+// SendDone answers one Send. The struct is valid until the next Step.
 type SendDone struct {
 	ID uint64
 	To NodeID
@@ -255,26 +263,26 @@ type Note struct {
 	Attrs []string
 }
 
-func (FrameOut) effect()      {}
-func (Deliver) effect()       {}
+func (*FrameOut) effect()     {}
+func (*Deliver) effect()      {}
 func (PeerUp) effect()        {}
 func (PeerDown) effect()      {}
 func (PeerLinks) effect()     {}
 func (PeerStalled) effect()   {}
-func (SendDone) effect()      {}
+func (*SendDone) effect()     {}
 func (SendBlocked) effect()   {}
 func (SendReady) effect()     {}
 func (DuplicateNode) effect() {}
 func (Note) effect()          {}
 
-func (e FrameOut) String() string {
+func (e *FrameOut) String() string {
 	dst := "broadcast"
 	if e.Dst != nil {
 		dst = fmt.Sprintf("%x", e.Dst)
 	}
 	return fmt.Sprintf("frame-out link=%d dst=%s len=%d", e.Link, dst, len(e.Data))
 }
-func (e Deliver) String() string {
+func (e *Deliver) String() string {
 	return fmt.Sprintf("deliver from=%d conn=%d len=%d", e.From, e.Conn, len(e.Msg))
 }
 func (e PeerUp) String() string {
@@ -289,7 +297,7 @@ func (e PeerLinks) String() string {
 func (e PeerStalled) String() string {
 	return fmt.Sprintf("peer-stalled node=%d stalled=%t", e.Node, e.Stalled)
 }
-func (e SendDone) String() string {
+func (e *SendDone) String() string {
 	return fmt.Sprintf("send-done id=%d to=%d failed=%t", e.ID, e.To, e.Failed)
 }
 func (e SendBlocked) String() string { return fmt.Sprintf("send-blocked node=%d", e.Node) }

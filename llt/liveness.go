@@ -213,14 +213,35 @@ func (c *Core) frameOut(to uint8, l LinkID, dst []byte, kind frame.Kind, body []
 	if kind == frame.KindHello || kind == frame.KindHandshake {
 		h.Boot = c.cfg.BootID
 	}
-	size := frame.HeaderSize + frame.BootSize + len(body) + frame.TagSize
-	data := frame.Append(make([]byte, 0, size), h, body, c.sealer)
+	f := c.newFrame()
+	f.Data = frame.Append(f.Data, h, body, c.sealer)
+	f.Link, f.Dst, f.Urgent = l, dst, urgent
 	k.txFrames++
-	k.txBytes += uint64(len(data))
+	k.txBytes += uint64(len(f.Data))
 	if to < MaxNodes && c.peers[to] != nil {
 		t := &c.peers[to].links[l].traffic
 		t.txFrames++
-		t.txBytes += uint64(len(data))
+		t.txBytes += uint64(len(f.Data))
 	}
-	c.emit(FrameOut{Link: l, Dst: dst, Data: data, Urgent: urgent})
+	c.emit(f)
+}
+
+// newFrame returns a frame with an empty buffer that has room for any of the
+// peers' links.
+func (c *Core) newFrame() *FrameOut {
+	if n := len(c.spare); n > 0 {
+		f := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		f.Data = f.Data[:0]
+		return f
+	}
+	return &FrameOut{Data: make([]byte, 0, c.chunk+frame.DataOverhead)}
+}
+
+// Recycle takes back a frame that was sent: neither it nor its Data may be
+// used afterwards. Without it the core works too, and allocates each frame.
+func (c *Core) Recycle(f *FrameOut) {
+	if len(c.spare) < maxSpare {
+		c.spare = append(c.spare, f)
+	}
 }

@@ -120,9 +120,13 @@ func (w *network) find(id int) *node {
 }
 
 func (w *network) step(n *node, ev Event) {
+	said := ev
+	if f, ok := ev.(*FrameIn); ok && w.tape != nil { // opened in place
+		said = &FrameIn{Link: f.Link, Src: f.Src, Data: bytes.Clone(f.Data)}
+	}
 	effects := n.core.Step(w.now, ev, nil)
 	if w.tape != nil {
-		w.tape(n, ev, effects)
+		w.tape(n, said, effects)
 	}
 	for _, e := range effects {
 		w.effect(n, e)
@@ -130,7 +134,7 @@ func (w *network) step(n *node, ev Event) {
 }
 
 func (w *network) effect(n *node, e Effect) {
-	if f, ok := e.(FrameOut); ok {
+	if f, ok := e.(*FrameOut); ok {
 		w.carry(n, f)
 		return
 	}
@@ -148,7 +152,7 @@ func (w *network) effect(n *node, e Effect) {
 			w.t.Fatalf("n%d: PeerDown of connection %d, open is %d", n.id, e.Conn, n.conns[e.Node])
 		}
 		n.conns[e.Node] = 0
-	case Deliver:
+	case *Deliver:
 		g := n.got[e.From]
 		if g == nil || g.conn != e.Conn || n.conns[e.From] != e.Conn {
 			w.t.Fatalf("n%d: delivery outside its connection: %s", n.id, e)
@@ -157,7 +161,7 @@ func (w *network) effect(n *node, e Effect) {
 		if !w.quiet {
 			w.checkPrefix(e.From, NodeID(n.id), g)
 		}
-	case SendDone:
+	case *SendDone:
 		if n.done[e.ID] {
 			w.t.Fatalf("n%d: two answers to send %d", n.id, e.ID)
 		}
@@ -188,7 +192,7 @@ func (w *network) checkPrefix(from, to NodeID, g *connLog) {
 	w.t.Fatalf("n%d delivered %q, which n%d never sent", to, first, from)
 }
 
-func (w *network) carry(from *node, f FrameOut) {
+func (w *network) carry(from *node, f *FrameOut) {
 	for _, to := range w.nodes {
 		if to == from || (f.Dst != nil && int(f.Dst[0]) != to.id) {
 			continue
@@ -238,7 +242,7 @@ func (w *network) run(d vclock.Duration) {
 			w.fly = w.fly[1:]
 			w.now = max(fl.at, w.now)
 			if n := w.find(fl.to); n != nil && !n.dead && !n.paused {
-				w.step(n, FrameIn{Link: fl.link, Src: []byte{byte(fl.from)}, Data: fl.data})
+				w.step(n, &FrameIn{Link: fl.link, Src: []byte{byte(fl.from)}, Data: bytes.Clone(fl.data)})
 			}
 			continue
 		}
@@ -258,7 +262,7 @@ func (w *network) send(from, to int, msg string) uint64 {
 	n := w.find(from)
 	n.nextID++
 	n.sent[NodeID(to)] = append(n.sent[NodeID(to)], sentMsg{id: n.nextID, msg: msg})
-	w.step(n, Send{ID: n.nextID, To: NodeID(to), Msg: []byte(msg)})
+	w.step(n, &Send{ID: n.nextID, To: NodeID(to), Msg: []byte(msg)})
 	return n.nextID
 }
 

@@ -12,7 +12,7 @@ import (
 
 // frameIn takes a frame that somebody sent. Whatever is wrong with it is
 // counted, noted once per cause, and has no other consequence.
-func (c *Core) frameIn(e FrameIn) {
+func (c *Core) frameIn(e *FrameIn) {
 	if c.stopped || int(e.Link) >= len(c.links) {
 		return
 	}
@@ -51,7 +51,7 @@ func (c *Core) frameIn(e FrameIn) {
 	c.fromPeer(p, e, h, n, data)
 }
 
-func (c *Core) fromPeer(p *peer, e FrameIn, h frame.Header, n int, data []byte) {
+func (c *Core) fromPeer(p *peer, e *FrameIn, h frame.Header, n int, data []byte) {
 	proven := p.known && p.matches(h)
 	if !proven && h.Kind != frame.KindHello && h.Kind != frame.KindHandshake {
 		c.counters[cntNotProven]++ // R20: not even a heartbeat counts
@@ -97,7 +97,7 @@ func (c *Core) fromPeer(p *peer, e FrameIn, h frame.Header, n int, data []byte) 
 	c.dispatch(p, e, h, body, proven)
 }
 
-func (c *Core) dispatch(p *peer, e FrameIn, h frame.Header, body []byte, proven bool) {
+func (c *Core) dispatch(p *peer, e *FrameIn, h frame.Header, body []byte, proven bool) {
 	switch h.Kind {
 	case frame.KindHello:
 		m, err := frame.ParseHello(body)
@@ -194,7 +194,7 @@ func (c *Core) sendHandshake(to NodeID, l LinkID, dst []byte, challenge, answer 
 }
 
 // handshakeIn answers a challenge, takes an answer, or both.
-func (c *Core) handshakeIn(p *peer, e FrameIn, m frame.Handshake, proven bool) {
+func (c *Core) handshakeIn(p *peer, e *FrameIn, m frame.Handshake, proven bool) {
 	if !proven && p.candidate {
 		p.cand.incarnation = m.Incarnation
 		if m.Answer != (frame.Nonce{}) && m.Answer == p.candNonce {
@@ -214,7 +214,7 @@ func (c *Core) handshakeIn(p *peer, e FrameIn, m frame.Handshake, proven bool) {
 }
 
 // proven takes a candidate whose boot id answered a fresh challenge.
-func (c *Core) proven(p *peer, e FrameIn, m frame.Handshake) {
+func (c *Core) proven(p *peer, e *FrameIn, m frame.Handshake) {
 	p.candidate = false
 	if p == &c.self {
 		p.retire(p.cand.boot)

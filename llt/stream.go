@@ -96,14 +96,14 @@ func (r *recvStream) bitmap() (ack [frame.AckWords]uint64) {
 	return ack
 }
 
-func (c *Core) send(e Send) {
+func (c *Core) send(e *Send) {
 	var p *peer
 	if e.To < MaxNodes {
 		p = c.peers[e.To]
 	}
 	if c.stopped || p == nil || !p.open || len(e.Msg) > MaxMessage {
 		c.counters[cntSndNotConnected]++
-		c.emit(SendDone{ID: e.ID, To: e.To, Failed: true})
+		c.emit(&SendDone{ID: e.ID, To: e.To, Failed: true})
 		return
 	}
 	t := &p.tx
@@ -275,7 +275,7 @@ func (c *Core) acked(p *peer, s frame.Status) {
 	}
 	t.una = max(t.una, s.Expected)
 	for len(t.waiting) > 0 && t.waiting[0].last < t.una {
-		c.emit(SendDone{ID: t.waiting[0].id, To: p.id})
+		c.emit(&SendDone{ID: t.waiting[0].id, To: p.id})
 		t.waiting = t.waiting[1:]
 	}
 	t.grow(fresh)
@@ -391,10 +391,10 @@ func (c *Core) resumeStream(p *peer) {
 // failSends answers every send that was not acknowledged.
 func (c *Core) failSends(p *peer) {
 	for _, s := range p.tx.waiting {
-		c.emit(SendDone{ID: s.id, To: p.id, Failed: true})
+		c.emit(&SendDone{ID: s.id, To: p.id, Failed: true})
 	}
 	for _, m := range p.tx.queue {
-		c.emit(SendDone{ID: m.id, To: p.id, Failed: true})
+		c.emit(&SendDone{ID: m.id, To: p.id, Failed: true})
 	}
 }
 
@@ -470,7 +470,7 @@ func (c *Core) feed(p *peer, b []byte) bool {
 		r.msg = append(r.msg, b[:n]...)
 		b = b[n:]
 		if r.need -= n; r.need == 0 {
-			c.emit(Deliver{From: p.id, Incarnation: p.who.incarnation, Conn: p.conn, Msg: r.msg})
+			c.emit(&Deliver{From: p.id, Incarnation: p.who.incarnation, Conn: p.conn, Msg: r.msg})
 			r.msg, r.lengthN = nil, 0
 		}
 	}

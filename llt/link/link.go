@@ -61,8 +61,8 @@ type oneLink struct {
 	spec    conf.Link
 	cluster uint16
 	log     *slog.Logger
-	urgent  chan llt.FrameOut
-	data    chan llt.FrameOut
+	urgent  chan *llt.FrameOut
+	data    chan *llt.FrameOut
 	news    chan struct{} // capacity 1: something about interfaces changed
 
 	txErrors atomic.Uint64
@@ -122,8 +122,8 @@ func Open(specs []conf.Link, cluster uint16, mayGo func() bool, log *slog.Logger
 		s.links = append(s.links, &oneLink{
 			set: s, id: llt.LinkID(i), spec: spec, cluster: cluster,
 			log:    log.With("link", i, "tag", spec.Tag),
-			urgent: make(chan llt.FrameOut, urgentQueue),
-			data:   make(chan llt.FrameOut, dataQueue),
+			urgent: make(chan *llt.FrameOut, urgentQueue),
+			data:   make(chan *llt.FrameOut, dataQueue),
 			news:   make(chan struct{}, 1),
 		})
 	}
@@ -141,7 +141,7 @@ func (s *Set) Events() <-chan llt.Event { return s.events }
 
 // Send hands a frame to its link. It never blocks: a frame that finds a full
 // queue or a link that is down is dropped and counted.
-func (s *Set) Send(f llt.FrameOut) {
+func (s *Set) Send(f *llt.FrameOut) {
 	if int(f.Link) >= len(s.links) {
 		return
 	}
@@ -313,7 +313,7 @@ func (l *oneLink) receive(ctx context.Context, p port) error {
 		if err != nil {
 			return err
 		}
-		ev := llt.FrameIn{Link: l.id, Src: src, Data: append([]byte(nil), buf[:n]...)}
+		ev := &llt.FrameIn{Link: l.id, Src: src, Data: append([]byte(nil), buf[:n]...)}
 		select {
 		case l.set.events <- ev:
 		default:
@@ -325,7 +325,7 @@ func (l *oneLink) receive(ctx context.Context, p port) error {
 // transmit sends heartbeats first, whatever else waits.
 func (l *oneLink) transmit(ctx context.Context, p port) error {
 	for {
-		var f llt.FrameOut
+		var f *llt.FrameOut
 		select {
 		case f = <-l.urgent:
 		default:

@@ -86,24 +86,27 @@ func (d *driver) loop() {
 			f := strings.Fields(line)
 			to, _ := strconv.Atoi(f[1])
 			id++
-			ev = llt.Send{ID: id, To: llt.NodeID(to), Msg: []byte(f[2])}
+			ev = &llt.Send{ID: id, To: llt.NodeID(to), Msg: []byte(f[2])}
 		case <-timer.C:
 		}
 		now := clock()
-		effects := d.core.Step(now, llt.CoreAlive{}, nil)
-		effects = d.core.Step(now, ev, effects)
-		for _, e := range effects {
-			switch e := e.(type) {
-			case llt.FrameOut:
-				d.set.Send(e)
-			case llt.Deliver:
-				fmt.Fprintf(d.out, "deliver %s\n", e.Msg)
-			default:
-				fmt.Fprintln(d.out, e)
-			}
-		}
+		d.carry(d.core.Step(now, llt.CoreAlive{}, nil))
+		d.carry(d.core.Step(now, ev, nil))
 		if at, ok := d.core.Deadline(); ok {
 			timer.Reset(at.Sub(clock()))
+		}
+	}
+}
+
+func (d *driver) carry(effects []llt.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case *llt.FrameOut:
+			d.set.Send(e)
+		case *llt.Deliver:
+			fmt.Fprintf(d.out, "deliver %s\n", e.Msg)
+		default:
+			fmt.Fprintln(d.out, e)
 		}
 	}
 }

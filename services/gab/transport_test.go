@@ -53,18 +53,18 @@ func (w *world) stepTransport(in *inst, ev llt.Event) {
 		return
 	}
 	if w.now < in.paused {
-		if _, frame := ev.(llt.FrameIn); !frame || w.rnd.Intn(4) == 0 { // a socket holds little
+		if _, frame := ev.(*llt.FrameIn); !frame || w.rnd.Intn(4) == 0 { // a socket holds little
 			w.after(in.paused.Sub(w.now), func() { w.stepTransport(in, ev) })
 		}
 		return
 	}
 	t := w.onLLT[in]
 	for _, e := range t.core.Step(w.now, ev, nil) {
-		if _, ok := e.(llt.FrameOut); !ok && w.trace != nil {
+		if _, ok := e.(*llt.FrameOut); !ok && w.trace != nil {
 			w.trace("%s %d.%x   llt < %s > %s", w.now, in.node.id, in.inc, ev, e)
 		}
 		switch e := e.(type) {
-		case llt.FrameOut:
+		case *llt.FrameOut:
 			w.fly(in, e)
 		case llt.PeerUp:
 			in.conns[int(e.Node)] = e.Conn
@@ -72,7 +72,7 @@ func (w *world) stepTransport(in *inst, ev llt.Event) {
 		case llt.PeerDown:
 			delete(in.conns, int(e.Node))
 			w.after(0, func() { w.step(in, PeerDown{Node: NodeID(e.Node), Conn: e.Conn}) })
-		case llt.Deliver:
+		case *llt.Deliver:
 			w.after(0, func() { w.step(in, MsgIn{From: NodeID(e.From), Conn: e.Conn, Msg: e.Msg}) })
 		}
 	}
@@ -87,7 +87,7 @@ func (w *world) stepTransport(in *inst, ev llt.Event) {
 	}
 }
 
-func (w *world) fly(in *inst, f llt.FrameOut) {
+func (w *world) fly(in *inst, f *llt.FrameOut) {
 	for _, n := range w.nodes {
 		if n == in.node || (f.Dst != nil && int(f.Dst[0]) != n.id) {
 			continue
@@ -106,7 +106,7 @@ func (w *world) fly(in *inst, f llt.FrameOut) {
 			}
 			w.after(w.between(50*time.Microsecond, hi), func() {
 				if n.cur != nil && n.group == in.node.group {
-					w.stepTransport(n.cur, llt.FrameIn{Link: f.Link, Src: []byte{byte(in.node.id)}, Data: append([]byte(nil), f.Data...)})
+					w.stepTransport(n.cur, &llt.FrameIn{Link: f.Link, Src: []byte{byte(in.node.id)}, Data: append([]byte(nil), f.Data...)})
 				}
 			})
 		}
@@ -119,7 +119,7 @@ func (w *world) carryReal(in *inst, e TransportSend) {
 	}
 	t := w.onLLT[in]
 	t.sent++
-	w.stepTransport(in, llt.Send{ID: t.sent, To: llt.NodeID(e.To), Msg: e.Msg})
+	w.stepTransport(in, &llt.Send{ID: t.sent, To: llt.NodeID(e.To), Msg: e.Msg})
 }
 
 func (w *world) resetTransport(in *inst, to int) {

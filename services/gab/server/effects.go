@@ -17,9 +17,9 @@ var messageIDs = map[string]string{
 // lltEffect carries out what LLT's core wants.
 func (l *loop) lltEffect(e llt.Effect) {
 	switch e := e.(type) {
-	case llt.FrameOut:
+	case *llt.FrameOut:
 		l.links.Send(e)
-	case llt.Deliver:
+	case *llt.Deliver:
 		l.transportIn(e)
 	case llt.PeerUp:
 		l.conns[e.Node] = e.Conn
@@ -43,7 +43,7 @@ func (l *loop) lltEffect(e llt.Effect) {
 		l.clogged[e.Node] = false
 	case llt.DuplicateNode:
 		l.duplicate()
-	case llt.SendDone: // the gab core has acknowledgements of its own
+	case *llt.SendDone: // the gab core has acknowledgements of its own
 	case llt.Note:
 		level := l.log.Info
 		if strings.HasPrefix(e.Code, "frame-") || e.Code == "link-trouble" || e.Code == "link-expired" || strings.HasPrefix(e.Code, "duplicate") || e.Code == "foreign-cluster" {
@@ -66,7 +66,7 @@ func (l *loop) duplicate() {
 }
 
 // transportIn takes a message of a peer.
-func (l *loop) transportIn(e llt.Deliver) {
+func (l *loop) transportIn(e *llt.Deliver) {
 	n := len(e.Msg)
 	if n == 0 {
 		return
@@ -88,7 +88,7 @@ func (l *loop) transportIn(e llt.Deliver) {
 
 func (l *loop) transport(to llt.NodeID, msg []byte) {
 	l.sends++
-	l.lltQueue = append(l.lltQueue, llt.Send{ID: l.sends, To: to, Msg: msg})
+	l.lltQueue = append(l.lltQueue, &llt.Send{ID: l.sends, To: to, Msg: msg})
 }
 
 // gabEffect carries out what GAB's core wants.
@@ -215,7 +215,7 @@ func (l *loop) left(e gab.Left) {
 	}
 	l.leave = nil
 	for _, f := range l.llt.Step(l.last, llt.Stop{}, nil) {
-		if f, ok := f.(llt.FrameOut); ok {
+		if f, ok := f.(*llt.FrameOut); ok {
 			l.links.Send(f)
 		}
 	}

@@ -204,24 +204,15 @@ func (s *Server) save(why string) {
 	s.cfg.Log.Info("journal written", "file", path)
 }
 
-// journalLLT records an event of LLT. Of frames only the length is kept: what
-// mattered in them reaches the gab core's events.
+// journalLLT records an event of LLT. Frames are left out, which would push all
+// else out of the ring: what mattered in them reaches the gab core's events.
 func (s *Server) journalLLT(now vclock.Time, ev llt.Event) {
-	switch e := ev.(type) {
-	case llt.CoreAlive, llt.Wake, llt.Send:
-	case llt.FrameIn:
-		s.journal.Add(now, "llt", frameNote{e.Link, len(e.Data)}, 32)
+	switch ev.(type) {
+	case llt.CoreAlive, llt.Wake, *llt.Send, *llt.FrameIn:
 	default:
 		s.journal.Add(now, "llt", ev, 64)
 	}
 }
-
-type frameNote struct {
-	link llt.LinkID
-	n    int
-}
-
-func (f frameNote) String() string { return fmt.Sprintf("frame-in link=%d len=%d", f.link, f.n) }
 
 // running returns the loop of the incarnation that lives.
 func (s *Server) running() (*loop, error) {
