@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 1
 # new one. A failure prints its seed.
 export RAPID_SEED ?= 20261122
 
-.PHONY: mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean
+.PHONY: bench-peers mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,14 @@ demo: deps build bin/lab-nfswrite ## the two-system NFS cluster that fails over 
 
 bench: deps build ## print the figures of failover, restart, broadcast and memory
 	@$(GO) run ./test/bench
+
+bench-peers: build bin/bench-cpgload ## broadcast through gab's streams against Corosync's CPG, by turns (root; installs Corosync)
+	@$(GO) run ./test/bench/peers $(PEERS)
+
+bin/bench-cpgload: test/bench/peers/cpgload/cpgload.c
+	@mkdir -p bin
+	@test -e /usr/include/corosync/cpg.h -a -x /usr/sbin/corosync || { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends corosync libcpg-dev; }
+	cc -O2 -Wall -Wextra -o $@ $< -lcpg
 
 clean: ## remove what was built
 	rm -rf bin
