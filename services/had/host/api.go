@@ -52,6 +52,9 @@ type Config struct {
 	// MaxBackOff bounds the wait before the next start after such a death
 	// (10 s). All other deaths are followed by a start at once.
 	MaxBackOff time.Duration
+	// GiveUpWorking deaths of any kind within an hour make the host give up as
+	// well (30): an agent that dies again and again looks after nothing.
+	GiveUpWorking int
 }
 
 // Value is one attribute's value as it holds on this system. Exactly one of

@@ -662,6 +662,34 @@ func TestEarlyDeathsGiveUp(t *testing.T) {
 	b.wantState("r", Offline)
 }
 
+// A13: an agent that works each time until it dies is started at once, but not
+// for ever.
+func TestLateDeathsGiveUp(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.GiveUpAfter, c.GiveUpWorking = 2, 4 })
+	path := program(t, "good")
+	b.start(path)
+	for n := range 4 {
+		b.wantState("r", Offline)
+		if err := syscall.Kill(b.PID("Sample"), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if down := next[AgentDown](b); down.Planned {
+			t.Fatalf("%+v", down)
+		}
+		if n < 3 {
+			next[AgentUp](b)
+		}
+	}
+	if ev := next[AgentFailed](b); ev.Refused || ev.Reason != "the agent died 4 times within an hour" {
+		t.Fatalf("%+v", ev)
+	}
+	if _, err := b.Monitor(t.Context(), "Sample", b.res("r"), false); !errors.Is(err, ErrNoAgent) {
+		t.Fatalf("got %v", err)
+	}
+	b.start(path)
+	b.wantState("r", Offline)
+}
+
 func TestRefusedAgent(t *testing.T) {
 	b := newBench(t, nil)
 	if err := b.Start(sampleDecl, program(t, "contradicts")); err != nil {

@@ -19,7 +19,7 @@ const (
 	// heartbeat is how often an agent is asked whether it still answers, at the
 	// least; a third of its AgentReplyTimeout if that is less.
 	heartbeat = 10 * time.Second
-	// giveUpWindow is how long an early death counts.
+	// giveUpWindow is how long a death counts.
 	giveUpWindow = time.Hour
 	// firstBackOff is the wait after the first early death; it doubles.
 	firstBackOff = 100 * time.Millisecond
@@ -120,55 +120,78 @@ func (s *supervisor) borrow() (*instance, error) {
 	}
 }
 
+// deaths are those of an agent that count.
+type deaths struct {
+	early []time.Time // in a row, before the first completed monitor
+	all   []time.Time
+}
+
+// add counts a death. One of an agent that had worked ends the row.
+func (d *deaths) add(early bool) {
+	now := time.Now()
+	d.all = append(recent(d.all), now)
+	if !early {
+		d.early = nil
+		return
+	}
+	d.early = append(recent(d.early), now)
+}
+
+func recent(times []time.Time) []time.Time {
+	return slices.DeleteFunc(times, func(t time.Time) bool { return time.Since(t) > giveUpWindow })
+}
+
+// tooMany says why the agent is given up, or "".
+func (d *deaths) tooMany(cfg Config) string {
+	switch {
+	case len(d.early) >= cfg.GiveUpAfter:
+		return fmt.Sprintf("the agent died %d times within an hour before its first monitor", len(d.early))
+	case len(d.all) >= cfg.GiveUpWorking:
+		return fmt.Sprintf("the agent died %d times within an hour", len(d.all))
+	}
+	return ""
+}
+
 // run is the supervisor's goroutine: start, serve, start again.
 func (s *supervisor) run() {
 	defer close(s.done)
-	var early []time.Time
+	var died deaths
 	wasUp := false
 	for {
 		in, err := s.launch()
-		if err == nil {
-			var stop bool
-			if early, stop = s.serve(in, wasUp, early); stop {
+		switch {
+		case err == nil:
+			if s.serve(in, wasUp, &died) {
 				return
 			}
 			wasUp = true
-			if len(early) == 0 {
-				continue // it had worked: at once
-			}
-		} else {
-			if s.h.ctx.Err() != nil {
-				return
-			}
+		case s.h.ctx.Err() != nil:
+			return
+		default:
 			s.h.cfg.Log.Error("agent not started", "type", s.name, "error", err)
 			if errors.Is(err, errRefused) {
 				if s.fail(err.Error(), true) {
 					return
 				}
-				early = nil
+				died = deaths{}
 				continue
 			}
-			early = append(recent(early), time.Now())
+			died.add(true)
 		}
-		if len(early) >= s.h.cfg.GiveUpAfter {
-			why := fmt.Sprintf("the agent died %d times within an hour before its first monitor", len(early))
+		if why := died.tooMany(s.h.cfg); why != "" {
 			if err != nil {
 				why += ": " + err.Error()
 			}
 			if s.fail(why, false) {
 				return
 			}
-			early = nil
+			died = deaths{}
 			continue
 		}
-		if s.pause(min(firstBackOff<<(len(early)-1), s.h.cfg.MaxBackOff)) {
-			return
+		if n := len(died.early); n > 0 && s.pause(min(firstBackOff<<(n-1), s.h.cfg.MaxBackOff)) {
+			return // one that had worked is started at once
 		}
 	}
-}
-
-func recent(deaths []time.Time) []time.Time {
-	return slices.DeleteFunc(deaths, func(t time.Time) bool { return time.Since(t) > giveUpWindow })
 }
 
 func (s *supervisor) launch() (*instance, error) {
@@ -227,9 +250,9 @@ func (s *supervisor) whileDown(r request) bool {
 	return r.kind == askStop
 }
 
-// serve looks after a running instance until it has ended. It returns the early
-// deaths that count, and whether the supervisor is to end.
-func (s *supervisor) serve(in *instance, wasUp bool, early []time.Time) (deaths []time.Time, stop bool) {
+// serve looks after a running instance until it has ended, counts its death and
+// says whether the supervisor is to end.
+func (s *supervisor) serve(in *instance, wasUp bool, died *deaths) (stop bool) {
 	s.up(in, wasUp)
 	beat := time.NewTicker(s.beat())
 	defer beat.Stop()
@@ -238,10 +261,8 @@ func (s *supervisor) serve(in *instance, wasUp bool, early []time.Time) (deaths 
 		select {
 		case <-in.proc.exited:
 			s.down(in, false)
-			if in.monitored.Load() {
-				return nil, s.h.ctx.Err() != nil
-			}
-			return append(recent(early), time.Now()), s.h.ctx.Err() != nil
+			died.add(!in.monitored.Load())
+			return s.h.ctx.Err() != nil
 		case <-beat.C:
 			beat.Reset(s.beat())
 			if mute == nil {
@@ -253,7 +274,7 @@ func (s *supervisor) serve(in *instance, wasUp bool, early []time.Time) (deaths 
 			s.takeDown(in)
 			in.end("the host closes")
 			s.down(in, true)
-			return nil, true
+			return true
 		case r := <-s.requests:
 			switch r.kind {
 			case askStop:
@@ -262,12 +283,12 @@ func (s *supervisor) serve(in *instance, wasUp bool, early []time.Time) (deaths 
 				in.end("it was stopped")
 				s.down(in, true)
 				r.answer <- nil
-				return nil, true
+				return true
 			case askSwap:
 				next, err := s.swap(r.ctx, in)
 				r.answer <- err
 				if next != nil {
-					in, early = next, nil
+					in, *died = next, deaths{}
 				}
 			case askAgain:
 				r.answer <- nil
