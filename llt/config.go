@@ -2,6 +2,7 @@ package llt
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -33,6 +34,13 @@ type Config struct {
 	// Key seals the own frames; nil means that frames are neither encrypted
 	// nor authenticated, which must be an explicit choice of the administrator.
 	Key Key
+	// NextKey, if set, is a key that a rotation had installed here when this
+	// system stopped: it is accepted, and used as soon as an authentic frame
+	// shows that the others use it.
+	NextKey Key
+	// OldKeys were in use before the last rotations. Nothing under them counts;
+	// they only tell a system that was down meanwhile from an intruder.
+	OldKeys []Key
 	// BootID is 256 random bits, fresh for each start (R20).
 	BootID [32]byte
 	// Seed is 256 random bits that the nonces of challenges are drawn from.
@@ -51,6 +59,10 @@ type LinkConfig struct {
 	MTU int
 	// NoBroadcast is true if the link reaches only the addresses in Peers.
 	NoBroadcast bool
+	// HeartbeatOnly is true for a disk region: a beacon for everybody goes there
+	// once per HeartbeatLow, and nothing else. It proves that a peer lives, but
+	// opens no connection to it (R16).
+	HeartbeatOnly bool
 	// Peers are addresses that the configuration fixed (set-addr).
 	Peers []PeerAddress
 }
@@ -185,6 +197,9 @@ func (c *Config) Validate() error {
 	}
 	if len(c.Links) == 0 || len(c.Links) > MaxLinks {
 		return fmt.Errorf("links: %d configured; 1 to %d are possible, 2 are needed against permanent jeopardy", len(c.Links), MaxLinks)
+	}
+	if !slices.ContainsFunc(c.Links, func(l LinkConfig) bool { return !l.HeartbeatOnly }) {
+		return fmt.Errorf("links: disk regions alone carry no messages; configure at least one network link, two against jeopardy")
 	}
 	for _, l := range c.Links {
 		if l.MTU < MinMTU || l.MTU > MaxMTU {

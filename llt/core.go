@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"slices"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/llt/frame"
@@ -36,14 +37,18 @@ type Core struct {
 
 	counters [counterCount]uint64
 	noted    map[string]bool // causes that were noted; bounded by maxNoted
-	out      []Effect        // of the step under way
-	spare    []*FrameOut     // given back by Recycle, at most maxSpare
+	troubles map[troubleKey]*trouble
+	oldKeys  []Key       // nothing counts under them; they tell who was down meanwhile
+	nextKey  Key         // used when the others are seen to use it
+	out      []Effect    // of the step under way
+	spare    []*FrameOut // given back by Recycle, at most maxSpare
 }
 
 // link is a local link.
 type link struct {
 	LinkConfig
 	up      bool
+	absent  bool   // removed; the number may be used again
 	counter uint64 // of the last frame that was sealed for it
 	hbAt    vclock.Time
 	helloAt vclock.Time
@@ -82,9 +87,10 @@ type peer struct {
 
 	lastHeard vclock.Time
 	stalled   bool
-	up        int
+	up        int // network links on which it is not DOWN
 	upSince   vclock.Time
 	jeopardy  bool
+	disk      diskState
 
 	tx sendStream
 	rx recvStream
@@ -162,17 +168,22 @@ func New(cfg Config) (*Core, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure llt: %w", err)
 	}
-	c := &Core{cfg: cfg, timers: cfg.Timers, promised: vclock.Never, noted: map[string]bool{}, chunk: MaxMTU}
+	c := &Core{cfg: cfg, timers: cfg.Timers, promised: vclock.Never, noted: map[string]bool{}, troubles: map[troubleKey]*trouble{}}
+	c.cfg.Exclude = slices.Clone(cfg.Exclude)
 	for _, l := range cfg.Links {
 		c.links = append(c.links, link{LinkConfig: l, hbAt: vclock.Never, helloAt: vclock.Never})
-		c.chunk = min(c.chunk, l.MTU-frame.DataOverhead)
 	}
+	c.rechunk()
 	if len(cfg.Key) > 0 {
 		s, err := frame.NewSealer(cfg.Key, cfg.Cluster, uint8(cfg.Node), cfg.BootID)
 		if err != nil {
 			return nil, fmt.Errorf("configure llt: %w", err)
 		}
 		c.keys, c.sendKey, c.sealer = []Key{cfg.Key}, cfg.Key, s
+		c.oldKeys = slices.Clone(cfg.OldKeys)
+		if len(cfg.NextKey) >= frame.MinKey && cfg.NextKey.ID() != cfg.Key.ID() {
+			c.keys, c.nextKey = append(c.keys, cfg.NextKey), cfg.NextKey
+		}
 	}
 	c.self = peer{id: cfg.Node}
 	for i, l := range cfg.Links {
@@ -252,6 +263,18 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 		c.useKey(e.ID)
 	case DropKey:
 		c.dropKey(e.ID)
+	case AddLink:
+		c.addLink(e)
+	case RemoveLink:
+		c.removeLink(e.Link)
+	case SetLink:
+		c.setLink(e)
+	case SetAddress:
+		c.setAddress(e)
+	case SetExclude:
+		c.setExclude(e)
+	case ResetCounters:
+		c.resetCounters()
 	case Stop:
 		c.stop()
 	}
@@ -275,6 +298,7 @@ func (c *Core) begin(now vclock.Time) {
 	}
 	c.counters[cntLate]++
 	c.note("timer-late", "ms="+fmt.Sprint(late.Milliseconds()))
+	c.trouble("timer-late", -1, -1, "", fmt.Sprintf("this system stood still for %d ms", late.Milliseconds()))
 	for _, p := range c.peers {
 		if p == nil {
 			continue
@@ -323,6 +347,10 @@ func (c *Core) runTimers() {
 		if !l.up {
 			continue
 		}
+		if l.hbAt <= c.now && l.HeartbeatOnly {
+			c.beacon(LinkID(i))
+			l.hbAt = c.now.Add(c.heartbeatOf(LinkID(i)))
+		}
 		if l.hbAt <= c.now {
 			c.heartbeats(LinkID(i))
 			l.hbAt = c.now.Add(c.heartbeatOf(LinkID(i)))
@@ -335,7 +363,7 @@ func (c *Core) runTimers() {
 }
 
 func (c *Core) heartbeatOf(l LinkID) vclock.Duration {
-	if c.links[l].LowPriority {
+	if c.links[l].LowPriority || c.links[l].HeartbeatOnly {
 		return c.timers.HeartbeatLow
 	}
 	return c.timers.Heartbeat
@@ -358,12 +386,15 @@ func (c *Core) noteOnce(code string, attrs ...string) {
 }
 
 func (c *Core) linkUp(id LinkID) {
-	if int(id) >= len(c.links) || c.links[id].up || c.stopped {
+	if int(id) >= len(c.links) || c.links[id].up || c.links[id].absent || c.stopped {
 		return
 	}
 	l := &c.links[id]
 	l.up = true
 	l.hbAt, l.helloAt = c.now, c.now
+	if l.HeartbeatOnly {
+		l.helloAt = vclock.Never
+	}
 	c.note("local-link-up", c.linkAttr(id))
 }
 
@@ -450,6 +481,7 @@ func (c *Core) Hash() uint64 {
 			continue
 		}
 		put(uint64(p.id), truth(p.known), truth(p.open), truth(p.stalled), truth(p.jeopardy), p.conn, p.ownEpoch, p.peerEpoch, uint64(p.up), uint64(p.upSince), uint64(p.lastHeard))
+		put(truth(p.disk.up), truth(p.disk.told), truth(p.disk.sticky), uint64(p.disk.alone))
 		h.Write(p.who.boot[:])
 		for i := range p.links {
 			pl := &p.links[i]

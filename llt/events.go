@@ -86,6 +86,41 @@ type UseKey struct{ ID uint32 }
 // DropKey removes a key that is not used for sending.
 type DropKey struct{ ID uint32 }
 
+// AddLink attaches a link while the core runs. Link is a number that is not in
+// use; it must be the same on all systems. The link is down until LinkUp.
+type AddLink struct {
+	Link   LinkID
+	Config LinkConfig
+}
+
+// RemoveLink detaches a link. What was under way on it goes over others.
+type RemoveLink struct{ Link LinkID }
+
+// SetLink changes the priority of a link, or its MTU after the interface's
+// changed; MTU 0 leaves it.
+type SetLink struct {
+	Link        LinkID
+	LowPriority bool
+	MTU         int
+}
+
+// SetAddress fixes a peer's address on a link; with Addr nil it is learned
+// again.
+type SetAddress struct {
+	Node NodeID
+	Link LinkID
+	Addr []byte
+}
+
+// SetExclude ignores a node id, or no longer.
+type SetExclude struct {
+	Node    NodeID
+	Exclude bool
+}
+
+// ResetCounters sets all counters to zero.
+type ResetCounters struct{}
+
 // Stop says farewell to every peer: they see PeerDown at once. Afterwards the
 // core answers nothing but sends, which fail.
 type Stop struct{}
@@ -102,6 +137,13 @@ func (InstallKey) event() {}
 func (UseKey) event()     {}
 func (DropKey) event()    {}
 func (Stop) event()       {}
+
+func (AddLink) event()       {}
+func (RemoveLink) event()    {}
+func (SetLink) event()       {}
+func (SetAddress) event()    {}
+func (SetExclude) event()    {}
+func (ResetCounters) event() {}
 
 func (Wake) String() string { return "wake" }
 func (e *FrameIn) String() string {
@@ -121,6 +163,21 @@ func (e InstallKey) String() string { return fmt.Sprintf("install-key id=%08x", 
 func (e UseKey) String() string     { return fmt.Sprintf("use-key id=%08x", e.ID) }
 func (e DropKey) String() string    { return fmt.Sprintf("drop-key id=%08x", e.ID) }
 func (Stop) String() string         { return "stop" }
+
+func (e AddLink) String() string {
+	return fmt.Sprintf("add-link link=%d tag=%s low=%t disk=%t mtu=%d", e.Link, e.Config.Tag, e.Config.LowPriority, e.Config.HeartbeatOnly, e.Config.MTU)
+}
+func (e RemoveLink) String() string { return fmt.Sprintf("remove-link link=%d", e.Link) }
+func (e SetLink) String() string {
+	return fmt.Sprintf("set-link link=%d low=%t mtu=%d", e.Link, e.LowPriority, e.MTU)
+}
+func (e SetAddress) String() string {
+	return fmt.Sprintf("set-address node=%d link=%d addr=%x", e.Node, e.Link, e.Addr)
+}
+func (e SetExclude) String() string {
+	return fmt.Sprintf("set-exclude node=%d exclude=%t", e.Node, e.Exclude)
+}
+func (ResetCounters) String() string { return "reset-counters" }
 
 // Effect is what a core wants done. The concrete types are below.
 type Effect interface {
@@ -233,6 +290,17 @@ type PeerStalled struct {
 	Stalled bool
 }
 
+// PeerDisk says whether a peer must be taken as alive by what the disk regions
+// say, whatever the network says. Once the peer was heard there alone, its
+// silence takes nothing back: a lost disk and a lost system look alike then
+// (R16). It is taken back when silence on the disk comes with that on the
+// network, and when another boot id of the node is proven.
+type PeerDisk struct {
+	Node        NodeID
+	Incarnation uint64
+	Seen        bool
+}
+
 // SendDone answers one Send. The struct is valid until the next Step.
 type SendDone struct {
 	ID uint64
@@ -248,6 +316,10 @@ type SendBlocked struct{ Node NodeID }
 
 // SendReady ends SendBlocked. It also ends with PeerDown, without SendReady.
 type SendReady struct{ Node NodeID }
+
+// KeyAdopted says that own frames are sealed with Config.NextKey from now on:
+// an authentic frame under it had come.
+type KeyAdopted struct{ ID uint32 }
 
 // DuplicateNode says that another live system with this core's own node id
 // answered a challenge. Noted once per boot id.
@@ -269,10 +341,12 @@ func (PeerUp) effect()        {}
 func (PeerDown) effect()      {}
 func (PeerLinks) effect()     {}
 func (PeerStalled) effect()   {}
+func (PeerDisk) effect()      {}
 func (*SendDone) effect()     {}
 func (SendBlocked) effect()   {}
 func (SendReady) effect()     {}
 func (DuplicateNode) effect() {}
+func (KeyAdopted) effect()    {}
 func (Note) effect()          {}
 
 func (e *FrameOut) String() string {
@@ -297,11 +371,15 @@ func (e PeerLinks) String() string {
 func (e PeerStalled) String() string {
 	return fmt.Sprintf("peer-stalled node=%d stalled=%t", e.Node, e.Stalled)
 }
+func (e PeerDisk) String() string {
+	return fmt.Sprintf("peer-disk node=%d seen=%t", e.Node, e.Seen)
+}
 func (e *SendDone) String() string {
 	return fmt.Sprintf("send-done id=%d to=%d failed=%t", e.ID, e.To, e.Failed)
 }
 func (e SendBlocked) String() string { return fmt.Sprintf("send-blocked node=%d", e.Node) }
 func (e SendReady) String() string   { return fmt.Sprintf("send-ready node=%d", e.Node) }
+func (e KeyAdopted) String() string  { return fmt.Sprintf("key-adopted id=%08x", e.ID) }
 func (e DuplicateNode) String() string {
 	return fmt.Sprintf("duplicate-node link=%d src=%x", e.Link, e.Src)
 }

@@ -77,6 +77,9 @@ func (c *Core) dropKey(id uint32) {
 			continue
 		}
 		c.keys = append(c.keys[:i:i], c.keys[i+1:]...)
+		if c.oldKeys = append(c.oldKeys, k); len(c.oldKeys) > maxOldKeys {
+			c.oldKeys = c.oldKeys[1:]
+		}
 		for _, p := range c.peers {
 			if p != nil {
 				p.who.forget(id)

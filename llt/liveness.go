@@ -8,10 +8,22 @@ import (
 )
 
 func (c *Core) troubleOf(l LinkID) vclock.Duration {
-	if c.links[l].LowPriority {
+	switch {
+	case c.links[l].HeartbeatOnly:
+		return c.timers.PeerTroubleLow + c.timers.HeartbeatLow
+	case c.links[l].LowPriority:
 		return c.timers.PeerTroubleLow
 	}
 	return c.timers.PeerTrouble
+}
+
+// inactOf is the silence after which a peer is DOWN on a link. A disk is given
+// two heartbeats more: it is polled, and one slow request is no death.
+func (c *Core) inactOf(l LinkID) vclock.Duration {
+	if c.links[l].HeartbeatOnly {
+		return c.timers.PeerInact + 2*c.timers.HeartbeatLow
+	}
+	return c.timers.PeerInact
 }
 
 // peerDeadline is when something about a peer becomes due.
@@ -25,7 +37,7 @@ func (c *Core) peerDeadline(p *peer) vclock.Time {
 		case LinkStateUp:
 			at = vclock.Earlier(at, pl.lastHeard.Add(c.troubleOf(LinkID(i))))
 		case LinkStateTrouble:
-			at = vclock.Earlier(at, pl.lastHeard.Add(c.timers.PeerInact))
+			at = vclock.Earlier(at, pl.lastHeard.Add(c.inactOf(LinkID(i))))
 		}
 	}
 	if p.open && p.up == 0 {
@@ -44,7 +56,7 @@ func (c *Core) expire(p *peer) {
 		if pl.state == LinkStateUp && silent >= c.troubleOf(LinkID(i)) {
 			c.setLinkState(p, LinkID(i), LinkStateTrouble)
 		}
-		if pl.state == LinkStateTrouble && silent >= c.timers.PeerInact {
+		if pl.state == LinkStateTrouble && silent >= c.inactOf(LinkID(i)) {
 			c.setLinkState(p, LinkID(i), LinkStateDown)
 		}
 	}
@@ -70,7 +82,7 @@ func (c *Core) setLinkState(p *peer, l LinkID, s LinkState) {
 	if (old == LinkStateDown) != (s == LinkStateDown) {
 		c.countLinks(p)
 	}
-	if !p.open {
+	if !p.open || c.links[l].HeartbeatOnly {
 		return
 	}
 	if s == LinkStateUp {
@@ -84,15 +96,16 @@ func (c *Core) setLinkState(p *peer, l LinkID, s LinkState) {
 func (c *Core) countLinks(p *peer) {
 	up := 0
 	for i := range p.links {
-		if p.links[i].state != LinkStateDown {
+		if p.links[i].state != LinkStateDown && !c.links[i].HeartbeatOnly {
 			up++
 		}
 	}
-	if up == p.up {
+	disk := c.countDisks(p, up)
+	if up == p.up && !disk {
 		return
 	}
 	p.up, p.upSince = up, c.now
-	if up > 1 {
+	if up > 1 || p.disk.up {
 		p.jeopardy = false
 	}
 	if p.open {
@@ -107,7 +120,7 @@ func (c *Core) emitLinks(p *peer) {
 func (c *Core) openConn(p *peer) {
 	c.conns++
 	p.open, p.conn, p.upSince = true, c.conns, c.now
-	p.jeopardy = p.up == 1 && len(c.links) == 1
+	p.jeopardy = p.up == 1 && c.channels() == 1
 	p.tx, p.rx = newSendStream(), newRecvStream()
 	for i := range p.links {
 		p.links[i].order, p.links[i].acked = 0, 0
@@ -151,7 +164,7 @@ func (c *Core) heartbeats(l LinkID) {
 // there is known.
 func (c *Core) status(p *peer, l LinkID, kind frame.Kind) {
 	pl := &p.links[l]
-	if !p.known || !c.links[l].up || pl.addr == nil {
+	if !p.known || !c.links[l].up || c.links[l].HeartbeatOnly || pl.addr == nil {
 		return
 	}
 	s := c.ownStatus(p)
@@ -210,7 +223,7 @@ func (c *Core) frameOut(to uint8, l LinkID, dst []byte, kind frame.Kind, body []
 		Kind: kind, Cluster: c.cfg.Cluster, Src: uint8(c.cfg.Node), Dst: to, Link: uint8(l),
 		BootTag: frame.Tag(c.cfg.BootID), Counter: k.counter,
 	}
-	if kind == frame.KindHello || kind == frame.KindHandshake {
+	if kind.WithBoot() {
 		h.Boot = c.cfg.BootID
 	}
 	f := c.newFrame()

@@ -16,19 +16,24 @@ func (c *Core) frameIn(e *FrameIn) {
 	if c.stopped || int(e.Link) >= len(c.links) {
 		return
 	}
+	if c.links[e.Link].absent {
+		return
+	}
 	data := bytes.Clone(e.Data) // opening writes over it
 	h, n, err := frame.Parse(data)
 	if err != nil {
-		c.refuse(e.Link, err)
+		c.refuse(e.Link, -1, err)
 		return
 	}
 	if h.Cluster != c.cfg.Cluster {
 		c.counters[cntForeign]++
+		c.trouble("foreign-cluster", int(e.Link), int(h.Src), addrText(e.Src), fmt.Sprintf("cluster %d", h.Cluster))
 		c.noteOnce("foreign-cluster", c.linkAttr(e.Link), fmt.Sprintf("cluster=%d", h.Cluster))
 		return
 	}
 	if h.Link != uint8(e.Link) {
 		c.counters[cntCrossLink]++
+		c.trouble("cross-link", int(e.Link), int(h.Src), addrText(e.Src), fmt.Sprintf("link %d there", h.Link))
 		c.noteOnce("cross-link", c.linkAttr(e.Link), fmt.Sprintf("node=%d", h.Src), fmt.Sprintf("their-link=%d", h.Link))
 		return
 	}
@@ -46,6 +51,11 @@ func (c *Core) frameIn(e *FrameIn) {
 		p = &c.self
 	case p == nil:
 		c.counters[cntUnconfigured]++
+		c.trouble("excluded", int(e.Link), int(h.Src), addrText(e.Src), "")
+		return
+	}
+	if (h.Kind == frame.KindBeacon) != c.links[e.Link].HeartbeatOnly {
+		c.refuse(e.Link, int(h.Src), frame.ErrKind)
 		return
 	}
 	c.fromPeer(p, e, h, n, data)
@@ -53,12 +63,14 @@ func (c *Core) frameIn(e *FrameIn) {
 
 func (c *Core) fromPeer(p *peer, e *FrameIn, h frame.Header, n int, data []byte) {
 	proven := p.known && p.matches(h)
-	if !proven && h.Kind != frame.KindHello && h.Kind != frame.KindHandshake {
+	if !proven && !h.Kind.WithBoot() {
 		c.counters[cntNotProven]++ // R20: not even a heartbeat counts
+		c.trouble("not-proven", int(e.Link), int(h.Src), "", "")
 		return
 	}
 	if proven && !p.links[e.Link].window.Fresh(h.Counter) {
 		c.counters[cntReplayed]++
+		c.trouble("replayed", int(e.Link), int(h.Src), "", "")
 		c.noteOnce("replayed", c.linkAttr(e.Link), fmt.Sprintf("node=%d", h.Src))
 		return
 	}
@@ -66,6 +78,7 @@ func (c *Core) fromPeer(p *peer, e *FrameIn, h frame.Header, n int, data []byte)
 	if !proven {
 		if p.isRetired(h.Boot) {
 			c.counters[cntReplayed]++
+			c.trouble("old-boot-id", int(e.Link), int(h.Src), addrText(e.Src), "")
 			c.noteOnce("old-boot-id", c.linkAttr(e.Link), fmt.Sprintf("node=%d", h.Src))
 			return
 		}
@@ -76,9 +89,14 @@ func (c *Core) fromPeer(p *peer, e *FrameIn, h frame.Header, n int, data []byte)
 	}
 	body, err := c.open(p, who, h, n, data)
 	if err != nil {
-		c.refuse(e.Link, err)
+		if errors.Is(err, errUnknownKey) {
+			c.strangeKey(e, h, n)
+		} else {
+			c.refuse(e.Link, int(h.Src), err)
+		}
 		return
 	}
+	c.adoptKey(h.KeyID)
 	if proven {
 		if !p.links[e.Link].window.Accept(h.Counter) {
 			return
@@ -102,7 +120,7 @@ func (c *Core) dispatch(p *peer, e *FrameIn, h frame.Header, body []byte, proven
 	case frame.KindHello:
 		m, err := frame.ParseHello(body)
 		if err != nil {
-			c.refuse(e.Link, err)
+			c.refuse(e.Link, int(h.Src), err)
 			return
 		}
 		if !proven {
@@ -112,14 +130,21 @@ func (c *Core) dispatch(p *peer, e *FrameIn, h frame.Header, body []byte, proven
 	case frame.KindHandshake:
 		m, err := frame.ParseHandshake(body)
 		if err != nil {
-			c.refuse(e.Link, err)
+			c.refuse(e.Link, int(h.Src), err)
 			return
 		}
 		c.handshakeIn(p, e, m, proven)
+	case frame.KindBeacon:
+		m, err := frame.ParseBeacon(body)
+		if err != nil {
+			c.refuse(e.Link, int(h.Src), err)
+			return
+		}
+		c.beaconIn(p, e, m, proven)
 	default:
 		s, rest, err := frame.ParseStatus(body)
 		if err != nil || s.OwnEpoch == 0 || (h.Kind != frame.KindData && len(rest) > 0) {
-			c.refuse(e.Link, frame.ErrBody)
+			c.refuse(e.Link, int(h.Src), frame.ErrBody)
 			return
 		}
 		c.statusIn(p, e.Link, h.Kind, s, rest)
@@ -128,7 +153,7 @@ func (c *Core) dispatch(p *peer, e *FrameIn, h frame.Header, body []byte, proven
 
 // matches reports whether a frame claims the boot id that was proven.
 func (p *peer) matches(h frame.Header) bool {
-	if h.Kind == frame.KindHello || h.Kind == frame.KindHandshake {
+	if h.Kind.WithBoot() {
 		return h.Boot == p.who.boot
 	}
 	return h.BootTag == frame.Tag(p.who.boot)
@@ -150,14 +175,24 @@ func (c *Core) open(p *peer, who *identity, h frame.Header, n int, data []byte) 
 
 var errUnknownKey = errors.New("frame is sealed with an unknown key")
 
-// refuse counts a frame that is no good.
-func (c *Core) refuse(l LinkID, err error) {
-	c.counters[cntMalformed]++
+// refuse counts a frame that is no good. node is who it says that it is from,
+// -1 if it does not say.
+func (c *Core) refuse(l LinkID, node int, err error) {
+	cause := "malformed"
 	switch {
-	case errors.Is(err, frame.ErrAuth), errors.Is(err, frame.ErrClear), errors.Is(err, frame.ErrSealed), errors.Is(err, errUnknownKey):
-		c.counters[cntMalformed]--
+	case errors.Is(err, frame.ErrAuth):
+		cause = "not-authentic"
+	case errors.Is(err, frame.ErrClear), errors.Is(err, frame.ErrSealed):
+		cause = "clear"
+	case errors.Is(err, errUnknownKey):
+		cause = "unknown-key"
+	}
+	if cause == "malformed" {
+		c.counters[cntMalformed]++
+	} else {
 		c.counters[cntNotAuthentic]++
 	}
+	c.trouble(cause, int(l), node, "", err.Error())
 	c.noteOnce("frame-refused", c.linkAttr(l), fmt.Sprintf("cause=%q", err))
 }
 
@@ -219,11 +254,12 @@ func (c *Core) proven(p *peer, e *FrameIn, m frame.Handshake) {
 	if p == &c.self {
 		p.retire(p.cand.boot)
 		c.counters[cntDuplicateNode]++
+		c.trouble("duplicate-node", int(e.Link), int(p.id), addrText(e.Src), "")
 		c.note("duplicate-node", c.linkAttr(e.Link), fmt.Sprintf("node=%d", p.id), fmt.Sprintf("src=%x", e.Src))
 		c.emit(DuplicateNode{Link: e.Link, Src: bytes.Clone(e.Src)})
 		return
 	}
-	if p.known && c.now.Sub(p.lastHeard) < c.timers.PeerTrouble {
+	if p.known && c.now.Sub(p.lastSeen()) < c.timers.PeerTrouble {
 		// Either the node was started again, then the old boot id is silent and
 		// the next hello succeeds; or two systems of one node id are alive:
 		// the first one stays.
@@ -238,11 +274,14 @@ func (c *Core) proven(p *peer, e *FrameIn, m frame.Handshake) {
 	}
 	p.known, p.who, p.peerEpoch, p.stalled, p.rival = true, p.cand, 0, false, 0
 	p.cand = identity{}
+	c.freshDisk(p)
 	for i := range p.links {
 		pl := &p.links[i]
 		pl.window = replay.Window{}
 		pl.window.Raise(m.Counters[i])
-		c.links[i].helloAt = c.now // it should see us on every link soon
+		if !c.links[i].HeartbeatOnly {
+			c.links[i].helloAt = c.now // it should see us on every link soon
+		}
 	}
 	p.links[e.Link].window.Raise(m.Counters[e.Link] + 1) // the handshake itself
 	c.note("peer-proven", fmt.Sprintf("node=%d", p.id), fmt.Sprintf("peer_incarnation=%x", p.who.incarnation))
@@ -253,6 +292,10 @@ func (c *Core) proven(p *peer, e *FrameIn, m frame.Handshake) {
 // heard counts a valid frame as proof of life on a link.
 func (c *Core) heard(p *peer, l LinkID, src []byte) {
 	pl := &p.links[l]
+	if c.links[l].HeartbeatOnly {
+		c.heardDisk(p, l)
+		return
+	}
 	if !pl.static && !bytes.Equal(pl.addr, src) {
 		pl.addr = bytes.Clone(src)
 	}
@@ -265,6 +308,7 @@ func (c *Core) heard(p *peer, l LinkID, src []byte) {
 	p.lastHeard, pl.lastHeard = c.now, c.now
 	if p.rival != 0 && !p.candidate {
 		c.counters[cntDuplicateNode]++
+		c.trouble("duplicate-peer", int(l), int(p.id), "", fmt.Sprintf("boot id %08x", p.rival))
 		c.noteOnce("duplicate-peer", c.linkAttr(l), fmt.Sprintf("node=%d", p.id), fmt.Sprintf("boot=%08x", p.rival))
 	}
 	p.rival = 0
@@ -279,7 +323,7 @@ func (c *Core) heard(p *peer, l LinkID, src []byte) {
 	if first { // the peer need not wait for the next heartbeat to see us here
 		c.status(p, l, frame.KindHeartbeat)
 	}
-	if p.open && p.up == 1 && !p.jeopardy && c.now.Sub(p.upSince) > c.timers.Stable {
+	if p.open && p.up == 1 && !p.disk.up && !p.jeopardy && c.now.Sub(p.upSince) > c.timers.Stable {
 		p.jeopardy = true
 		c.emitLinks(p)
 	}
@@ -306,7 +350,7 @@ func (c *Core) statusIn(p *peer, l LinkID, kind frame.Kind, s frame.Status, rest
 	if kind == frame.KindData && p.open {
 		number, piece, err := frame.ParseData(rest)
 		if err != nil {
-			c.refuse(l, err)
+			c.refuse(l, int(p.id), err)
 			return
 		}
 		c.dataIn(p, number, piece)

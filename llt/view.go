@@ -86,7 +86,10 @@ type PeerInfo struct {
 	Jeopardy    bool
 	// Queued is the number of bytes that wait to be sent.
 	Queued int
-	Links  []PeerLinkInfo
+	// Unreachable is true if it is alive by what a disk region says, and heard
+	// over no network link (R16).
+	Unreachable bool
+	Links       []PeerLinkInfo
 }
 
 // PeerLinkInfo is a peer on one link.
@@ -116,7 +119,7 @@ func (c *Core) Peers(now vclock.Time) []PeerInfo {
 		if p == nil {
 			continue
 		}
-		info := PeerInfo{Node: p.id, State: p.state(), Incarnation: p.who.incarnation, Stalled: p.stalled, Jeopardy: p.jeopardy, Queued: p.tx.queued}
+		info := PeerInfo{Node: p.id, State: c.stateOf(p), Incarnation: p.who.incarnation, Stalled: p.stalled, Jeopardy: p.jeopardy, Queued: p.tx.queued, Unreachable: c.unreachable(p)}
 		if p.open {
 			info.Conn = p.conn
 		}
@@ -137,10 +140,12 @@ func (c *Core) Peers(now vclock.Time) []PeerInfo {
 	return out
 }
 
-func (p *peer) state() PeerState {
+func (c *Core) stateOf(p *peer) PeerState {
 	best := LinkStateDown
 	for i := range p.links {
-		best = max(best, p.links[i].state)
+		if !c.links[i].HeartbeatOnly {
+			best = max(best, p.links[i].state)
+		}
 	}
 	switch {
 	case p.open && best == LinkStateUp:
@@ -163,6 +168,9 @@ type LinkInfo struct {
 	RxFrames, RxBytes  uint64
 	ConfiguredPeers    int
 	BroadcastDiscovery bool
+	HeartbeatOnly      bool
+	// Absent is true for the number of a link that was removed.
+	Absent bool
 }
 
 // Links lists the local links in the order of llttab.
@@ -174,6 +182,7 @@ func (c *Core) Links() []LinkInfo {
 			Tag: l.Tag, LowPriority: l.LowPriority, Up: l.up, MTU: l.MTU,
 			TxFrames: l.txFrames, TxBytes: l.txBytes, RxFrames: l.rxFrames, RxBytes: l.rxBytes,
 			ConfiguredPeers: len(l.LinkConfig.Peers), BroadcastDiscovery: !l.NoBroadcast,
+			HeartbeatOnly: l.HeartbeatOnly, Absent: l.absent,
 		}
 	}
 	return out

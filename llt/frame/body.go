@@ -129,3 +129,81 @@ func ParseData(rest []byte) (number uint64, piece []byte, err error) {
 	}
 	return binary.BigEndian.Uint64(rest), rest[8:], nil
 }
+
+// Beacon is the body of KindBeacon: what one system has in its slot of a disk
+// region. It says that the sender lives, and carries the challenges and answers
+// that prove it (R20).
+type Beacon struct {
+	Incarnation uint64
+	// AgeMs is the time since the sender's gab core last made a step (R19).
+	AgeMs uint32
+	// Links is the number of valid Counters, the counters that the sender used
+	// last on each of its links.
+	Links    uint8
+	Counters [8]uint64
+	// Calls are for one system each, MaxCalls at most.
+	Calls []Call
+}
+
+// Call is a challenge to one system, the answer to its own, or both.
+type Call struct {
+	Node              uint8
+	Challenge, Answer Nonce
+}
+
+// Bounds of Beacon.
+const (
+	MaxCalls = 64
+	callSize = 1 + 16 + 16
+	// MaxBeacon is the size of the largest sealed beacon in bytes.
+	MaxBeacon = HeaderSize + BootSize + TagSize + 8 + 4 + 1 + 8*8 + 1 + MaxCalls*callSize
+)
+
+// Append appends the encoded body to dst.
+func (b Beacon) Append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, b.Incarnation)
+	dst = binary.BigEndian.AppendUint32(dst, b.AgeMs)
+	n := min(int(b.Links), len(b.Counters))
+	dst = append(dst, byte(n))
+	for _, c := range b.Counters[:n] {
+		dst = binary.BigEndian.AppendUint64(dst, c)
+	}
+	calls := b.Calls[:min(len(b.Calls), MaxCalls)]
+	dst = append(dst, byte(len(calls)))
+	for _, c := range calls {
+		dst = append(dst, c.Node)
+		dst = append(dst, c.Challenge[:]...)
+		dst = append(dst, c.Answer[:]...)
+	}
+	return dst
+}
+
+// ParseBeacon decodes the body of KindBeacon.
+func ParseBeacon(b []byte) (out Beacon, err error) {
+	if len(b) < 14 || b[12] > 8 || len(b) < 14+8*int(b[12]) {
+		return out, ErrBody
+	}
+	out.Incarnation = binary.BigEndian.Uint64(b)
+	out.AgeMs = binary.BigEndian.Uint32(b[8:])
+	out.Links = b[12]
+	b = b[13:]
+	for i := range int(out.Links) {
+		out.Counters[i] = binary.BigEndian.Uint64(b[8*i:])
+	}
+	b = b[8*int(out.Links):]
+	n := int(b[0])
+	if b = b[1:]; n > MaxCalls || len(b) != n*callSize {
+		return out, ErrBody
+	}
+	for ; n > 0; n-- {
+		c := Call{Node: b[0]}
+		copy(c.Challenge[:], b[1:])
+		copy(c.Answer[:], b[17:])
+		if c.Node > 63 {
+			return out, ErrBody
+		}
+		out.Calls = append(out.Calls, c)
+		b = b[callSize:]
+	}
+	return out, nil
+}

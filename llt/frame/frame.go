@@ -7,7 +7,7 @@
 //	offset size
 //	 0     2    magic "EK"
 //	 2     1    version of this layout, 1
-//	 3     1    kind: 1 hello, 2 handshake, 3 heartbeat, 4 data, 5 farewell
+//	 3     1    kind: 1 hello, 2 handshake, 3 heartbeat, 4 data, 5 farewell, 6 beacon
 //	 4     2    cluster id
 //	 6     1    node id of the sender
 //	 7     1    node id of the receiver, 255 for all
@@ -16,7 +16,7 @@
 //	12     4    id of the cluster key, 0 if the frame is not sealed
 //	16     4    first four bytes of the sender's boot id
 //	20     8    counter: per sender, boot id and link, from 1 on
-//	28    32    hello and handshake only: the sender's boot id
+//	28    32    hello, handshake and beacon only: the sender's boot id
 //	 .     .    body, sealed if the key id is not 0
 //	 .   16|4   tag of AES-256-GCM; or, not sealed, CRC-32C of all before it
 //
@@ -37,6 +37,9 @@
 //	heartbeat  status
 //	data       status, data number 8, a piece of the stream of messages
 //	farewell   status
+//	beacon     incarnation 8, age of the gab core in ms 4, number of links 1, per
+//	           link the counter last used 8, number of calls 1, per call: node
+//	           id 1, challenge 16, answer 16 (each 0 for none)
 //
 // The stream of messages of one connection is, for each message, its length
 // (4 bytes) and its bytes. It is cut into pieces without regard to messages.
@@ -58,6 +61,7 @@ const (
 	KindHeartbeat Kind = 3 // says that the sender is alive; acknowledges
 	KindData      Kind = 4 // a piece of the stream, and all that a heartbeat says
 	KindFarewell  Kind = 5 // the sender stops; and all that a heartbeat says
+	KindBeacon    Kind = 6 // what lies in a slot of a disk region: alive, for everybody
 )
 
 // Sizes in bytes.
@@ -90,7 +94,7 @@ type Header struct {
 	// BootTag is the beginning of the sender's boot id.
 	BootTag uint32
 	Counter uint64
-	// Boot is the whole boot id; set in hello and handshake only.
+	// Boot is the whole boot id; set if Kind.WithBoot.
 	Boot [BootSize]byte
 }
 
@@ -109,8 +113,8 @@ var (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// withBoot reports whether frames of the kind carry the whole boot id.
-func (k Kind) withBoot() bool { return k == KindHello || k == KindHandshake }
+// WithBoot reports whether frames of the kind carry the whole boot id.
+func (k Kind) WithBoot() bool { return k == KindHello || k == KindHandshake || k == KindBeacon }
 
 // Tag is the first four bytes of a boot id.
 func Tag(boot [BootSize]byte) uint32 { return binary.BigEndian.Uint32(boot[:4]) }
@@ -128,7 +132,7 @@ func Parse(b []byte) (h Header, n int, err error) {
 		return h, 0, ErrVersion
 	}
 	h.Kind = Kind(b[3])
-	if h.Kind < KindHello || h.Kind > KindFarewell {
+	if h.Kind < KindHello || h.Kind > KindBeacon {
 		return h, 0, ErrKind
 	}
 	h.Cluster = binary.BigEndian.Uint16(b[4:])
@@ -140,7 +144,7 @@ func Parse(b []byte) (h Header, n int, err error) {
 		return h, 0, ErrFields
 	}
 	n = HeaderSize
-	if h.Kind.withBoot() {
+	if h.Kind.WithBoot() {
 		if len(b) < HeaderSize+BootSize+crcSize {
 			return h, 0, ErrShort
 		}
@@ -176,7 +180,7 @@ func appendHeader(dst []byte, h Header) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, h.KeyID)
 	dst = binary.BigEndian.AppendUint32(dst, h.BootTag)
 	dst = binary.BigEndian.AppendUint64(dst, h.Counter)
-	if h.Kind.withBoot() {
+	if h.Kind.WithBoot() {
 		dst = append(dst, h.Boot[:]...)
 	}
 	return dst

@@ -2227,7 +2227,15 @@ type Peer struct {
 	// True for this system.
 	Self bool `protobuf:"varint,4,opt,name=self,proto3" json:"self,omitempty"`
 	// State on each configured link, in the order of llttab.
-	Links         []*PeerLink `protobuf:"bytes,5,rep,name=links,proto3" json:"links,omitempty"`
+	Links []*PeerLink `protobuf:"bytes,5,rep,name=links,proto3" json:"links,omitempty"`
+	// True if it is alive, but heard over a disk region alone (R16).
+	AliveUnreachable bool `protobuf:"varint,6,opt,name=alive_unreachable,json=aliveUnreachable,proto3" json:"alive_unreachable,omitempty"`
+	// True while its gab core makes no steps although its heartbeats come (R19).
+	Stalled bool `protobuf:"varint,7,opt,name=stalled,proto3" json:"stalled,omitempty"`
+	// Bytes that wait to be sent to it.
+	QueuedBytes uint64 `protobuf:"varint,8,opt,name=queued_bytes,json=queuedBytes,proto3" json:"queued_bytes,omitempty"`
+	// True while it is seen over one link only.
+	Jeopardy      bool `protobuf:"varint,9,opt,name=jeopardy,proto3" json:"jeopardy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2297,6 +2305,34 @@ func (x *Peer) GetLinks() []*PeerLink {
 	return nil
 }
 
+func (x *Peer) GetAliveUnreachable() bool {
+	if x != nil {
+		return x.AliveUnreachable
+	}
+	return false
+}
+
+func (x *Peer) GetStalled() bool {
+	if x != nil {
+		return x.Stalled
+	}
+	return false
+}
+
+func (x *Peer) GetQueuedBytes() uint64 {
+	if x != nil {
+		return x.QueuedBytes
+	}
+	return 0
+}
+
+func (x *Peer) GetJeopardy() bool {
+	if x != nil {
+		return x.Jeopardy
+	}
+	return false
+}
+
 // PeerLink is one peer on one link.
 type PeerLink struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2323,7 +2359,15 @@ type PeerLink struct {
 	// Smoothed round trip of data frames in microseconds, 0 before the first.
 	RoundTripUs int64 `protobuf:"varint,11,opt,name=round_trip_us,json=roundTripUs,proto3" json:"round_trip_us,omitempty"`
 	// Mean deviation of the round trip in microseconds.
-	JitterUs      int64 `protobuf:"varint,12,opt,name=jitter_us,json=jitterUs,proto3" json:"jitter_us,omitempty"`
+	JitterUs int64 `protobuf:"varint,12,opt,name=jitter_us,json=jitterUs,proto3" json:"jitter_us,omitempty"`
+	// How the peer sees this system on the link: UP, TROUBLE or DOWN; "" while it
+	// has not said.
+	SeenByPeer string `protobuf:"bytes,13,opt,name=seen_by_peer,json=seenByPeer,proto3" json:"seen_by_peer,omitempty"`
+	// Largest frame payload of the peer's end in bytes, 0 while it has not said.
+	PeerMtu uint32 `protobuf:"varint,14,opt,name=peer_mtu,json=peerMtu,proto3" json:"peer_mtu,omitempty"`
+	// Data frames of the peer that were lost on the way to it over this link, in
+	// thousandths of those sent in the last minutes.
+	LossPermille  uint32 `protobuf:"varint,15,opt,name=loss_permille,json=lossPermille,proto3" json:"loss_permille,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2442,6 +2486,27 @@ func (x *PeerLink) GetJitterUs() int64 {
 	return 0
 }
 
+func (x *PeerLink) GetSeenByPeer() string {
+	if x != nil {
+		return x.SeenByPeer
+	}
+	return ""
+}
+
+func (x *PeerLink) GetPeerMtu() uint32 {
+	if x != nil {
+		return x.PeerMtu
+	}
+	return 0
+}
+
+func (x *PeerLink) GetLossPermille() uint32 {
+	if x != nil {
+		return x.LossPermille
+	}
+	return 0
+}
+
 // ListLinksRequest asks for the local links.
 type ListLinksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2534,7 +2599,7 @@ type Link struct {
 	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
 	// Device or local UDP address.
 	Device string `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
-	// "ether", "udp" or "udp6".
+	// "ether", "udp", "udp6" or "disk".
 	Kind string `protobuf:"bytes,4,opt,name=kind,proto3" json:"kind,omitempty"`
 	// True for a low-priority link.
 	LowPriority bool `protobuf:"varint,5,opt,name=low_priority,json=lowPriority,proto3" json:"low_priority,omitempty"`
@@ -2555,7 +2620,17 @@ type Link struct {
 	// Frames that could not be sent.
 	TxErrors uint64 `protobuf:"varint,13,opt,name=tx_errors,json=txErrors,proto3" json:"tx_errors,omitempty"`
 	// Broadcast address of the link.
-	Broadcast     string `protobuf:"bytes,14,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
+	Broadcast string `protobuf:"bytes,14,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
+	// Why the link is down, with what to do; "" while it is up.
+	Reason string `protobuf:"bytes,15,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Own hardware address, UDP address, or slot of the disk region.
+	Address string `protobuf:"bytes,16,opt,name=address,proto3" json:"address,omitempty"`
+	// Heartbeats that came late, and blocks whose checksum was wrong.
+	LateHeartbeats uint64 `protobuf:"varint,17,opt,name=late_heartbeats,json=lateHeartbeats,proto3" json:"late_heartbeats,omitempty"`
+	// Blocks or frames whose checksum was wrong.
+	BadChecksums uint64 `protobuf:"varint,18,opt,name=bad_checksums,json=badChecksums,proto3" json:"bad_checksums,omitempty"`
+	// True if the link came by AddLink and is not in llttab.
+	RunTime       bool `protobuf:"varint,19,opt,name=run_time,json=runTime,proto3" json:"run_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2686,6 +2761,41 @@ func (x *Link) GetBroadcast() string {
 		return x.Broadcast
 	}
 	return ""
+}
+
+func (x *Link) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Link) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Link) GetLateHeartbeats() uint64 {
+	if x != nil {
+		return x.LateHeartbeats
+	}
+	return 0
+}
+
+func (x *Link) GetBadChecksums() uint64 {
+	if x != nil {
+		return x.BadChecksums
+	}
+	return 0
+}
+
+func (x *Link) GetRunTime() bool {
+	if x != nil {
+		return x.RunTime
+	}
+	return false
 }
 
 // GetStatisticsRequest asks for the counters.
@@ -2877,9 +2987,15 @@ type GetTransportResponse struct {
 	// Number of links.
 	Links uint32 `protobuf:"varint,5,opt,name=links,proto3" json:"links,omitempty"`
 	// Timers in ticks of 10 ms, in a fixed order.
-	Timers        []*Timer `protobuf:"bytes,6,rep,name=timers,proto3" json:"timers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timers []*Timer `protobuf:"bytes,6,rep,name=timers,proto3" json:"timers,omitempty"`
+	// Largest piece of a message in one frame, in bytes.
+	PieceBytes uint32 `protobuf:"varint,7,opt,name=piece_bytes,json=pieceBytes,proto3" json:"piece_bytes,omitempty"`
+	// Id of the cluster key in use, 0 without one.
+	KeyId uint32 `protobuf:"varint,8,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Node ids that are ignored.
+	ExcludedNodeIds []uint32 `protobuf:"varint,9,rep,packed,name=excluded_node_ids,json=excludedNodeIds,proto3" json:"excluded_node_ids,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *GetTransportResponse) Reset() {
@@ -2950,6 +3066,27 @@ func (x *GetTransportResponse) GetLinks() uint32 {
 func (x *GetTransportResponse) GetTimers() []*Timer {
 	if x != nil {
 		return x.Timers
+	}
+	return nil
+}
+
+func (x *GetTransportResponse) GetPieceBytes() uint32 {
+	if x != nil {
+		return x.PieceBytes
+	}
+	return 0
+}
+
+func (x *GetTransportResponse) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *GetTransportResponse) GetExcludedNodeIds() []uint32 {
+	if x != nil {
+		return x.ExcludedNodeIds
 	}
 	return nil
 }
@@ -3092,6 +3229,1048 @@ func (*SetTimerResponse) Descriptor() ([]byte, []int) {
 	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{43}
 }
 
+// AddLinkRequest is one line link or link-lowpri of llttab.
+type AddLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the link.
+	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Interface, eth-MAC, "udp", or the path of a disk.
+	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	// "ether", "udp", "udp6" or "disk"; "" is ether.
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Ethertype, UDP port or first block of the region, as in llttab; "" or "-"
+	// is the default.
+	Sap string `protobuf:"bytes,4,opt,name=sap,proto3" json:"sap,omitempty"`
+	// Largest frame payload in bytes; "" or "-" is the default.
+	Mtu string `protobuf:"bytes,5,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// Own address of a UDP link.
+	Address string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
+	// Broadcast address or multicast group of a UDP link; "" or "-" is none.
+	Broadcast string `protobuf:"bytes,7,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
+	// True for a low-priority link.
+	LowPriority   bool `protobuf:"varint,8,opt,name=low_priority,json=lowPriority,proto3" json:"low_priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddLinkRequest) Reset() {
+	*x = AddLinkRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddLinkRequest) ProtoMessage() {}
+
+func (x *AddLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddLinkRequest.ProtoReflect.Descriptor instead.
+func (*AddLinkRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *AddLinkRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *AddLinkRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *AddLinkRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *AddLinkRequest) GetSap() string {
+	if x != nil {
+		return x.Sap
+	}
+	return ""
+}
+
+func (x *AddLinkRequest) GetMtu() string {
+	if x != nil {
+		return x.Mtu
+	}
+	return ""
+}
+
+func (x *AddLinkRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *AddLinkRequest) GetBroadcast() string {
+	if x != nil {
+		return x.Broadcast
+	}
+	return ""
+}
+
+func (x *AddLinkRequest) GetLowPriority() bool {
+	if x != nil {
+		return x.LowPriority
+	}
+	return false
+}
+
+// AddLinkResponse says that the link is attached.
+type AddLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its number; it must be the same on all systems.
+	Index         uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddLinkResponse) Reset() {
+	*x = AddLinkResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddLinkResponse) ProtoMessage() {}
+
+func (x *AddLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddLinkResponse.ProtoReflect.Descriptor instead.
+func (*AddLinkResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *AddLinkResponse) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+// RemoveLinkRequest detaches a link.
+type RemoveLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the link.
+	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Remove it although peers lose their last high-priority link by it.
+	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveLinkRequest) Reset() {
+	*x = RemoveLinkRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveLinkRequest) ProtoMessage() {}
+
+func (x *RemoveLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveLinkRequest.ProtoReflect.Descriptor instead.
+func (*RemoveLinkRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *RemoveLinkRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *RemoveLinkRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// RemoveLinkResponse says that the link is detached.
+type RemoveLinkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveLinkResponse) Reset() {
+	*x = RemoveLinkResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveLinkResponse) ProtoMessage() {}
+
+func (x *RemoveLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveLinkResponse.ProtoReflect.Descriptor instead.
+func (*RemoveLinkResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{47}
+}
+
+// SetLinkPriorityRequest changes the priority of a link.
+type SetLinkPriorityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the link.
+	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	// True for low priority.
+	LowPriority   bool `protobuf:"varint,2,opt,name=low_priority,json=lowPriority,proto3" json:"low_priority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLinkPriorityRequest) Reset() {
+	*x = SetLinkPriorityRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLinkPriorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLinkPriorityRequest) ProtoMessage() {}
+
+func (x *SetLinkPriorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLinkPriorityRequest.ProtoReflect.Descriptor instead.
+func (*SetLinkPriorityRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *SetLinkPriorityRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *SetLinkPriorityRequest) GetLowPriority() bool {
+	if x != nil {
+		return x.LowPriority
+	}
+	return false
+}
+
+// SetLinkPriorityResponse says that the priority was changed.
+type SetLinkPriorityResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetLinkPriorityResponse) Reset() {
+	*x = SetLinkPriorityResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLinkPriorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLinkPriorityResponse) ProtoMessage() {}
+
+func (x *SetLinkPriorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLinkPriorityResponse.ProtoReflect.Descriptor instead.
+func (*SetLinkPriorityResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{49}
+}
+
+// SetAddressRequest changes the table of addresses.
+type SetAddressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Node id or name; "" with flush.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Tag of the link; "" is all with flush or an empty address.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Address as in llttab; "" deletes it, so that it is learned again.
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// Forget every learned address.
+	Flush         bool `protobuf:"varint,4,opt,name=flush,proto3" json:"flush,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAddressRequest) Reset() {
+	*x = SetAddressRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAddressRequest) ProtoMessage() {}
+
+func (x *SetAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAddressRequest.ProtoReflect.Descriptor instead.
+func (*SetAddressRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SetAddressRequest) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *SetAddressRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *SetAddressRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *SetAddressRequest) GetFlush() bool {
+	if x != nil {
+		return x.Flush
+	}
+	return false
+}
+
+// SetAddressResponse says that the table was changed.
+type SetAddressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAddressResponse) Reset() {
+	*x = SetAddressResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAddressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAddressResponse) ProtoMessage() {}
+
+func (x *SetAddressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAddressResponse.ProtoReflect.Descriptor instead.
+func (*SetAddressResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{51}
+}
+
+// SetNodesRequest changes which node ids are ignored.
+type SetNodesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lowest and highest node id of the range.
+	Low uint32 `protobuf:"varint,1,opt,name=low,proto3" json:"low,omitempty"`
+	// Highest node id of the range.
+	High uint32 `protobuf:"varint,2,opt,name=high,proto3" json:"high,omitempty"`
+	// True ignores them, false expects them again.
+	Exclude       bool `protobuf:"varint,3,opt,name=exclude,proto3" json:"exclude,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNodesRequest) Reset() {
+	*x = SetNodesRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNodesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNodesRequest) ProtoMessage() {}
+
+func (x *SetNodesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNodesRequest.ProtoReflect.Descriptor instead.
+func (*SetNodesRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *SetNodesRequest) GetLow() uint32 {
+	if x != nil {
+		return x.Low
+	}
+	return 0
+}
+
+func (x *SetNodesRequest) GetHigh() uint32 {
+	if x != nil {
+		return x.High
+	}
+	return 0
+}
+
+func (x *SetNodesRequest) GetExclude() bool {
+	if x != nil {
+		return x.Exclude
+	}
+	return false
+}
+
+// SetNodesResponse says that it was done.
+type SetNodesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetNodesResponse) Reset() {
+	*x = SetNodesResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetNodesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetNodesResponse) ProtoMessage() {}
+
+func (x *SetNodesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetNodesResponse.ProtoReflect.Descriptor instead.
+func (*SetNodesResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{53}
+}
+
+// ResetStatisticsRequest sets the counters to zero.
+type ResetStatisticsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetStatisticsRequest) Reset() {
+	*x = ResetStatisticsRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetStatisticsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetStatisticsRequest) ProtoMessage() {}
+
+func (x *ResetStatisticsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetStatisticsRequest.ProtoReflect.Descriptor instead.
+func (*ResetStatisticsRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{54}
+}
+
+// ResetStatisticsResponse says that they are zero.
+type ResetStatisticsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResetStatisticsResponse) Reset() {
+	*x = ResetStatisticsResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResetStatisticsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResetStatisticsResponse) ProtoMessage() {}
+
+func (x *ResetStatisticsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResetStatisticsResponse.ProtoReflect.Descriptor instead.
+func (*ResetStatisticsResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{55}
+}
+
+// ListTroublesRequest asks for what went wrong.
+type ListTroublesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTroublesRequest) Reset() {
+	*x = ListTroublesRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTroublesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTroublesRequest) ProtoMessage() {}
+
+func (x *ListTroublesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTroublesRequest.ProtoReflect.Descriptor instead.
+func (*ListTroublesRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{56}
+}
+
+// ListTroublesResponse lists what went wrong, by link, node and cause.
+type ListTroublesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The troubles.
+	Troubles      []*Trouble `protobuf:"bytes,1,rep,name=troubles,proto3" json:"troubles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTroublesResponse) Reset() {
+	*x = ListTroublesResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTroublesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTroublesResponse) ProtoMessage() {}
+
+func (x *ListTroublesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTroublesResponse.ProtoReflect.Descriptor instead.
+func (*ListTroublesResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ListTroublesResponse) GetTroubles() []*Trouble {
+	if x != nil {
+		return x.Troubles
+	}
+	return nil
+}
+
+// Trouble is one thing that went wrong on a link, with how often.
+type Trouble struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stable word: "foreign-cluster", "cross-link", "unknown-key", "old-key",
+	// "not-authentic", "clear", "replayed", "old-boot-id", "not-proven",
+	// "excluded", "malformed", "duplicate-node", "duplicate-peer",
+	// "out-of-window", "duplicate-frame", "timer-late".
+	Cause string `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Tag of the link, "" if none.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Node id that the frames named; absent if none.
+	NodeId *uint32 `protobuf:"varint,3,opt,name=node_id,json=nodeId,proto3,oneof" json:"node_id,omitempty"`
+	// How often.
+	Count uint64 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	// Milliseconds since the last time.
+	AgeMs int64 `protobuf:"varint,5,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	// For people: the other cluster's id, the key's id, the length of the stall.
+	Detail        string `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trouble) Reset() {
+	*x = Trouble{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trouble) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trouble) ProtoMessage() {}
+
+func (x *Trouble) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trouble.ProtoReflect.Descriptor instead.
+func (*Trouble) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *Trouble) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Trouble) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *Trouble) GetNodeId() uint32 {
+	if x != nil && x.NodeId != nil {
+		return *x.NodeId
+	}
+	return 0
+}
+
+func (x *Trouble) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Trouble) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
+func (x *Trouble) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+// GetKeysRequest asks for the keys.
+type GetKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeysRequest) Reset() {
+	*x = GetKeysRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeysRequest) ProtoMessage() {}
+
+func (x *GetKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeysRequest.ProtoReflect.Descriptor instead.
+func (*GetKeysRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{59}
+}
+
+// GetKeysResponse tells the state of the cluster keys.
+type GetKeysResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False if frames are not encrypted.
+	Encrypted bool `protobuf:"varint,1,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
+	// Id of the key that own frames are sealed with.
+	Used uint32 `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	// Ids of the keys that are accepted, the used one first.
+	Accepted []uint32 `protobuf:"varint,3,rep,packed,name=accepted,proto3" json:"accepted,omitempty"`
+	// What a rotation under way waits for, "" if there is none.
+	Rotation string `protobuf:"bytes,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	// Node ids whose frames came with a key that was in use here before: they
+	// were down during a rotation.
+	OldKeyNodeIds []uint32 `protobuf:"varint,5,rep,packed,name=old_key_node_ids,json=oldKeyNodeIds,proto3" json:"old_key_node_ids,omitempty"`
+	// Path of the key file.
+	File          string `protobuf:"bytes,6,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeysResponse) Reset() {
+	*x = GetKeysResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeysResponse) ProtoMessage() {}
+
+func (x *GetKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeysResponse.ProtoReflect.Descriptor instead.
+func (*GetKeysResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *GetKeysResponse) GetEncrypted() bool {
+	if x != nil {
+		return x.Encrypted
+	}
+	return false
+}
+
+func (x *GetKeysResponse) GetUsed() uint32 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *GetKeysResponse) GetAccepted() []uint32 {
+	if x != nil {
+		return x.Accepted
+	}
+	return nil
+}
+
+func (x *GetKeysResponse) GetRotation() string {
+	if x != nil {
+		return x.Rotation
+	}
+	return ""
+}
+
+func (x *GetKeysResponse) GetOldKeyNodeIds() []uint32 {
+	if x != nil {
+		return x.OldKeyNodeIds
+	}
+	return nil
+}
+
+func (x *GetKeysResponse) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+// RotateKeyRequest changes the cluster key.
+type RotateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new key, at least 32 random bytes; empty lets gab draw one.
+	Key           []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *RotateKeyRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// RotateKeyResponse says that the key was changed.
+type RotateKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the new key.
+	KeyId uint32 `protobuf:"varint,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Names of the systems that took part.
+	Systems []string `protobuf:"bytes,2,rep,name=systems,proto3" json:"systems,omitempty"`
+	// Names of systems of llthosts that were not there: they have the old key
+	// and need the new file before they start.
+	Absent        []string `protobuf:"bytes,3,rep,name=absent,proto3" json:"absent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyResponse) Reset() {
+	*x = RotateKeyResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyResponse) ProtoMessage() {}
+
+func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *RotateKeyResponse) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *RotateKeyResponse) GetSystems() []string {
+	if x != nil {
+		return x.Systems
+	}
+	return nil
+}
+
+func (x *RotateKeyResponse) GetAbsent() []string {
+	if x != nil {
+		return x.Absent
+	}
+	return nil
+}
+
 var File_evenkeel_gab_v1_gab_proto protoreflect.FileDescriptor
 
 const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
@@ -3231,13 +4410,17 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\rLeaveResponse\"\x12\n" +
 	"\x10ListPeersRequest\"@\n" +
 	"\x11ListPeersResponse\x12+\n" +
-	"\x05peers\x18\x01 \x03(\v2\x15.evenkeel.gab.v1.PeerR\x05peers\"\x8e\x01\n" +
+	"\x05peers\x18\x01 \x03(\v2\x15.evenkeel.gab.v1.PeerR\x05peers\"\x94\x02\n" +
 	"\x04Peer\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\rR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
 	"\x04self\x18\x04 \x01(\bR\x04self\x12/\n" +
-	"\x05links\x18\x05 \x03(\v2\x19.evenkeel.gab.v1.PeerLinkR\x05links\"\xe8\x02\n" +
+	"\x05links\x18\x05 \x03(\v2\x19.evenkeel.gab.v1.PeerLinkR\x05links\x12+\n" +
+	"\x11alive_unreachable\x18\x06 \x01(\bR\x10aliveUnreachable\x12\x18\n" +
+	"\astalled\x18\a \x01(\bR\astalled\x12!\n" +
+	"\fqueued_bytes\x18\b \x01(\x04R\vqueuedBytes\x12\x1a\n" +
+	"\bjeopardy\x18\t \x01(\bR\bjeopardy\"\xca\x03\n" +
 	"\bPeerLink\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x18\n" +
@@ -3251,10 +4434,14 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x11missed_heartbeats\x18\n" +
 	" \x01(\x04R\x10missedHeartbeats\x12\"\n" +
 	"\rround_trip_us\x18\v \x01(\x03R\vroundTripUs\x12\x1b\n" +
-	"\tjitter_us\x18\f \x01(\x03R\bjitterUs\"\x12\n" +
+	"\tjitter_us\x18\f \x01(\x03R\bjitterUs\x12 \n" +
+	"\fseen_by_peer\x18\r \x01(\tR\n" +
+	"seenByPeer\x12\x19\n" +
+	"\bpeer_mtu\x18\x0e \x01(\rR\apeerMtu\x12#\n" +
+	"\rloss_permille\x18\x0f \x01(\rR\flossPermille\"\x12\n" +
 	"\x10ListLinksRequest\"@\n" +
 	"\x11ListLinksResponse\x12+\n" +
-	"\x05links\x18\x01 \x03(\v2\x15.evenkeel.gab.v1.LinkR\x05links\"\xdc\x02\n" +
+	"\x05links\x18\x01 \x03(\v2\x15.evenkeel.gab.v1.LinkR\x05links\"\xf7\x03\n" +
 	"\x04Link\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x16\n" +
@@ -3270,14 +4457,19 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\trx_frames\x18\v \x01(\x04R\brxFrames\x12\x19\n" +
 	"\brx_bytes\x18\f \x01(\x04R\arxBytes\x12\x1b\n" +
 	"\ttx_errors\x18\r \x01(\x04R\btxErrors\x12\x1c\n" +
-	"\tbroadcast\x18\x0e \x01(\tR\tbroadcast\"\x16\n" +
+	"\tbroadcast\x18\x0e \x01(\tR\tbroadcast\x12\x16\n" +
+	"\x06reason\x18\x0f \x01(\tR\x06reason\x12\x18\n" +
+	"\aaddress\x18\x10 \x01(\tR\aaddress\x12'\n" +
+	"\x0flate_heartbeats\x18\x11 \x01(\x04R\x0elateHeartbeats\x12#\n" +
+	"\rbad_checksums\x18\x12 \x01(\x04R\fbadChecksums\x12\x19\n" +
+	"\brun_time\x18\x13 \x01(\bR\arunTime\"\x16\n" +
 	"\x14GetStatisticsRequest\"M\n" +
 	"\x15GetStatisticsResponse\x124\n" +
 	"\bcounters\x18\x01 \x03(\v2\x18.evenkeel.gab.v1.CounterR\bcounters\"3\n" +
 	"\aCounter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value\"\x15\n" +
-	"\x13GetTransportRequest\"\xc6\x01\n" +
+	"\x13GetTransportRequest\"\xaa\x02\n" +
 	"\x14GetTransportResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\rR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -3285,13 +4477,75 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"cluster_id\x18\x03 \x01(\rR\tclusterId\x12\x1c\n" +
 	"\tencrypted\x18\x04 \x01(\bR\tencrypted\x12\x14\n" +
 	"\x05links\x18\x05 \x01(\rR\x05links\x12.\n" +
-	"\x06timers\x18\x06 \x03(\v2\x16.evenkeel.gab.v1.TimerR\x06timers\"1\n" +
+	"\x06timers\x18\x06 \x03(\v2\x16.evenkeel.gab.v1.TimerR\x06timers\x12\x1f\n" +
+	"\vpiece_bytes\x18\a \x01(\rR\n" +
+	"pieceBytes\x12\x15\n" +
+	"\x06key_id\x18\b \x01(\rR\x05keyId\x12*\n" +
+	"\x11excluded_node_ids\x18\t \x03(\rR\x0fexcludedNodeIds\"1\n" +
 	"\x05Timer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05ticks\x18\x02 \x01(\rR\x05ticks\"?\n" +
 	"\x0fSetTimerRequest\x12,\n" +
 	"\x05timer\x18\x01 \x01(\v2\x16.evenkeel.gab.v1.TimerR\x05timer\"\x12\n" +
-	"\x10SetTimerResponse*\xcd\x01\n" +
+	"\x10SetTimerResponse\"\xcd\x01\n" +
+	"\x0eAddLinkRequest\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03sap\x18\x04 \x01(\tR\x03sap\x12\x10\n" +
+	"\x03mtu\x18\x05 \x01(\tR\x03mtu\x12\x18\n" +
+	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x1c\n" +
+	"\tbroadcast\x18\a \x01(\tR\tbroadcast\x12!\n" +
+	"\flow_priority\x18\b \x01(\bR\vlowPriority\"'\n" +
+	"\x0fAddLinkResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\";\n" +
+	"\x11RemoveLinkRequest\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\"\x14\n" +
+	"\x12RemoveLinkResponse\"M\n" +
+	"\x16SetLinkPriorityRequest\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12!\n" +
+	"\flow_priority\x18\x02 \x01(\bR\vlowPriority\"\x19\n" +
+	"\x17SetLinkPriorityResponse\"i\n" +
+	"\x11SetAddressRequest\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05flush\x18\x04 \x01(\bR\x05flush\"\x14\n" +
+	"\x12SetAddressResponse\"Q\n" +
+	"\x0fSetNodesRequest\x12\x10\n" +
+	"\x03low\x18\x01 \x01(\rR\x03low\x12\x12\n" +
+	"\x04high\x18\x02 \x01(\rR\x04high\x12\x18\n" +
+	"\aexclude\x18\x03 \x01(\bR\aexclude\"\x12\n" +
+	"\x10SetNodesResponse\"\x18\n" +
+	"\x16ResetStatisticsRequest\"\x19\n" +
+	"\x17ResetStatisticsResponse\"\x15\n" +
+	"\x13ListTroublesRequest\"L\n" +
+	"\x14ListTroublesResponse\x124\n" +
+	"\btroubles\x18\x01 \x03(\v2\x18.evenkeel.gab.v1.TroubleR\btroubles\"\xa0\x01\n" +
+	"\aTrouble\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x1c\n" +
+	"\anode_id\x18\x03 \x01(\rH\x00R\x06nodeId\x88\x01\x01\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x04R\x05count\x12\x15\n" +
+	"\x06age_ms\x18\x05 \x01(\x03R\x05ageMs\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detailB\n" +
+	"\n" +
+	"\b_node_id\"\x10\n" +
+	"\x0eGetKeysRequest\"\xb8\x01\n" +
+	"\x0fGetKeysResponse\x12\x1c\n" +
+	"\tencrypted\x18\x01 \x01(\bR\tencrypted\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\rR\x04used\x12\x1a\n" +
+	"\baccepted\x18\x03 \x03(\rR\baccepted\x12\x1a\n" +
+	"\brotation\x18\x04 \x01(\tR\brotation\x12'\n" +
+	"\x10old_key_node_ids\x18\x05 \x03(\rR\roldKeyNodeIds\x12\x12\n" +
+	"\x04file\x18\x06 \x01(\tR\x04file\"$\n" +
+	"\x10RotateKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\"\\\n" +
+	"\x11RotateKeyResponse\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\rR\x05keyId\x12\x18\n" +
+	"\asystems\x18\x02 \x03(\tR\asystems\x12\x16\n" +
+	"\x06absent\x18\x03 \x03(\tR\x06absent*\xcd\x01\n" +
 	"\fEvidenceKind\x12\x1d\n" +
 	"\x19EVIDENCE_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EVIDENCE_KIND_CLEAN\x10\x01\x12\x1d\n" +
@@ -3314,14 +4568,25 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\rGetMembership\x12%.evenkeel.gab.v1.GetMembershipRequest\x1a&.evenkeel.gab.v1.GetMembershipResponse\x12g\n" +
 	"\x10GetConfiguration\x12(.evenkeel.gab.v1.GetConfigurationRequest\x1a).evenkeel.gab.v1.GetConfigurationResponse\x12C\n" +
 	"\x04Seed\x12\x1c.evenkeel.gab.v1.SeedRequest\x1a\x1d.evenkeel.gab.v1.SeedResponse\x12F\n" +
-	"\x05Leave\x12\x1d.evenkeel.gab.v1.LeaveRequest\x1a\x1e.evenkeel.gab.v1.LeaveResponse2\xc2\x03\n" +
+	"\x05Leave\x12\x1d.evenkeel.gab.v1.LeaveRequest\x1a\x1e.evenkeel.gab.v1.LeaveResponse2\xda\t\n" +
 	"\n" +
 	"LltService\x12R\n" +
 	"\tListPeers\x12!.evenkeel.gab.v1.ListPeersRequest\x1a\".evenkeel.gab.v1.ListPeersResponse\x12R\n" +
 	"\tListLinks\x12!.evenkeel.gab.v1.ListLinksRequest\x1a\".evenkeel.gab.v1.ListLinksResponse\x12^\n" +
 	"\rGetStatistics\x12%.evenkeel.gab.v1.GetStatisticsRequest\x1a&.evenkeel.gab.v1.GetStatisticsResponse\x12[\n" +
 	"\fGetTransport\x12$.evenkeel.gab.v1.GetTransportRequest\x1a%.evenkeel.gab.v1.GetTransportResponse\x12O\n" +
-	"\bSetTimer\x12 .evenkeel.gab.v1.SetTimerRequest\x1a!.evenkeel.gab.v1.SetTimerResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1;gabv1b\x06proto3"
+	"\bSetTimer\x12 .evenkeel.gab.v1.SetTimerRequest\x1a!.evenkeel.gab.v1.SetTimerResponse\x12L\n" +
+	"\aAddLink\x12\x1f.evenkeel.gab.v1.AddLinkRequest\x1a .evenkeel.gab.v1.AddLinkResponse\x12U\n" +
+	"\n" +
+	"RemoveLink\x12\".evenkeel.gab.v1.RemoveLinkRequest\x1a#.evenkeel.gab.v1.RemoveLinkResponse\x12d\n" +
+	"\x0fSetLinkPriority\x12'.evenkeel.gab.v1.SetLinkPriorityRequest\x1a(.evenkeel.gab.v1.SetLinkPriorityResponse\x12U\n" +
+	"\n" +
+	"SetAddress\x12\".evenkeel.gab.v1.SetAddressRequest\x1a#.evenkeel.gab.v1.SetAddressResponse\x12O\n" +
+	"\bSetNodes\x12 .evenkeel.gab.v1.SetNodesRequest\x1a!.evenkeel.gab.v1.SetNodesResponse\x12d\n" +
+	"\x0fResetStatistics\x12'.evenkeel.gab.v1.ResetStatisticsRequest\x1a(.evenkeel.gab.v1.ResetStatisticsResponse\x12[\n" +
+	"\fListTroubles\x12$.evenkeel.gab.v1.ListTroublesRequest\x1a%.evenkeel.gab.v1.ListTroublesResponse\x12L\n" +
+	"\aGetKeys\x12\x1f.evenkeel.gab.v1.GetKeysRequest\x1a .evenkeel.gab.v1.GetKeysResponse\x12R\n" +
+	"\tRotateKey\x12!.evenkeel.gab.v1.RotateKeyRequest\x1a\".evenkeel.gab.v1.RotateKeyResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1;gabv1b\x06proto3"
 
 var (
 	file_evenkeel_gab_v1_gab_proto_rawDescOnce sync.Once
@@ -3336,7 +4601,7 @@ func file_evenkeel_gab_v1_gab_proto_rawDescGZIP() []byte {
 }
 
 var file_evenkeel_gab_v1_gab_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_evenkeel_gab_v1_gab_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_evenkeel_gab_v1_gab_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_evenkeel_gab_v1_gab_proto_goTypes = []any{
 	(EvidenceKind)(0),                // 0: evenkeel.gab.v1.EvidenceKind
 	(SendResult)(0),                  // 1: evenkeel.gab.v1.SendResult
@@ -3384,6 +4649,25 @@ var file_evenkeel_gab_v1_gab_proto_goTypes = []any{
 	(*Timer)(nil),                    // 43: evenkeel.gab.v1.Timer
 	(*SetTimerRequest)(nil),          // 44: evenkeel.gab.v1.SetTimerRequest
 	(*SetTimerResponse)(nil),         // 45: evenkeel.gab.v1.SetTimerResponse
+	(*AddLinkRequest)(nil),           // 46: evenkeel.gab.v1.AddLinkRequest
+	(*AddLinkResponse)(nil),          // 47: evenkeel.gab.v1.AddLinkResponse
+	(*RemoveLinkRequest)(nil),        // 48: evenkeel.gab.v1.RemoveLinkRequest
+	(*RemoveLinkResponse)(nil),       // 49: evenkeel.gab.v1.RemoveLinkResponse
+	(*SetLinkPriorityRequest)(nil),   // 50: evenkeel.gab.v1.SetLinkPriorityRequest
+	(*SetLinkPriorityResponse)(nil),  // 51: evenkeel.gab.v1.SetLinkPriorityResponse
+	(*SetAddressRequest)(nil),        // 52: evenkeel.gab.v1.SetAddressRequest
+	(*SetAddressResponse)(nil),       // 53: evenkeel.gab.v1.SetAddressResponse
+	(*SetNodesRequest)(nil),          // 54: evenkeel.gab.v1.SetNodesRequest
+	(*SetNodesResponse)(nil),         // 55: evenkeel.gab.v1.SetNodesResponse
+	(*ResetStatisticsRequest)(nil),   // 56: evenkeel.gab.v1.ResetStatisticsRequest
+	(*ResetStatisticsResponse)(nil),  // 57: evenkeel.gab.v1.ResetStatisticsResponse
+	(*ListTroublesRequest)(nil),      // 58: evenkeel.gab.v1.ListTroublesRequest
+	(*ListTroublesResponse)(nil),     // 59: evenkeel.gab.v1.ListTroublesResponse
+	(*Trouble)(nil),                  // 60: evenkeel.gab.v1.Trouble
+	(*GetKeysRequest)(nil),           // 61: evenkeel.gab.v1.GetKeysRequest
+	(*GetKeysResponse)(nil),          // 62: evenkeel.gab.v1.GetKeysResponse
+	(*RotateKeyRequest)(nil),         // 63: evenkeel.gab.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),        // 64: evenkeel.gab.v1.RotateKeyResponse
 }
 var file_evenkeel_gab_v1_gab_proto_depIdxs = []int32{
 	3,  // 0: evenkeel.gab.v1.Departed.member:type_name -> evenkeel.gab.v1.Member
@@ -3426,33 +4710,52 @@ var file_evenkeel_gab_v1_gab_proto_depIdxs = []int32{
 	40, // 37: evenkeel.gab.v1.GetStatisticsResponse.counters:type_name -> evenkeel.gab.v1.Counter
 	43, // 38: evenkeel.gab.v1.GetTransportResponse.timers:type_name -> evenkeel.gab.v1.Timer
 	43, // 39: evenkeel.gab.v1.SetTimerRequest.timer:type_name -> evenkeel.gab.v1.Timer
-	5,  // 40: evenkeel.gab.v1.GabService.Attach:input_type -> evenkeel.gab.v1.AttachRequest
-	20, // 41: evenkeel.gab.v1.GabService.WatchLease:input_type -> evenkeel.gab.v1.WatchLeaseRequest
-	22, // 42: evenkeel.gab.v1.GabService.GetMembership:input_type -> evenkeel.gab.v1.GetMembershipRequest
-	25, // 43: evenkeel.gab.v1.GabService.GetConfiguration:input_type -> evenkeel.gab.v1.GetConfigurationRequest
-	27, // 44: evenkeel.gab.v1.GabService.Seed:input_type -> evenkeel.gab.v1.SeedRequest
-	29, // 45: evenkeel.gab.v1.GabService.Leave:input_type -> evenkeel.gab.v1.LeaveRequest
-	31, // 46: evenkeel.gab.v1.LltService.ListPeers:input_type -> evenkeel.gab.v1.ListPeersRequest
-	35, // 47: evenkeel.gab.v1.LltService.ListLinks:input_type -> evenkeel.gab.v1.ListLinksRequest
-	38, // 48: evenkeel.gab.v1.LltService.GetStatistics:input_type -> evenkeel.gab.v1.GetStatisticsRequest
-	41, // 49: evenkeel.gab.v1.LltService.GetTransport:input_type -> evenkeel.gab.v1.GetTransportRequest
-	44, // 50: evenkeel.gab.v1.LltService.SetTimer:input_type -> evenkeel.gab.v1.SetTimerRequest
-	12, // 51: evenkeel.gab.v1.GabService.Attach:output_type -> evenkeel.gab.v1.AttachResponse
-	21, // 52: evenkeel.gab.v1.GabService.WatchLease:output_type -> evenkeel.gab.v1.WatchLeaseResponse
-	23, // 53: evenkeel.gab.v1.GabService.GetMembership:output_type -> evenkeel.gab.v1.GetMembershipResponse
-	26, // 54: evenkeel.gab.v1.GabService.GetConfiguration:output_type -> evenkeel.gab.v1.GetConfigurationResponse
-	28, // 55: evenkeel.gab.v1.GabService.Seed:output_type -> evenkeel.gab.v1.SeedResponse
-	30, // 56: evenkeel.gab.v1.GabService.Leave:output_type -> evenkeel.gab.v1.LeaveResponse
-	32, // 57: evenkeel.gab.v1.LltService.ListPeers:output_type -> evenkeel.gab.v1.ListPeersResponse
-	36, // 58: evenkeel.gab.v1.LltService.ListLinks:output_type -> evenkeel.gab.v1.ListLinksResponse
-	39, // 59: evenkeel.gab.v1.LltService.GetStatistics:output_type -> evenkeel.gab.v1.GetStatisticsResponse
-	42, // 60: evenkeel.gab.v1.LltService.GetTransport:output_type -> evenkeel.gab.v1.GetTransportResponse
-	45, // 61: evenkeel.gab.v1.LltService.SetTimer:output_type -> evenkeel.gab.v1.SetTimerResponse
-	51, // [51:62] is the sub-list for method output_type
-	40, // [40:51] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	60, // 40: evenkeel.gab.v1.ListTroublesResponse.troubles:type_name -> evenkeel.gab.v1.Trouble
+	5,  // 41: evenkeel.gab.v1.GabService.Attach:input_type -> evenkeel.gab.v1.AttachRequest
+	20, // 42: evenkeel.gab.v1.GabService.WatchLease:input_type -> evenkeel.gab.v1.WatchLeaseRequest
+	22, // 43: evenkeel.gab.v1.GabService.GetMembership:input_type -> evenkeel.gab.v1.GetMembershipRequest
+	25, // 44: evenkeel.gab.v1.GabService.GetConfiguration:input_type -> evenkeel.gab.v1.GetConfigurationRequest
+	27, // 45: evenkeel.gab.v1.GabService.Seed:input_type -> evenkeel.gab.v1.SeedRequest
+	29, // 46: evenkeel.gab.v1.GabService.Leave:input_type -> evenkeel.gab.v1.LeaveRequest
+	31, // 47: evenkeel.gab.v1.LltService.ListPeers:input_type -> evenkeel.gab.v1.ListPeersRequest
+	35, // 48: evenkeel.gab.v1.LltService.ListLinks:input_type -> evenkeel.gab.v1.ListLinksRequest
+	38, // 49: evenkeel.gab.v1.LltService.GetStatistics:input_type -> evenkeel.gab.v1.GetStatisticsRequest
+	41, // 50: evenkeel.gab.v1.LltService.GetTransport:input_type -> evenkeel.gab.v1.GetTransportRequest
+	44, // 51: evenkeel.gab.v1.LltService.SetTimer:input_type -> evenkeel.gab.v1.SetTimerRequest
+	46, // 52: evenkeel.gab.v1.LltService.AddLink:input_type -> evenkeel.gab.v1.AddLinkRequest
+	48, // 53: evenkeel.gab.v1.LltService.RemoveLink:input_type -> evenkeel.gab.v1.RemoveLinkRequest
+	50, // 54: evenkeel.gab.v1.LltService.SetLinkPriority:input_type -> evenkeel.gab.v1.SetLinkPriorityRequest
+	52, // 55: evenkeel.gab.v1.LltService.SetAddress:input_type -> evenkeel.gab.v1.SetAddressRequest
+	54, // 56: evenkeel.gab.v1.LltService.SetNodes:input_type -> evenkeel.gab.v1.SetNodesRequest
+	56, // 57: evenkeel.gab.v1.LltService.ResetStatistics:input_type -> evenkeel.gab.v1.ResetStatisticsRequest
+	58, // 58: evenkeel.gab.v1.LltService.ListTroubles:input_type -> evenkeel.gab.v1.ListTroublesRequest
+	61, // 59: evenkeel.gab.v1.LltService.GetKeys:input_type -> evenkeel.gab.v1.GetKeysRequest
+	63, // 60: evenkeel.gab.v1.LltService.RotateKey:input_type -> evenkeel.gab.v1.RotateKeyRequest
+	12, // 61: evenkeel.gab.v1.GabService.Attach:output_type -> evenkeel.gab.v1.AttachResponse
+	21, // 62: evenkeel.gab.v1.GabService.WatchLease:output_type -> evenkeel.gab.v1.WatchLeaseResponse
+	23, // 63: evenkeel.gab.v1.GabService.GetMembership:output_type -> evenkeel.gab.v1.GetMembershipResponse
+	26, // 64: evenkeel.gab.v1.GabService.GetConfiguration:output_type -> evenkeel.gab.v1.GetConfigurationResponse
+	28, // 65: evenkeel.gab.v1.GabService.Seed:output_type -> evenkeel.gab.v1.SeedResponse
+	30, // 66: evenkeel.gab.v1.GabService.Leave:output_type -> evenkeel.gab.v1.LeaveResponse
+	32, // 67: evenkeel.gab.v1.LltService.ListPeers:output_type -> evenkeel.gab.v1.ListPeersResponse
+	36, // 68: evenkeel.gab.v1.LltService.ListLinks:output_type -> evenkeel.gab.v1.ListLinksResponse
+	39, // 69: evenkeel.gab.v1.LltService.GetStatistics:output_type -> evenkeel.gab.v1.GetStatisticsResponse
+	42, // 70: evenkeel.gab.v1.LltService.GetTransport:output_type -> evenkeel.gab.v1.GetTransportResponse
+	45, // 71: evenkeel.gab.v1.LltService.SetTimer:output_type -> evenkeel.gab.v1.SetTimerResponse
+	47, // 72: evenkeel.gab.v1.LltService.AddLink:output_type -> evenkeel.gab.v1.AddLinkResponse
+	49, // 73: evenkeel.gab.v1.LltService.RemoveLink:output_type -> evenkeel.gab.v1.RemoveLinkResponse
+	51, // 74: evenkeel.gab.v1.LltService.SetLinkPriority:output_type -> evenkeel.gab.v1.SetLinkPriorityResponse
+	53, // 75: evenkeel.gab.v1.LltService.SetAddress:output_type -> evenkeel.gab.v1.SetAddressResponse
+	55, // 76: evenkeel.gab.v1.LltService.SetNodes:output_type -> evenkeel.gab.v1.SetNodesResponse
+	57, // 77: evenkeel.gab.v1.LltService.ResetStatistics:output_type -> evenkeel.gab.v1.ResetStatisticsResponse
+	59, // 78: evenkeel.gab.v1.LltService.ListTroubles:output_type -> evenkeel.gab.v1.ListTroublesResponse
+	62, // 79: evenkeel.gab.v1.LltService.GetKeys:output_type -> evenkeel.gab.v1.GetKeysResponse
+	64, // 80: evenkeel.gab.v1.LltService.RotateKey:output_type -> evenkeel.gab.v1.RotateKeyResponse
+	61, // [61:81] is the sub-list for method output_type
+	41, // [41:61] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_gab_v1_gab_proto_init() }
@@ -3480,13 +4783,14 @@ func file_evenkeel_gab_v1_gab_proto_init() {
 		(*AttachResponse_Gate)(nil),
 	}
 	file_evenkeel_gab_v1_gab_proto_msgTypes[13].OneofWrappers = []any{}
+	file_evenkeel_gab_v1_gab_proto_msgTypes[58].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_gab_v1_gab_proto_rawDesc), len(file_evenkeel_gab_v1_gab_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   44,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

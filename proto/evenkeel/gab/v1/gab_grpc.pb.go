@@ -355,11 +355,20 @@ var GabService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	LltService_ListPeers_FullMethodName     = "/evenkeel.gab.v1.LltService/ListPeers"
-	LltService_ListLinks_FullMethodName     = "/evenkeel.gab.v1.LltService/ListLinks"
-	LltService_GetStatistics_FullMethodName = "/evenkeel.gab.v1.LltService/GetStatistics"
-	LltService_GetTransport_FullMethodName  = "/evenkeel.gab.v1.LltService/GetTransport"
-	LltService_SetTimer_FullMethodName      = "/evenkeel.gab.v1.LltService/SetTimer"
+	LltService_ListPeers_FullMethodName       = "/evenkeel.gab.v1.LltService/ListPeers"
+	LltService_ListLinks_FullMethodName       = "/evenkeel.gab.v1.LltService/ListLinks"
+	LltService_GetStatistics_FullMethodName   = "/evenkeel.gab.v1.LltService/GetStatistics"
+	LltService_GetTransport_FullMethodName    = "/evenkeel.gab.v1.LltService/GetTransport"
+	LltService_SetTimer_FullMethodName        = "/evenkeel.gab.v1.LltService/SetTimer"
+	LltService_AddLink_FullMethodName         = "/evenkeel.gab.v1.LltService/AddLink"
+	LltService_RemoveLink_FullMethodName      = "/evenkeel.gab.v1.LltService/RemoveLink"
+	LltService_SetLinkPriority_FullMethodName = "/evenkeel.gab.v1.LltService/SetLinkPriority"
+	LltService_SetAddress_FullMethodName      = "/evenkeel.gab.v1.LltService/SetAddress"
+	LltService_SetNodes_FullMethodName        = "/evenkeel.gab.v1.LltService/SetNodes"
+	LltService_ResetStatistics_FullMethodName = "/evenkeel.gab.v1.LltService/ResetStatistics"
+	LltService_ListTroubles_FullMethodName    = "/evenkeel.gab.v1.LltService/ListTroubles"
+	LltService_GetKeys_FullMethodName         = "/evenkeel.gab.v1.LltService/GetKeys"
+	LltService_RotateKey_FullMethodName       = "/evenkeel.gab.v1.LltService/RotateKey"
 )
 
 // LltServiceClient is the client API for LltService service.
@@ -379,6 +388,36 @@ type LltServiceClient interface {
 	// SetTimer changes one timer until the next start (lltconfig -T name:value).
 	// INVALID_ARGUMENT with the known names or the allowed range.
 	SetTimer(ctx context.Context, in *SetTimerRequest, opts ...grpc.CallOption) (*SetTimerResponse, error)
+	// AddLink attaches a link until the next start (lltconfig -t TAG -d DEVICE).
+	// A tag that was removed before gets its number back; else the link gets the
+	// lowest free one, so add links in the same order on all systems.
+	// INVALID_ARGUMENT says which field is wrong, ALREADY_EXISTS that the tag or
+	// the device is in use.
+	AddLink(ctx context.Context, in *AddLinkRequest, opts ...grpc.CallOption) (*AddLinkResponse, error)
+	// RemoveLink detaches a link until the next start (lltconfig -u TAG). Without
+	// force it is refused with FAILED_PRECONDITION for the last high-priority
+	// link and where a peer would be lost or fall into jeopardy.
+	RemoveLink(ctx context.Context, in *RemoveLinkRequest, opts ...grpc.CallOption) (*RemoveLinkResponse, error)
+	// SetLinkPriority makes a link low or high priority until the next start.
+	SetLinkPriority(ctx context.Context, in *SetLinkPriorityRequest, opts ...grpc.CallOption) (*SetLinkPriorityResponse, error)
+	// SetAddress fixes, deletes or forgets addresses of peers (lltconfig -a).
+	SetAddress(ctx context.Context, in *SetAddressRequest, opts ...grpc.CallOption) (*SetAddressResponse, error)
+	// SetNodes changes which node ids are ignored (lltconfig -i, -x).
+	SetNodes(ctx context.Context, in *SetNodesRequest, opts ...grpc.CallOption) (*SetNodesResponse, error)
+	// ResetStatistics sets all counters to zero (lltstat -z).
+	ResetStatistics(ctx context.Context, in *ResetStatisticsRequest, opts ...grpc.CallOption) (*ResetStatisticsResponse, error)
+	// ListTroubles tells what went wrong on links since the start: frames that
+	// were refused with their cause, stalls of this system, duplicate ids.
+	ListTroubles(ctx context.Context, in *ListTroublesRequest, opts ...grpc.CallOption) (*ListTroublesResponse, error)
+	// GetKeys tells which cluster keys are accepted and used, here and at the
+	// members (R20). It never tells a key.
+	GetKeys(ctx context.Context, in *GetKeysRequest, opts ...grpc.CallOption) (*GetKeysResponse, error)
+	// RotateKey changes the cluster key of all members while they run (R20):
+	// installed everywhere, used from one point of the total order on, the old
+	// one dropped at another. The key file of every member is rewritten. It
+	// returns when the old key is dropped; FAILED_PRECONDITION says who is
+	// missing or already rotating.
+	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error)
 }
 
 type lltServiceClient struct {
@@ -439,6 +478,96 @@ func (c *lltServiceClient) SetTimer(ctx context.Context, in *SetTimerRequest, op
 	return out, nil
 }
 
+func (c *lltServiceClient) AddLink(ctx context.Context, in *AddLinkRequest, opts ...grpc.CallOption) (*AddLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AddLinkResponse)
+	err := c.cc.Invoke(ctx, LltService_AddLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) RemoveLink(ctx context.Context, in *RemoveLinkRequest, opts ...grpc.CallOption) (*RemoveLinkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveLinkResponse)
+	err := c.cc.Invoke(ctx, LltService_RemoveLink_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) SetLinkPriority(ctx context.Context, in *SetLinkPriorityRequest, opts ...grpc.CallOption) (*SetLinkPriorityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetLinkPriorityResponse)
+	err := c.cc.Invoke(ctx, LltService_SetLinkPriority_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) SetAddress(ctx context.Context, in *SetAddressRequest, opts ...grpc.CallOption) (*SetAddressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetAddressResponse)
+	err := c.cc.Invoke(ctx, LltService_SetAddress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) SetNodes(ctx context.Context, in *SetNodesRequest, opts ...grpc.CallOption) (*SetNodesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetNodesResponse)
+	err := c.cc.Invoke(ctx, LltService_SetNodes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) ResetStatistics(ctx context.Context, in *ResetStatisticsRequest, opts ...grpc.CallOption) (*ResetStatisticsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResetStatisticsResponse)
+	err := c.cc.Invoke(ctx, LltService_ResetStatistics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) ListTroubles(ctx context.Context, in *ListTroublesRequest, opts ...grpc.CallOption) (*ListTroublesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTroublesResponse)
+	err := c.cc.Invoke(ctx, LltService_ListTroubles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) GetKeys(ctx context.Context, in *GetKeysRequest, opts ...grpc.CallOption) (*GetKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetKeysResponse)
+	err := c.cc.Invoke(ctx, LltService_GetKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *lltServiceClient) RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeyResponse)
+	err := c.cc.Invoke(ctx, LltService_RotateKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // LltServiceServer is the server API for LltService service.
 // All implementations must embed UnimplementedLltServiceServer
 // for forward compatibility.
@@ -456,6 +585,36 @@ type LltServiceServer interface {
 	// SetTimer changes one timer until the next start (lltconfig -T name:value).
 	// INVALID_ARGUMENT with the known names or the allowed range.
 	SetTimer(context.Context, *SetTimerRequest) (*SetTimerResponse, error)
+	// AddLink attaches a link until the next start (lltconfig -t TAG -d DEVICE).
+	// A tag that was removed before gets its number back; else the link gets the
+	// lowest free one, so add links in the same order on all systems.
+	// INVALID_ARGUMENT says which field is wrong, ALREADY_EXISTS that the tag or
+	// the device is in use.
+	AddLink(context.Context, *AddLinkRequest) (*AddLinkResponse, error)
+	// RemoveLink detaches a link until the next start (lltconfig -u TAG). Without
+	// force it is refused with FAILED_PRECONDITION for the last high-priority
+	// link and where a peer would be lost or fall into jeopardy.
+	RemoveLink(context.Context, *RemoveLinkRequest) (*RemoveLinkResponse, error)
+	// SetLinkPriority makes a link low or high priority until the next start.
+	SetLinkPriority(context.Context, *SetLinkPriorityRequest) (*SetLinkPriorityResponse, error)
+	// SetAddress fixes, deletes or forgets addresses of peers (lltconfig -a).
+	SetAddress(context.Context, *SetAddressRequest) (*SetAddressResponse, error)
+	// SetNodes changes which node ids are ignored (lltconfig -i, -x).
+	SetNodes(context.Context, *SetNodesRequest) (*SetNodesResponse, error)
+	// ResetStatistics sets all counters to zero (lltstat -z).
+	ResetStatistics(context.Context, *ResetStatisticsRequest) (*ResetStatisticsResponse, error)
+	// ListTroubles tells what went wrong on links since the start: frames that
+	// were refused with their cause, stalls of this system, duplicate ids.
+	ListTroubles(context.Context, *ListTroublesRequest) (*ListTroublesResponse, error)
+	// GetKeys tells which cluster keys are accepted and used, here and at the
+	// members (R20). It never tells a key.
+	GetKeys(context.Context, *GetKeysRequest) (*GetKeysResponse, error)
+	// RotateKey changes the cluster key of all members while they run (R20):
+	// installed everywhere, used from one point of the total order on, the old
+	// one dropped at another. The key file of every member is rewritten. It
+	// returns when the old key is dropped; FAILED_PRECONDITION says who is
+	// missing or already rotating.
+	RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
 	mustEmbedUnimplementedLltServiceServer()
 }
 
@@ -480,6 +639,33 @@ func (UnimplementedLltServiceServer) GetTransport(context.Context, *GetTransport
 }
 func (UnimplementedLltServiceServer) SetTimer(context.Context, *SetTimerRequest) (*SetTimerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetTimer not implemented")
+}
+func (UnimplementedLltServiceServer) AddLink(context.Context, *AddLinkRequest) (*AddLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddLink not implemented")
+}
+func (UnimplementedLltServiceServer) RemoveLink(context.Context, *RemoveLinkRequest) (*RemoveLinkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveLink not implemented")
+}
+func (UnimplementedLltServiceServer) SetLinkPriority(context.Context, *SetLinkPriorityRequest) (*SetLinkPriorityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLinkPriority not implemented")
+}
+func (UnimplementedLltServiceServer) SetAddress(context.Context, *SetAddressRequest) (*SetAddressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetAddress not implemented")
+}
+func (UnimplementedLltServiceServer) SetNodes(context.Context, *SetNodesRequest) (*SetNodesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetNodes not implemented")
+}
+func (UnimplementedLltServiceServer) ResetStatistics(context.Context, *ResetStatisticsRequest) (*ResetStatisticsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResetStatistics not implemented")
+}
+func (UnimplementedLltServiceServer) ListTroubles(context.Context, *ListTroublesRequest) (*ListTroublesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTroubles not implemented")
+}
+func (UnimplementedLltServiceServer) GetKeys(context.Context, *GetKeysRequest) (*GetKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetKeys not implemented")
+}
+func (UnimplementedLltServiceServer) RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKey not implemented")
 }
 func (UnimplementedLltServiceServer) mustEmbedUnimplementedLltServiceServer() {}
 func (UnimplementedLltServiceServer) testEmbeddedByValue()                    {}
@@ -592,6 +778,168 @@ func _LltService_SetTimer_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LltService_AddLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).AddLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_AddLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).AddLink(ctx, req.(*AddLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_RemoveLink_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveLinkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).RemoveLink(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_RemoveLink_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).RemoveLink(ctx, req.(*RemoveLinkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_SetLinkPriority_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLinkPriorityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).SetLinkPriority(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_SetLinkPriority_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).SetLinkPriority(ctx, req.(*SetLinkPriorityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_SetAddress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetAddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).SetAddress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_SetAddress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).SetAddress(ctx, req.(*SetAddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_SetNodes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetNodesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).SetNodes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_SetNodes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).SetNodes(ctx, req.(*SetNodesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_ResetStatistics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResetStatisticsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).ResetStatistics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_ResetStatistics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).ResetStatistics(ctx, req.(*ResetStatisticsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_ListTroubles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTroublesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).ListTroubles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_ListTroubles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).ListTroubles(ctx, req.(*ListTroublesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_GetKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).GetKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_GetKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).GetKeys(ctx, req.(*GetKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _LltService_RotateKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LltServiceServer).RotateKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: LltService_RotateKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LltServiceServer).RotateKey(ctx, req.(*RotateKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // LltService_ServiceDesc is the grpc.ServiceDesc for LltService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -618,6 +966,42 @@ var LltService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetTimer",
 			Handler:    _LltService_SetTimer_Handler,
+		},
+		{
+			MethodName: "AddLink",
+			Handler:    _LltService_AddLink_Handler,
+		},
+		{
+			MethodName: "RemoveLink",
+			Handler:    _LltService_RemoveLink_Handler,
+		},
+		{
+			MethodName: "SetLinkPriority",
+			Handler:    _LltService_SetLinkPriority_Handler,
+		},
+		{
+			MethodName: "SetAddress",
+			Handler:    _LltService_SetAddress_Handler,
+		},
+		{
+			MethodName: "SetNodes",
+			Handler:    _LltService_SetNodes_Handler,
+		},
+		{
+			MethodName: "ResetStatistics",
+			Handler:    _LltService_ResetStatistics_Handler,
+		},
+		{
+			MethodName: "ListTroubles",
+			Handler:    _LltService_ListTroubles_Handler,
+		},
+		{
+			MethodName: "GetKeys",
+			Handler:    _LltService_GetKeys_Handler,
+		},
+		{
+			MethodName: "RotateKey",
+			Handler:    _LltService_RotateKey_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
