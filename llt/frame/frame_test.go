@@ -21,7 +21,7 @@ func sealer(t testing.TB, k Key, node uint8, boot [32]byte) *Sealer {
 
 func sample(kind Kind, boot [32]byte) Header {
 	h := Header{Kind: kind, Cluster: 3, Src: 1, Dst: ToAll, Link: 2, BootTag: Tag(boot), Counter: 99}
-	if kind.withBoot() {
+	if kind.WithBoot() {
 		h.Boot = boot
 	}
 	return h
