@@ -21,7 +21,7 @@ func clearWaitHint(g *groupModel, n SystemID) string {
 }
 
 func waitsForAdmin(g *groupModel, r string, n SystemID) *refusal {
-	return refuse(10165, "Group %s has resource %s in ADMIN_WAIT on system %s; %s", g.name, r, n, clearWaitHint(g, n))
+	return refuse(90210, "Group %s has resource %s in ADMIN_WAIT on system %s; %s", g.name, r, n, clearWaitHint(g, n))
 }
 
 // clearAdminWait is hagrp -clearadminwait: the resources of a group on a
@@ -36,7 +36,7 @@ func (e *Engine) clearAdminWait(g *groupModel, c Command) *refusal {
 	}
 	n := c.System
 	if e.gaveUp(g, n) == "" {
-		return refuse(10165, "Group %s has no resource in ADMIN_WAIT on system %s", g.name, n)
+		return refuse(90211, "Group %s has no resource in ADMIN_WAIT on system %s", g.name, n)
 	}
 	if !e.usable(n) {
 		return refuse(10200, "System %s is not available: it is %s", n, e.st.Systems[n].State)

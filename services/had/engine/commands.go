@@ -206,7 +206,7 @@ func needSystem(c Command) *refusal {
 
 func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	if !g.manualOps && (!c.NoPre || e.heldOn(g) == "") {
-		return nil, refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+		return nil, refuse(90212, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
 	}
 	if (c.CheckPartial != "" && !c.NoPre) || (c.NoPre && (c.Any || c.Propagate)) {
 		no := refuse(10000, "-nopre names its system with -sys and goes without -propagate; -checkpartial comes with -nopre")
@@ -370,7 +370,7 @@ func (e *Engine) anyRefusal(g *groupModel) *refusal {
 			return e.heldRefusal(g, p.System)
 		}
 		if e.inTransit(g, p.System) {
-			return refuse(10165, "Group %s is in transition on system %s; wait, or hagrp -flush %s -sys %s", g.name, p.System, g.name, p.System)
+			return refuse(90213, "Group %s is in transition on system %s; wait, or hagrp -flush %s -sys %s", g.name, p.System, g.name, p.System)
 		}
 	}
 	return nil
@@ -441,7 +441,7 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 // offline, or why a user may not do so.
 func (e *Engine) mayStop(g *groupModel, systems []SystemID, force bool) ([]SystemID, *refusal) {
 	if !g.manualOps {
-		return nil, refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+		return nil, refuse(90212, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
 	}
 	if g.clusterService() && !force {
 		return nil, refuse(idClusterService, "Group %s is not taken offline by hand: it carries the cluster's own services; -force does it all the same", g.name)
@@ -507,7 +507,7 @@ func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 	}
 	switch {
 	case !g.manualOps:
-		return "", refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+		return "", refuse(90212, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
 	case !g.failover():
 		return "", refuse(10191, "Group %s is a parallel group and cannot be switched", g.name)
 	case len(at) == 0:
@@ -524,7 +524,7 @@ func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 			return "", waitsForAdmin(g, r, p.System)
 		}
 		if e.inTransit(g, p.System) {
-			return "", refuse(10165, "Group %s is in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, p.System, e.groupText(g, p.System), g.name, p.System)
+			return "", refuse(90213, "Group %s is in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, p.System, e.groupText(g, p.System), g.name, p.System)
 		}
 	}
 	return at[0], nil

@@ -51,7 +51,7 @@ func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *ref
 	case r.persistent():
 		return refuse(10285, "Resource %s is persistent (Operations = None) and cannot be brought online", r.name)
 	case !g.manualOps:
-		return refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+		return refuse(90212, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
 	case i.up() && i.Pending.ID == 0 && i.Want != wantOffline:
 		return refuse(40229, "Resource %s is already online on %s", r.name, n)
 	}

@@ -100,7 +100,7 @@ func (e *Engine) pay(g *groupModel) bool {
 	}
 	switch {
 	case g.autoFailOver == 0 && d.Prefer == "" && !d.ByGroup:
-		e.log("NOTICE", 10165, "", g.name, "Group %s is not failed over: AutoFailOver is 0", g.name)
+		e.log("NOTICE", 90215, "", g.name, "Group %s is not failed over: AutoFailOver is 0", g.name)
 		e.explain(Explanation{Group: g.name, Subject: subject, Decision: "not failed over: AutoFailOver is 0", WayOut: e.onlineHint(g)})
 		c.Due = nil
 		return true

@@ -493,7 +493,7 @@ func (e *Engine) mayStartWith(g *groupModel, n SystemID, here, linked bool) (boo
 		return false, r
 	}
 	if lacking := e.lacking(g, n); len(lacking) > 0 {
-		return false, refuse(10165, "Limits of system %s do not meet the Prerequisites of group %s: %s", n, g.name, strings.Join(lacking, ", "))
+		return false, refuse(90216, "Limits of system %s do not meet the Prerequisites of group %s: %s", n, g.name, strings.Join(lacking, ", "))
 	}
 	return e.freeElsewhere(g, n)
 }

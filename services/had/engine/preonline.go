@@ -140,7 +140,7 @@ func (e *Engine) settled(g *groupModel, n SystemID) {
 
 // heldRefusal refuses what would pass by a preonline trigger.
 func (e *Engine) heldRefusal(g *groupModel, n SystemID) *refusal {
-	return refuse(10165, "Group %s waits for its preonline trigger on system %s; %s", g.name, n, noPreHint(g, n))
+	return refuse(90214, "Group %s waits for its preonline trigger on system %s; %s", g.name, n, noPreHint(g, n))
 }
 
 // stepHeld looks whether a held start has come to its end. It says whether it

@@ -140,7 +140,7 @@ func (e *Engine) climbTo(plan *climb, g *groupModel, n SystemID, parent *link, v
 	case len(at) > 0 && g.failover() && (!g.hybrid() || slices.ContainsFunc(at, g.on)):
 		return refused(refuse(10165, "it cannot be on %s and on %s", at[0], n))
 	case !g.manualOps:
-		return refused(refuse(10165, "Group %s has ManualOps = 0: it takes no manual operation", g.name))
+		return refused(refuse(90212, "Group %s has ManualOps = 0: it takes no manual operation", g.name))
 	}
 	here := e.active(g, n) && e.st.Groups[g.name].On[n].Stopping == ""
 	if ok, no := e.mayStartWith(g, n, here, false); !ok {
