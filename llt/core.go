@@ -42,6 +42,10 @@ type Core struct {
 	nextKey  Key         // used when the others are seen to use it
 	out      []Effect    // of the step under way
 	spare    []*FrameOut // given back by Recycle, at most maxSpare
+	buffers  [][]byte    // of frames, to put in the place of those that are kept; at most window
+	block    []byte      // what small messages share
+	gives    []Deliver   // of the step under way
+	dones    []SendDone  // of the step under way
 }
 
 // link is a local link.
@@ -107,6 +111,7 @@ type peerLink struct {
 	// order counts the data frames sent on the link, acked is the highest of
 	// them that was acknowledged: those well below it are lost.
 	order, acked uint64
+	path
 	traffic
 }
 
@@ -240,6 +245,8 @@ func (c *Core) firstEpoch() uint64 {
 // Step takes one event and appends its effects to out. It is the only way in.
 func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 	c.out = out
+	clear(c.gives)
+	c.gives, c.dones = c.gives[:0], c.dones[:0]
 	c.begin(now)
 	switch e := ev.(type) {
 	case Wake:
@@ -488,7 +495,7 @@ func (c *Core) Hash() uint64 {
 			put(uint64(pl.state), uint64(pl.lastHeard), pl.order, pl.acked)
 			h.Write(pl.addr)
 		}
-		put(p.tx.una, p.tx.next, uint64(p.tx.cwnd), uint64(len(p.tx.queue)), uint64(p.tx.queued), p.rx.expected, uint64(len(p.rx.msg)))
+		put(p.tx.una, p.tx.next, uint64(p.tx.cwnd), uint64(p.tx.uncut()), uint64(p.tx.queued), p.rx.expected, uint64(len(p.rx.msg)))
 	}
 	return h.Sum64()
 }

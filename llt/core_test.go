@@ -386,9 +386,9 @@ func TestDuplicateNode(t *testing.T) {
 			f := fromTwin[0]
 			fromTwin = fromTwin[1:]
 			for _, n := range []*node{a, b} {
-				for _, back := range deliver(n, twin, n.core.Step(w.now, &FrameIn{Link: 0, Src: []byte{77}, Data: f.Data}, nil)) {
+				for _, back := range deliver(n, twin, n.core.Step(w.now, &FrameIn{Link: 0, Src: []byte{77}, Data: bytes.Clone(f.Data)}, nil)) {
 					if back.Dst == nil || back.Dst[0] == 77 {
-						fromTwin = append(fromTwin, deliver(twin, n, second.Step(w.now, &FrameIn{Link: 0, Src: []byte{byte(n.id)}, Data: back.Data}, nil))...)
+						fromTwin = append(fromTwin, deliver(twin, n, second.Step(w.now, &FrameIn{Link: 0, Src: []byte{byte(n.id)}, Data: bytes.Clone(back.Data)}, nil))...)
 					}
 				}
 			}

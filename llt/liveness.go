@@ -124,6 +124,7 @@ func (c *Core) openConn(p *peer) {
 	p.tx, p.rx = newSendStream(), newRecvStream()
 	for i := range p.links {
 		p.links[i].order, p.links[i].acked = 0, 0
+		p.links[i].path = path{}
 	}
 	c.emit(PeerUp{Node: p.id, Incarnation: p.who.incarnation, Conn: p.conn})
 	c.emitLinks(p)
@@ -172,7 +173,10 @@ func (c *Core) status(p *peer, l LinkID, kind frame.Kind) {
 		p.rx.ackAt, p.rx.unacked = vclock.Never, 0
 	}
 	c.counters[cntSndHeartbeat]++
-	c.frameOut(uint8(p.id), l, pl.addr, kind, s.Append(nil), true)
+	f := c.beginFrame(uint8(p.id), l, pl.addr, kind)
+	f.Data = s.Append(f.Data)
+	f.Urgent = true
+	c.finishFrame(f, uint8(p.id))
 }
 
 func (c *Core) ownStatus(p *peer) frame.Status {
@@ -214,10 +218,19 @@ func (c *Core) hello(l LinkID) {
 
 // frameOut seals a frame and hands it to a link.
 func (c *Core) frameOut(to uint8, l LinkID, dst []byte, kind frame.Kind, body []byte, urgent bool) {
-	k := &c.links[l]
-	if !k.up {
+	if !c.links[l].up {
 		return
 	}
+	f := c.beginFrame(to, l, dst, kind)
+	f.Data = append(f.Data, body...)
+	f.Urgent = urgent
+	c.finishFrame(f, to)
+}
+
+// beginFrame makes a frame with its header; the body is appended to its Data,
+// then finishFrame seals it and hands it to its link, which must be up.
+func (c *Core) beginFrame(to uint8, l LinkID, dst []byte, kind frame.Kind) *FrameOut {
+	k := &c.links[l]
 	k.counter++
 	h := frame.Header{
 		Kind: kind, Cluster: c.cfg.Cluster, Src: uint8(c.cfg.Node), Dst: to, Link: uint8(l),
@@ -227,12 +240,18 @@ func (c *Core) frameOut(to uint8, l LinkID, dst []byte, kind frame.Kind, body []
 		h.Boot = c.cfg.BootID
 	}
 	f := c.newFrame()
-	f.Data = frame.Append(f.Data, h, body, c.sealer)
-	f.Link, f.Dst, f.Urgent = l, dst, urgent
+	f.Link, f.Dst, f.Urgent = l, dst, false
+	f.Data = frame.Begin(f.Data, h, c.sealer)
+	return f
+}
+
+func (c *Core) finishFrame(f *FrameOut, to uint8) {
+	f.Data = frame.Finish(f.Data, 0, c.sealer)
+	k := &c.links[f.Link]
 	k.txFrames++
 	k.txBytes += uint64(len(f.Data))
 	if to < MaxNodes && c.peers[to] != nil {
-		t := &c.peers[to].links[l].traffic
+		t := &c.peers[to].links[f.Link].traffic
 		t.txFrames++
 		t.txBytes += uint64(len(f.Data))
 	}

@@ -27,7 +27,8 @@ type network struct {
 	cut       map[[3]int]bool // from, to, link: frames vanish
 	record    bool
 	recorded  []flight
-	quiet     bool // no checks of what was delivered
+	pass      func(l LinkID, size int) bool // nil: frames of any size pass
+	quiet     bool                          // no checks of what was delivered
 	tape      func(n *node, ev Event, effects []Effect)
 }
 
@@ -206,7 +207,7 @@ func (w *network) carry(from *node, f *FrameOut) {
 			if w.record {
 				w.recorded = append(w.recorded, fl)
 			}
-			if w.cut[[3]int{from.id, to.id, int(f.Link)}] || w.rand(100) < w.loss {
+			if w.cut[[3]int{from.id, to.id, int(f.Link)}] || w.rand(100) < w.loss || (w.pass != nil && !w.pass(f.Link, len(f.Data))) {
 				continue
 			}
 			fl.at = w.now.Add(w.delay)
@@ -242,6 +243,9 @@ func (w *network) run(d vclock.Duration) {
 			w.fly = w.fly[1:]
 			w.now = max(fl.at, w.now)
 			if n := w.find(fl.to); n != nil && !n.dead && !n.paused {
+				if !n.stuck {
+					w.step(n, CoreAlive{})
+				}
 				w.step(n, &FrameIn{Link: fl.link, Src: []byte{byte(fl.from)}, Data: bytes.Clone(fl.data)})
 			}
 			continue

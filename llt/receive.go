@@ -19,7 +19,7 @@ func (c *Core) frameIn(e *FrameIn) {
 	if c.links[e.Link].absent {
 		return
 	}
-	data := bytes.Clone(e.Data) // opening writes over it
+	data := e.Data
 	h, n, err := frame.Parse(data)
 	if err != nil {
 		c.refuse(e.Link, -1, err)
@@ -143,11 +143,11 @@ func (c *Core) dispatch(p *peer, e *FrameIn, h frame.Header, body []byte, proven
 		c.beaconIn(p, e, m, proven)
 	default:
 		s, rest, err := frame.ParseStatus(body)
-		if err != nil || s.OwnEpoch == 0 || (h.Kind != frame.KindData && len(rest) > 0) {
+		if err != nil || s.OwnEpoch == 0 || (h.Kind != frame.KindData && h.Kind != frame.KindPart && len(rest) > 0) {
 			c.refuse(e.Link, int(h.Src), frame.ErrBody)
 			return
 		}
-		c.statusIn(p, e.Link, h.Kind, s, rest)
+		c.statusIn(p, e, h.Kind, s, rest)
 	}
 }
 
@@ -331,7 +331,7 @@ func (c *Core) heard(p *peer, l LinkID, src []byte) {
 
 // statusIn takes what heartbeat, data and farewell have in common, then the
 // data.
-func (c *Core) statusIn(p *peer, l LinkID, kind frame.Kind, s frame.Status, rest []byte) {
+func (c *Core) statusIn(p *peer, e *FrameIn, kind frame.Kind, s frame.Status, rest []byte) {
 	if kind == frame.KindFarewell {
 		c.farewell(p)
 		return
@@ -347,13 +347,24 @@ func (c *Core) statusIn(p *peer, l LinkID, kind frame.Kind, s frame.Status, rest
 		return
 	}
 	c.acked(p, s)
-	if kind == frame.KindData && p.open {
+	if !p.open {
+		return
+	}
+	switch kind {
+	case frame.KindData:
 		number, piece, err := frame.ParseData(rest)
 		if err != nil {
-			c.refuse(l, int(p.id), err)
+			c.refuse(e.Link, int(p.id), err)
 			return
 		}
-		c.dataIn(p, number, piece)
+		c.dataIn(p, e, number, piece)
+	case frame.KindPart:
+		part, data, err := frame.ParsePart(rest)
+		if err != nil {
+			c.refuse(e.Link, int(p.id), err)
+			return
+		}
+		c.partIn(p, part, data)
 	}
 }
 

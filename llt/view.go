@@ -84,8 +84,9 @@ type PeerInfo struct {
 	Conn        uint64 // 0 if not open
 	Stalled     bool
 	Jeopardy    bool
-	// Queued is the number of bytes that wait to be sent.
-	Queued int
+	// Queued is the number of bytes that wait to be sent; Held counts also what
+	// was sent and is kept until the peer acknowledges it.
+	Queued, Held int
 	// Unreachable is true if it is alive by what a disk region says, and heard
 	// over no network link (R16).
 	Unreachable bool
@@ -119,7 +120,7 @@ func (c *Core) Peers(now vclock.Time) []PeerInfo {
 		if p == nil {
 			continue
 		}
-		info := PeerInfo{Node: p.id, State: c.stateOf(p), Incarnation: p.who.incarnation, Stalled: p.stalled, Jeopardy: p.jeopardy, Queued: p.tx.queued, Unreachable: c.unreachable(p)}
+		info := PeerInfo{Node: p.id, State: c.stateOf(p), Incarnation: p.who.incarnation, Stalled: p.stalled, Jeopardy: p.jeopardy, Queued: p.tx.queued, Held: p.tx.held, Unreachable: c.unreachable(p)}
 		if p.open {
 			info.Conn = p.conn
 		}

@@ -122,6 +122,51 @@ func AppendData(dst []byte, number uint64, piece []byte) []byte {
 	return append(dst, piece...)
 }
 
+// Part precedes, after the status, a part of a piece that is too large for a
+// link.
+type Part struct {
+	Number uint64 // of the piece
+	Total  uint32 // bytes of the piece
+	Size   uint16 // bytes of each part but the last
+	Index  uint16 // of this part, from 0 on
+}
+
+// Bounds of Part.
+const (
+	PartOverhead = 8 // what a part needs more than a whole piece
+	maxParts     = 256
+)
+
+// Append appends the encoded header to dst; the bytes of the part follow.
+func (h Part) Append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, h.Number)
+	dst = binary.BigEndian.AppendUint32(dst, h.Total)
+	dst = binary.BigEndian.AppendUint16(dst, h.Size)
+	return binary.BigEndian.AppendUint16(dst, h.Index)
+}
+
+// Count is the number of parts of the piece.
+func (h Part) Count() int { return (int(h.Total) + int(h.Size) - 1) / int(h.Size) }
+
+// ParsePart decodes what follows the status in a part.
+func ParsePart(rest []byte) (h Part, data []byte, err error) {
+	if len(rest) < 17 {
+		return h, nil, ErrBody
+	}
+	h.Number = binary.BigEndian.Uint64(rest)
+	h.Total = binary.BigEndian.Uint32(rest[8:])
+	h.Size = binary.BigEndian.Uint16(rest[12:])
+	h.Index = binary.BigEndian.Uint16(rest[14:])
+	if h.Total == 0 || h.Total > 1<<16 || h.Size == 0 || h.Count() > maxParts || int(h.Index) >= h.Count() {
+		return h, nil, ErrBody
+	}
+	want := min(int(h.Size), int(h.Total)-int(h.Index)*int(h.Size))
+	if len(rest) != 16+want {
+		return h, nil, ErrBody
+	}
+	return h, rest[16:], nil
+}
+
 // ParseData decodes what follows the status in a data frame.
 func ParseData(rest []byte) (number uint64, piece []byte, err error) {
 	if len(rest) < 9 {

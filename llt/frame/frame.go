@@ -7,7 +7,8 @@
 //	offset size
 //	 0     2    magic "EK"
 //	 2     1    version of this layout, 1
-//	 3     1    kind: 1 hello, 2 handshake, 3 heartbeat, 4 data, 5 farewell, 6 beacon
+//	 3     1    kind: 1 hello, 2 handshake, 3 heartbeat, 4 data, 5 farewell, 6 beacon,
+//	           7 part
 //	 4     2    cluster id
 //	 6     1    node id of the sender
 //	 7     1    node id of the receiver, 255 for all
@@ -40,6 +41,9 @@
 //	beacon     incarnation 8, age of the gab core in ms 4, number of links 1, per
 //	           link the counter last used 8, number of calls 1, per call: node
 //	           id 1, challenge 16, answer 16 (each 0 for none)
+//	part       status, data number 8, bytes of the whole piece 4, bytes of
+//	           each part but the last 2, number of this part from 0 on 2, the
+//	           part; for links that lose frames as large as the piece
 //
 // The stream of messages of one connection is, for each message, its length
 // (4 bytes) and its bytes. It is cut into pieces without regard to messages.
@@ -62,6 +66,7 @@ const (
 	KindData      Kind = 4 // a piece of the stream, and all that a heartbeat says
 	KindFarewell  Kind = 5 // the sender stops; and all that a heartbeat says
 	KindBeacon    Kind = 6 // what lies in a slot of a disk region: alive, for everybody
+	KindPart      Kind = 7 // a part of a piece that the link does not pass in one frame
 )
 
 // Sizes in bytes.
@@ -132,7 +137,7 @@ func Parse(b []byte) (h Header, n int, err error) {
 		return h, 0, ErrVersion
 	}
 	h.Kind = Kind(b[3])
-	if h.Kind < KindHello || h.Kind > KindBeacon {
+	if h.Kind < KindHello || h.Kind > KindPart {
 		return h, 0, ErrKind
 	}
 	h.Cluster = binary.BigEndian.Uint16(b[4:])
@@ -160,17 +165,30 @@ func Parse(b []byte) (h Header, n int, err error) {
 // in the clear; h.KeyID is taken from the sealer.
 func Append(dst []byte, h Header, body []byte, s *Sealer) []byte {
 	start := len(dst)
+	return Finish(append(Begin(dst, h, s), body...), start, s)
+}
+
+// Begin appends the header of a frame; the caller appends the body and then
+// calls Finish with the same sealer.
+func Begin(dst []byte, h Header, s *Sealer) []byte {
 	h.KeyID = 0
 	if s != nil {
 		h.KeyID = s.keyID
 	}
-	dst = appendHeader(dst, h)
-	if s != nil {
-		nonce := nonceOf(h)
-		return s.aead.Seal(dst, nonce[:], body, dst[start:])
+	return appendHeader(dst, h)
+}
+
+// Finish seals the frame that begins at b[start:] in place.
+func Finish(b []byte, start int, s *Sealer) []byte {
+	if s == nil {
+		return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 	}
-	dst = append(dst, body...)
-	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+	body := start + HeaderSize
+	if Kind(b[start+3]).WithBoot() {
+		body += BootSize
+	}
+	s.setNonce(b[start+8], b[start+20:])
+	return s.aead.Seal(b[:body], s.nonce[:], b[body:], b[start:body])
 }
 
 func appendHeader(dst []byte, h Header) []byte {
@@ -205,16 +223,16 @@ func Open(b []byte, h Header, n int, s *Sealer) ([]byte, error) {
 	case h.KeyID == 0:
 		return nil, ErrClear
 	}
-	nonce := nonceOf(h)
-	body, err := s.aead.Open(b[n:n], nonce[:], b[n:], b[:n])
+	s.setNonce(h.Link, b[20:])
+	body, err := s.aead.Open(b[n:n], s.nonce[:], b[n:], b[:n])
 	if err != nil {
 		return nil, ErrAuth
 	}
 	return body, nil
 }
 
-func nonceOf(h Header) (nonce [12]byte) {
-	binary.BigEndian.PutUint32(nonce[:], uint32(h.Link))
-	binary.BigEndian.PutUint64(nonce[4:], h.Counter)
-	return nonce
+// setNonce makes the nonce of a frame: its link and its counter.
+func (s *Sealer) setNonce(link byte, counter []byte) {
+	s.nonce[3] = link
+	copy(s.nonce[4:], counter[:8])
 }

@@ -31,7 +31,7 @@ func sample(kind Kind, boot [32]byte) Header {
 // wrong key, node or boot id, and it does not (R20).
 func TestSealedFrames(t *testing.T) {
 	boot := [32]byte{1, 2, 3, 4}
-	for kind := KindHello; kind <= KindFarewell; kind++ {
+	for kind := KindHello; kind <= KindPart; kind++ {
 		for _, s := range []*Sealer{nil, sealer(t, testKey, 1, boot)} {
 			wire := Append(nil, sample(kind, boot), []byte("body"), s)
 			body, err := decode(wire, s)
@@ -120,6 +120,8 @@ func FuzzFrame(f *testing.F) {
 	f.Add(Append(nil, sample(KindHeartbeat, boot), status.Append(nil), nil), false)
 	f.Add(Append(nil, sample(KindData, boot), AppendData(status.Append(nil), 7, []byte("abc")), nil), false)
 	f.Add(Append(nil, sample(KindFarewell, boot), status.Append(nil), s), true)
+	part := Part{Number: 7, Total: 900, Size: 400, Index: 2}
+	f.Add(Append(nil, sample(KindPart, boot), append(part.Append(status.Append(nil)), make([]byte, 100)...), nil), false)
 	f.Add([]byte{}, true)
 	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
 		use := s
@@ -162,7 +164,9 @@ func checkBody(t *testing.T, kind Kind, body []byte) {
 			return
 		}
 		again = v.Append(nil)
-		if number, piece, err := ParseData(rest); err == nil {
+		if part, data, err := ParsePart(rest); kind == KindPart && err == nil {
+			again = append(part.Append(again), data...)
+		} else if number, piece, err := ParseData(rest); err == nil {
 			again = AppendData(again, number, piece)
 		} else {
 			again = append(again, rest...)

@@ -30,6 +30,7 @@ func (k Key) ID() uint32 {
 type Sealer struct {
 	keyID uint32
 	aead  cipher.AEAD
+	nonce [12]byte // of the frame under way; here, so that it costs no allocation
 }
 
 // NewSealer derives a sender's key.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package llt
+
+const raceEnabled = false
