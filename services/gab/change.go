@@ -212,6 +212,9 @@ func (c *Core) maySeed() bool {
 	if c.seedRequested {
 		return true
 	}
+	if _, ok := c.unreachable(); ok {
+		return false // R16: it may be in a membership that cannot be seen
+	}
 	return c.cfg.SeedCount > 0 && 1+c.freshPeers() >= c.cfg.SeedCount
 }
 
@@ -733,6 +736,9 @@ func (c *Core) install(e entry, conns [MaxNodes]uint64) {
 		for n := range c.peers {
 			if c.peers[n].jeopardy {
 				c.enqueue(operation{entry: entry{kind: entryJeopardy, node: NodeID(n), on: true}})
+			}
+			if c.peers[n].disk {
+				c.enqueue(operation{entry: entry{kind: entryDisk, node: NodeID(n), on: true}})
 			}
 		}
 	}

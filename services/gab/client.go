@@ -315,6 +315,10 @@ func (c *Core) fillEvidence(a Departed) {
 
 // offer gives one place of a port to its local client, or to the gate.
 func (c *Core) offer(d delivery) {
+	if d.kind == outputControl {
+		c.emit(ControlOrdered{From: Member{Node: d.output.entry.from, Incarnation: d.output.entry.inc}, Payload: d.output.entry.payloads[0]})
+		return
+	}
 	if d.port == PortA {
 		c.emit(d.view)
 		return
@@ -379,7 +383,8 @@ func (c *Core) deliver(d delivery) {
 
 // firstDeparted: a new client of port b must hear for whom the gate waits. One
 // of port h may come after a view that lost somebody was released, or while it
-// was held: it must know what is proven of whoever is gone (R4, R10). The first
+// was held: it must know what is proven of whoever is gone (R4, R10), and who is
+// alive without being reached (R16). The first
 // view of any other has no earlier one that somebody left.
 func (c *Core) firstDeparted(d delivery) []Departed {
 	switch d.port {
@@ -388,7 +393,7 @@ func (c *Core) firstDeparted(d delivery) []Departed {
 	case PortH:
 		var gone []Departed
 		for _, l := range c.rep.losses {
-			if _, back := memberOf(d.view.Systems, l.Member.Node); !back && l.Evidence != EvidenceNone {
+			if _, back := memberOf(d.view.Systems, l.Member.Node); !back && (l.Evidence != EvidenceNone || c.rep.unfenced) {
 				gone = append(gone, l.Departed)
 			}
 		}

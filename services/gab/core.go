@@ -72,6 +72,7 @@ type peer struct {
 	up       bool
 	conn     uint64
 	jeopardy bool
+	disk     bool     // alive by what a disk region says (R16)
 	status   *message // last STATUS on this connection
 	suspect  vclock.Time
 	noted    ViewID // foreign view that was noted
@@ -150,6 +151,12 @@ func (c *Core) handle(ev Event) {
 		c.peerDown(e)
 	case PeerJeopardy:
 		c.peerJeopardy(e)
+	case PeerDisk:
+		c.peerDisk(e)
+	case Control:
+		if c.seeded() && len(e.Payload) <= maxControl {
+			c.enqueue(operation{entry: entry{kind: entryControl, payloads: [][]byte{e.Payload}}})
+		}
 	case MsgIn:
 		c.receive(e)
 	case Register:
@@ -218,7 +225,7 @@ func (c *Core) peerUp(e PeerUp) {
 		return
 	}
 	p := &c.peers[e.Node]
-	*p = peer{up: true, conn: e.Conn, jeopardy: p.jeopardy}
+	*p = peer{up: true, conn: e.Conn, jeopardy: p.jeopardy, disk: p.disk}
 	m := c.statusMessage()
 	c.sendTo(e.Node, &m)
 	c.change.disturb(c.now, c.cfg.Stable)
@@ -228,7 +235,7 @@ func (c *Core) peerDown(e PeerDown) {
 	if e.Node >= MaxNodes || !c.peers[e.Node].up || c.peers[e.Node].conn != e.Conn {
 		return
 	}
-	c.peers[e.Node] = peer{jeopardy: c.peers[e.Node].jeopardy}
+	c.peers[e.Node] = peer{jeopardy: c.peers[e.Node].jeopardy, disk: c.peers[e.Node].disk}
 	c.change.disturb(c.now, c.cfg.Stable)
 }
 
@@ -240,6 +247,29 @@ func (c *Core) peerJeopardy(e PeerJeopardy) {
 	if c.seeded() {
 		c.enqueue(operation{entry: entry{kind: entryJeopardy, node: e.Node, on: e.On}})
 	}
+}
+
+// peerDisk takes what a disk region says about a peer. Whoever departs while a
+// member takes it as alive is ALIVE_UNREACHABLE to all of them (R16).
+func (c *Core) peerDisk(e PeerDisk) {
+	if e.Node >= MaxNodes || e.Node == c.cfg.Node || c.peers[e.Node].disk == e.Seen {
+		return
+	}
+	c.peers[e.Node].disk = e.Seen
+	if c.seeded() {
+		c.enqueue(operation{entry: entry{kind: entryDisk, node: e.Node, on: e.Seen}})
+	}
+}
+
+// unreachable finds a system that lives, as a disk region says, and that no
+// link reaches.
+func (c *Core) unreachable() (NodeID, bool) {
+	for n := range c.peers {
+		if p := &c.peers[n]; p.disk && !p.up {
+			return NodeID(n), true
+		}
+	}
+	return 0, false
 }
 
 func (c *Core) receive(e MsgIn) {
@@ -401,6 +431,9 @@ func (c *Core) unseededReason() string {
 			return fmt.Sprintf("system %d to admit this system", i)
 		}
 	}
+	if n, ok := c.unreachable(); ok {
+		return fmt.Sprintf("system %d, which is alive by its disk heartbeat and which no link reaches; mend the links (ha link doctor); or, if no part of the cluster runs, seed by hand: gabconfig -x", n)
+	}
 	if c.cfg.SeedCount == 0 {
 		return "a seeded cluster to join; or seed by hand: gabconfig -x"
 	}
@@ -414,6 +447,11 @@ func (c *Core) Ports() []PortStatus {
 	}
 	systems := c.rep.members()
 	all := []PortStatus{{Port: PortA, View: c.rep.view, Members: systems}}
+	for n := range c.peers { // R16: out of the view, listed as visible
+		if _, in := memberOf(systems, NodeID(n)); !in && c.peers[n].disk && !c.peers[n].up {
+			all[0].Visible = append(all[0].Visible, Member{Node: NodeID(n)})
+		}
+	}
 	for i := range c.rep.ports {
 		p := &c.rep.ports[i]
 		if p.members == 0 && !c.ports[i].open {

@@ -36,6 +36,17 @@ type PeerJeopardy struct {
 	On   bool
 }
 
+// PeerDisk says whether a peer must be taken as alive by what a disk region
+// says, whatever the connection to it (R16).
+type PeerDisk struct {
+	Node NodeID
+	Seen bool
+}
+
+// Control asks for a message of the daemons themselves to be ordered; it comes
+// out as ControlOrdered on every member, or not at all if this system leaves.
+type Control struct{ Payload []byte }
+
 // MsgIn is one message of a peer. Messages of one Conn come in the order sent,
 // each once, none missing between. The core keeps no reference to Msg.
 type MsgIn struct {
@@ -97,6 +108,8 @@ func (Wake) event()             {}
 func (PeerUp) event()           {}
 func (PeerDown) event()         {}
 func (PeerJeopardy) event()     {}
+func (PeerDisk) event()         {}
+func (Control) event()          {}
 func (MsgIn) event()            {}
 func (Register) event()         {}
 func (Unregister) event()       {}
@@ -116,6 +129,10 @@ func (e PeerDown) String() string { return fmt.Sprintf("peer-down node=%d conn=%
 func (e PeerJeopardy) String() string {
 	return fmt.Sprintf("peer-jeopardy node=%d on=%v", e.Node, e.On)
 }
+func (e PeerDisk) String() string { return fmt.Sprintf("peer-disk node=%d seen=%v", e.Node, e.Seen) }
+
+// String keeps the payload to itself: it may be a secret.
+func (e Control) String() string { return fmt.Sprintf("control bytes=%d", len(e.Payload)) }
 func (e MsgIn) String() string {
 	return fmt.Sprintf("msg-in from=%d conn=%d %s", e.From, e.Conn, describeMessage(e.Msg))
 }
@@ -180,6 +197,13 @@ type DeliverView struct {
 	Departed   []Departed
 	DaemonDown []NodeID // left this port other than CLEAN, still in port a
 	First      bool     // first view of this registration
+}
+
+// ControlOrdered is a message of the daemons themselves, at its place in the
+// order. Payload is read only.
+type ControlOrdered struct {
+	From    Member
+	Payload []byte
 }
 
 // DeliverEvidence hands stronger evidence to the local client of port h.
@@ -254,6 +278,7 @@ func (TransportSend) effect()   {}
 func (DeliverMessage) effect()  {}
 func (DeliverView) effect()     {}
 func (DeliverEvidence) effect() {}
+func (ControlOrdered) effect()  {}
 func (Outcome) effect()         {}
 func (Blocked) effect()         {}
 func (Ready) effect()           {}
@@ -289,6 +314,9 @@ func (e DeliverView) String() string {
 		s += " first"
 	}
 	return s
+}
+func (e ControlOrdered) String() string {
+	return fmt.Sprintf("control from=%s bytes=%d", e.From, len(e.Payload))
 }
 func (e DeliverEvidence) String() string {
 	return fmt.Sprintf("evidence view=%s seq=%d %s", e.View, e.Seq, e.Departed)

@@ -27,6 +27,7 @@ type system struct {
 	clean   bool
 	leaving bool   // it ordered its own leave
 	reports uint64 // nodes that it sees over one link only
+	disk    uint64 // nodes that it takes as alive by a disk region (R16)
 	joined  uint64 // position of the view that admitted it; 0 if it seeded
 	// unknown: whoever left with the losses that the gate waits for may not
 	// know that this system was ever admitted, so no fencing over there can
@@ -63,6 +64,7 @@ const (
 	outputView outputKind = iota + 1
 	outputMessage
 	outputEvidence
+	outputControl
 )
 
 // output is one place in the order of a port.
@@ -124,6 +126,10 @@ func (r *replica) apply(e *entry) applied {
 		s.leaving = true
 	case entryJeopardy:
 		r.applyJeopardy(s, e, &res)
+	case entryDisk:
+		r.applyDisk(s, e, &res)
+	case entryControl:
+		res.outputs = append(res.outputs, output{kind: outputControl, entry: e})
 	}
 	return res
 }
@@ -218,7 +224,7 @@ func (r *replica) applyView(e *entry, res *applied) {
 		s := r.system(m.Node)
 		i := slices.IndexFunc(e.members, func(n Member) bool { return n.Node == m.Node && n.Incarnation == m.Incarnation })
 		if i < 0 {
-			departed = append(departed, r.departure(m, s))
+			departed = append(departed, r.departure(m, s, e.members))
 		}
 	}
 	var mask uint64
@@ -241,13 +247,13 @@ func (r *replica) applyView(e *entry, res *applied) {
 	for _, d := range departed {
 		gone |= nodeBit(d.Member.Node)
 		r.recordLoss(loss{Departed: d, view: e.view})
-		if d.Evidence == EvidenceNone {
+		if d.Evidence == EvidenceNone && !r.unfenced {
 			r.gate.held = true
 			r.gate.id = e.view
 			r.gate.waiting = append(r.gate.waiting, d)
 		}
 	}
-	closed := slices.ContainsFunc(departed, func(d Departed) bool { return d.Evidence == EvidenceNone })
+	closed := !r.unfenced && slices.ContainsFunc(departed, func(d Departed) bool { return d.Evidence == EvidenceNone })
 	r.view, r.systems = e.view, next
 	for i := range r.systems {
 		s := &r.systems[i]
@@ -267,15 +273,44 @@ func (r *replica) applyView(e *entry, res *applied) {
 			Systems: r.members(), Departed: departed}})
 }
 
-func (r *replica) departure(m Member, s *system) Departed {
+func (r *replica) departure(m Member, s *system, survivors []Member) Departed {
 	d := Departed{Member: m}
+	alive := slices.ContainsFunc(r.systems, func(o system) bool {
+		return o.disk&nodeBit(m.Node) != 0 && contains(survivors, o.Member)
+	})
 	switch {
 	case s.leaving && s.clean:
 		d.Evidence, d.Detail = EvidenceClean, "ordered leave with nothing protected"
+	case alive && r.unfenced:
+		d.Detail = detailAlive
+	case alive:
+		d.Detail = detailAlive // for people: fencing decides
 	case r.unfenced:
 		d.Evidence, d.Detail = EvidenceAssumed, "fencing mode disabled"
 	}
 	return d
+}
+
+// detailAlive is said of a system that is ALIVE_UNREACHABLE (R16).
+const detailAlive = "alive, by its disk heartbeat; no link reaches it"
+
+// applyDisk takes what a member's disk region says of a node. Without fencing,
+// a departed system is assumed to be down as soon as nobody takes it as alive
+// any more (R16).
+func (r *replica) applyDisk(s *system, e *entry, res *applied) {
+	if e.on {
+		s.disk |= nodeBit(e.node)
+		return
+	}
+	s.disk &^= nodeBit(e.node)
+	if !r.unfenced || r.system(e.node) != nil || slices.ContainsFunc(r.systems, func(o system) bool { return o.disk&nodeBit(e.node) != 0 }) {
+		return
+	}
+	for _, l := range r.losses {
+		if l.Member.Node == e.node && l.Evidence == EvidenceNone {
+			r.strengthen(l.view, Departed{Member: l.Member, Evidence: EvidenceAssumed, Detail: "fencing mode disabled, and its disk heartbeat stopped"}, res)
+		}
+	}
 }
 
 func (r *replica) recordLoss(l loss) {
@@ -408,6 +443,13 @@ func (r *replica) snapshot() []byte {
 		w.departed([]Departed{l.Departed})
 		w.viewID(l.view)
 	}
+	// Only where disk regions are in use, so that older builds, which have none,
+	// read what they know.
+	if slices.ContainsFunc(r.systems, func(s system) bool { return s.disk != 0 }) {
+		for _, s := range r.systems {
+			w.fixed(s.disk)
+		}
+	}
 	return w.b
 }
 
@@ -437,6 +479,16 @@ func restore(b []byte, unfenced bool) (replica, error) {
 		}
 		l.Departed = ds[0]
 		r.losses = append(r.losses, l)
+	}
+	if rd.ok && len(rd.b) > 0 {
+		any := uint64(0)
+		for i := range r.systems {
+			r.systems[i].disk = rd.fixed()
+			any |= r.systems[i].disk
+		}
+		if any == 0 {
+			rd.fail() // one state has one form
+		}
 	}
 	if !rd.ok || len(rd.b) != 0 {
 		return replica{}, fmt.Errorf("gab snapshot: malformed")

@@ -246,6 +246,10 @@ func TestStories(t *testing.T) {
 				s.step(node(0), Leave{Force: d.HasArg("force")})
 			case "jeopardy":
 				s.step(node(0), PeerJeopardy{Node: node(1), On: d.CmdArgs[2].Key == "on"})
+			case "disk":
+				s.step(node(0), PeerDisk{Node: node(1), Seen: d.CmdArgs[2].Key == "on"})
+			case "control":
+				s.step(node(0), Control{Payload: []byte(d.Input)})
 			case "status":
 				for _, n := range s.nodes() {
 					st := s.cores[n].Status()

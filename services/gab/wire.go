@@ -83,10 +83,15 @@ const (
 	entryLeaveSystem
 	entryJeopardy
 	entryView
+	entryDisk    // after entryView: older builds know the numbers before
+	entryControl // of the daemons themselves
 )
 
+// maxControl bounds the payload of Control, in bytes.
+const maxControl = 1 << 10
+
 var entryNames = [...]string{"?", "message", "join-port", "leave-port", "protection", "fence-answer",
-	"leave-system", "jeopardy", "view"}
+	"leave-system", "jeopardy", "view", "disk", "control"}
 
 // entry is one place of the total order.
 type entry struct {
@@ -97,8 +102,8 @@ type entry struct {
 
 	port     Port       // message, join-port, leave-port
 	directed bool       // message
-	node     NodeID     // message: target if directed; jeopardy: whom
-	on       bool       // jeopardy
+	node     NodeID     // message: target if directed; jeopardy, disk: whom
+	on       bool       // jeopardy, disk
 	number   uint32     // protection
 	payloads [][]byte   // message
 	view     ViewID     // view: its id; fence-answer: the view answered
@@ -197,9 +202,11 @@ func (w *writer) entry(e *entry) {
 		w.viewID(e.view)
 		w.departed(e.departed)
 	case entryLeaveSystem:
-	case entryJeopardy:
+	case entryJeopardy, entryDisk:
 		w.byte(byte(e.node))
 		w.bool(e.on)
+	case entryControl:
+		w.bytes(e.payloads[0])
 	case entryView:
 		w.viewID(e.view)
 		w.members(e.members)
@@ -433,9 +440,15 @@ func (r *reader) entry() entry {
 		e.view = r.viewID()
 		e.departed = r.departed()
 	case entryLeaveSystem:
-	case entryJeopardy:
+	case entryJeopardy, entryDisk:
 		e.node = r.node()
 		e.on = r.bool()
+	case entryControl:
+		p := r.bytes()
+		if len(p) > maxControl {
+			r.fail()
+		}
+		e.payloads = [][]byte{p}
 	case entryView:
 		e.view = r.viewID()
 		e.members = r.members()
