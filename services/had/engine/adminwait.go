@@ -50,9 +50,11 @@ func (e *Engine) clearAdminWait(g *groupModel, c Command) *refusal {
 		}
 		cleared = append(cleared, r.name)
 		i.Flags &^= resource.FlagAdminWait
+		e.markStaleOn(g, n)
 		if c.Fault && e.faultOf(i) {
 			faulted = append(faulted, r)
 		}
+		e.markStaleOn(g, n)
 		i.WaitReason = 0
 		e.order(resource.CommandClear, r, n, pick(c.Fault, 1, 0))
 	}

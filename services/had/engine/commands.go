@@ -657,6 +657,7 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 		waiting = append(waiting, r.name)
 		i.Want, i.Halted, i.Alone, i.RetryAt, i.Flushed = wantNothing, false, false, 0, i.Pending.ID != 0
 	}
+	e.markStaleOn(g, c.System)
 	if on.Pre != nil {
 		waiting = append(waiting, "the preonline trigger")
 	}

@@ -33,6 +33,9 @@ type Engine struct {
 	// roomMoved are the systems where a group came or went in this event.
 	roomMoved map[string]bool
 	ix        index
+	// thorough, set by tests alone, looks at everything that an event could
+	// concern; what comes of it must be the same.
+	thorough bool
 }
 
 // New returns an empty replica: no system, no configuration.
@@ -69,7 +72,9 @@ func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect 
 	case StateChanged:
 		e.announced(from, ev)
 	case Reported:
-		e.reported(from, ev.Report)
+		if !e.reported(from, &ev.Report) {
+			return e.rest()
+		}
 	case Command:
 		e.command(from, ev)
 	case TriggerEnded:
@@ -90,10 +95,16 @@ func (e *Engine) Apply(pos Pos, from SystemID, ev Event, out []Effect) []Effect 
 	e.settle()
 	e.watchLoad()
 	e.wish()
+	return e.rest()
+}
+
+// rest ends an event.
+func (e *Engine) rest() []Effect {
 	if audit != nil {
 		audit(e)
 	}
-	out, e.out = e.out, nil
+	out := e.out
+	e.out = nil
 	return out
 }
 
@@ -381,6 +392,12 @@ func (e *Engine) touch(g string) {
 	}
 }
 
+// touchOn is touch for a group on one system: nothing of it changed elsewhere.
+func (e *Engine) touchOn(g *groupModel, n SystemID) {
+	e.dirty[g.name] = true
+	e.markStaleOn(g, n)
+}
+
 func (e *Engine) touchAll() {
 	if e.mod == nil {
 		return
@@ -407,16 +424,18 @@ func (e *Engine) settleGroups() {
 	}
 	e.refresh()
 	var touched []*groupModel
-	settled := map[*groupModel]bool{}
+	settled := e.ix.settled
 	todo := e.dirtyAfter(-1)
 	for len(todo) > 0 {
 		g, dirty := todo[0], len(e.dirty)
 		todo = todo[1:]
-		if settled[g] {
+		if settled[g.num] {
 			continue
 		}
 		for _, member := range g.family {
-			e.markStale(member)
+			if e.thorough {
+				e.markStale(member)
+			}
 			if member.hybrid() {
 				e.fitZones(member)
 			}
@@ -425,13 +444,15 @@ func (e *Engine) settleGroups() {
 		e.refresh()
 		touched = append(touched, g.family...)
 		for _, member := range g.family {
-			settled[member.whole] = true
+			settled[member.num] = true
+			e.noteWaiting(member.whole)
 		}
 		if len(e.dirty) != dirty {
 			todo = e.dirtyAfter(g.turn)
 		}
 	}
 	for _, g := range touched {
+		settled[g.num] = false
 		e.show(g)
 	}
 	clear(e.dirty)

@@ -12,7 +12,7 @@ import (
 // tried again here (OnlineRetryLimit), or owed to another system.
 func (e *Engine) afterFault(g *groupModel, n SystemID) {
 	c := e.course(g)
-	persistent := e.st.Groups[g.name].On[n].ByPersistent
+	persistent := e.on(g, n).ByPersistent
 	e.gone(g, n, "faulted")
 	if e.retryHere(g, n) {
 		return
@@ -23,7 +23,7 @@ func (e *Engine) afterFault(g *groupModel, n SystemID) {
 }
 
 func (e *Engine) retryHere(g *groupModel, n SystemID) bool {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if g.retryInterval > 0 && on.Retries > 0 {
 		if e.st.Now-on.RetriedAt < g.retryInterval {
 			return false
@@ -91,7 +91,7 @@ func (e *Engine) pay(g *groupModel) bool {
 	}
 	for _, n := range e.activeAnywhere(g) {
 		if e.st.Systems[n].InH {
-			if e.st.Groups[g.name].On[n].Stopping == "" {
+			if e.on(g, n).Stopping == "" {
 				c.Due = nil
 				return true
 			}
@@ -297,23 +297,21 @@ func verdictsOf(vs []policy.Verdict) []Verdict {
 
 // autostart starts a group when had has come up and probed (engine.md 4.7).
 func (e *Engine) autostart(g *groupModel) bool {
-	gr, c := e.st.Groups[g.name], e.course(g)
+	gr, c := e.group(g), e.course(g)
 	if !g.autoStart || (len(g.autoList) == 0 && !g.clusterService()) || c.UserOffline || c.Move != nil || e.frozenGroup(g) {
 		return false
 	}
 	if !g.failover() {
 		return e.autostartParallel(g)
 	}
-	fresh := false
+	if !e.anyOn(g, func(on *groupOn) bool { return on.Fresh }) {
+		return false
+	}
 	for _, p := range g.list {
 		n := p.System
 		if why, _ := e.autoDisabled(g, n); why != "" || e.inTransit(g, n) || e.held(g, n) || gr.On[n].Violation || e.gaveUp(g, n) != "" {
 			return false
 		}
-		fresh = fresh || gr.On[n].Fresh
-	}
-	if !fresh {
-		return false
 	}
 	if at := e.activeAnywhere(g); len(at) > 0 {
 		return e.found(g, at)
@@ -364,6 +362,9 @@ func (e *Engine) found(g *groupModel, at []string) bool {
 }
 
 func (e *Engine) autostartParallel(g *groupModel) bool {
+	if !e.anyOn(g, func(on *groupOn) bool { return on.Fresh }) {
+		return false
+	}
 	gr := e.st.Groups[g.name]
 	moved := false
 	for _, n := range g.autoList {
@@ -434,7 +435,7 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 		if e.held(g, n) {
 			add(e.heldText(g, n))
 		}
-		if v := e.st.Groups[g.name].On[n].Vetoed; v != "" && e.course(g.part(n)).Intent && !e.active(g, n) {
+		if v := e.on(g, n).Vetoed; v != "" && e.course(g.part(n)).Intent && !e.active(g, n) {
 			add("not brought online on "+n+": "+v, "hagrp -online -nopre "+g.name+" -sys "+n+", or hagrp -online "+g.name+" -sys another system")
 		}
 		if why, way := e.autoDisabled(g, n); why != "" {

@@ -11,7 +11,7 @@ import (
 // active says whether a group is active on a system: an OnOff resource is
 // online, on its way up, or waits for an administrator, when it may be half
 // up. OnOnly and persistent resources do not count.
-func (e *Engine) active(g *groupModel, n SystemID) bool { return e.activeCount(g, n) > 0 }
+func (e *Engine) active(g *groupModel, n SystemID) bool { return e.sum(g, n)&spotActive != 0 }
 
 func (e *Engine) activeCount(g *groupModel, n SystemID) int {
 	count := 0
@@ -27,8 +27,8 @@ func (e *Engine) activeCount(g *groupModel, n SystemID) int {
 // be because nothing proves the contrary.
 func (e *Engine) activeElsewhere(g *groupModel, n SystemID) []string {
 	var out []string
-	for _, p := range g.list {
-		if p.System != n && e.active(g, p.System) {
+	for place, p := range g.list {
+		if e.sumAt(g.whole, g.placeInWhole(place))&spotActive != 0 && p.System != n {
 			out = append(out, p.System)
 		}
 	}
@@ -39,16 +39,14 @@ func (e *Engine) activeAnywhere(g *groupModel) []string { return e.activeElsewhe
 
 // inTransit says whether anything of the group is on its way on a system.
 func (e *Engine) inTransit(g *groupModel, n SystemID) bool {
-	for _, r := range g.resources {
-		if i := e.at(r, n); i.moving() {
-			return true
-		}
-	}
-	return false
+	return e.sum(g, n)&spotMoving != 0
 }
 
 // gaveUp returns the first resource in ADMIN_WAIT on a system, or "".
 func (e *Engine) gaveUp(g *groupModel, n SystemID) string {
+	if e.sum(g, n)&spotDoubt == 0 {
+		return ""
+	}
 	for _, r := range g.resources {
 		if e.at(r, n).Flags&resource.FlagAdminWait != 0 {
 			return r.name
@@ -57,7 +55,7 @@ func (e *Engine) gaveUp(g *groupModel, n SystemID) string {
 	return ""
 }
 
-func (e *Engine) frozenGroup(g *groupModel) bool { return g.frozen || e.st.Groups[g.name].TFrozen }
+func (e *Engine) frozenGroup(g *groupModel) bool { return g.frozen || e.group(g).TFrozen }
 
 // frozen says whether nothing may be started or stopped for the group there.
 func (e *Engine) frozen(g *groupModel, n SystemID) bool {
@@ -66,6 +64,9 @@ func (e *Engine) frozen(g *groupModel, n SystemID) bool {
 
 // unprobed returns the enabled resources that are not probed on a system.
 func (e *Engine) unprobed(g *groupModel, n SystemID) []string {
+	if e.sum(g, n)&spotUnprobed == 0 {
+		return nil
+	}
 	var out []string
 	for _, r := range g.resources {
 		if r.enabled && !e.at(r, n).Probed {
@@ -76,6 +77,9 @@ func (e *Engine) unprobed(g *groupModel, n SystemID) []string {
 }
 
 func (e *Engine) faults(g *groupModel, n SystemID) []string {
+	if e.sum(g, n)&spotFaulted == 0 {
+		return nil
+	}
 	var out []string
 	for _, r := range g.resources {
 		if e.at(r, n).State == resource.StateFaulted {
@@ -88,8 +92,11 @@ func (e *Engine) faults(g *groupModel, n SystemID) []string {
 // autoDisabled says why the group is autodisabled on a system and what leads
 // out, or "" if it is not (engine.md 4.10, R1).
 func (e *Engine) autoDisabled(g *groupModel, n SystemID) (why, wayOut string) {
-	s, on := e.st.Systems[n], e.st.Groups[g.name].On[n]
-	enable := "hagrp -autoenable " + g.name + " -sys " + n
+	s, on := e.st.Systems[n], e.on(g, n)
+	enable := ""
+	if !s.InH || e.sum(g, n)&spotUnprobed != 0 {
+		enable = "hagrp -autoenable " + g.name + " -sys " + n
+	}
 	switch {
 	case on.AutoEnabled || !g.failover():
 		return "", ""
@@ -125,8 +132,11 @@ func (e *Engine) probeHint(n, r, enable string) string {
 
 // step lets a group go one step; false when there is nothing to do.
 func (e *Engine) step(g *groupModel) bool {
-	moved := false
-	for _, p := range g.list {
+	moved, frozen := false, e.frozenGroup(g)
+	for place, p := range g.list {
+		if e.resting(g, place, frozen) {
+			continue
+		}
 		moved = e.probedNow(g, p.System) || moved
 		moved = e.stepHeld(g, p.System) || moved
 		moved = e.monitorOnly(g, p.System) || moved
@@ -141,11 +151,12 @@ func (e *Engine) step(g *groupModel) bool {
 
 // probedNow notices that a group became fully probed on a system.
 func (e *Engine) probedNow(g *groupModel, n SystemID) bool {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if on.Probed || !e.usable(n) || len(e.unprobed(g, n)) > 0 {
 		return false
 	}
 	on.Probed = true
+	e.markStaleOn(g, n)
 	e.noteOff(g, n, e.base(g, n))
 	e.log("NOTICE", 10438, "", g.name, "Group %s has been probed on system %s", g.name, n)
 	e.adopt(g, n)
@@ -156,7 +167,7 @@ func (e *Engine) probedNow(g *groupModel, n SystemID) bool {
 // stays, what is missing is started again where it was (R8).
 func (e *Engine) adopt(g *groupModel, n SystemID) {
 	c := e.course(g)
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	was := on.WasActive
 	on.WasActive = false
 	if on.Violation && !e.active(g, n) {
@@ -193,7 +204,7 @@ func (e *Engine) adopt(g *groupModel, n SystemID) {
 
 // monitorOnly tells schedulers when a freeze begins or ends.
 func (e *Engine) monitorOnly(g *groupModel, n SystemID) bool {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if !e.usable(n) || on.MonitorOnly == e.frozen(g, n) {
 		return false
 	}
@@ -207,7 +218,7 @@ func (e *Engine) monitorOnly(g *groupModel, n SystemID) bool {
 // bringUp begins to bring a group online on a system: the resources with
 // AutoStart and what they need.
 func (e *Engine) bringUp(g *groupModel, n SystemID) {
-	gr, c := e.st.Groups[g.name], e.course(g)
+	gr, c := e.group(g), e.course(g)
 	on := gr.On[n]
 	selected, blocked := g.graph.Selection(
 		func(r string) bool { m := g.resource(r); return m.autoUp && !m.persistent() },
@@ -225,7 +236,7 @@ func (e *Engine) bringUp(g *groupModel, n SystemID) {
 	c.Intent = true
 	e.settled(g, n)
 	on.NotInLoad, on.NotInMeters = e.st.Systems[n].LoadSet, e.st.Systems[n].Meters != nil
-	e.touch(g.name)
+	e.touchOn(g, n)
 }
 
 func (e *Engine) raise(g *groupModel, r string, n SystemID) {
@@ -233,16 +244,18 @@ func (e *Engine) raise(g *groupModel, r string, n SystemID) {
 	if m.persistent() || i.State == resource.StateFaulted || (i.up() && i.Pending.ID == 0) {
 		if i.Want == wantOffline {
 			i.Want = wantNothing
+			e.markStaleOn(g, n)
 		}
 		return
 	}
 	i.Want, i.Halted, i.Alone, i.Flushed, i.RetryAt = wantOnline, false, false, false, 0
+	e.markStaleOn(g, n)
 }
 
 // stop begins to take a group offline on a system, for a reason that decides
 // what comes after. OnOnly and persistent resources are left alone.
 func (e *Engine) stop(g *groupModel, n SystemID, reason string) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	for _, r := range g.resources {
 		i := e.at(r, n)
 		switch {
@@ -258,14 +271,15 @@ func (e *Engine) stop(g *groupModel, n SystemID, reason string) {
 		}
 	}
 	on.Starting, on.Stopping, on.Pre = false, reason, nil
-	e.touch(g.name)
+	e.touchOn(g, n)
 }
 
 // finish ends the operations that have reached their end.
 func (e *Engine) finish(g *groupModel, n SystemID) bool {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if on.Starting && !e.wants(g, n, wantOnline) {
 		on.Starting = false
+		e.markStaleOn(g, n)
 		return true
 	}
 	if on.Stopping == "" || len(e.parentsAbove(g, n)) > 0 || e.active(g, n) || !e.usable(n) || e.inTransit(g, n) || e.gaveUp(g, n) != "" {
@@ -279,21 +293,16 @@ func (e *Engine) finish(g *groupModel, n SystemID) bool {
 }
 
 func (e *Engine) wants(g *groupModel, n SystemID, w want) bool {
-	for _, r := range g.resources {
-		i := e.at(r, n)
-		if i.Want == w || (w == wantOnline && i.Pending.Kind == resource.CommandOnline && i.Want != wantOffline && !i.Flushed) {
-			return true
-		}
-	}
-	return false
+	return e.sum(g, n)&pick(w == wantOnline, spotRising, spotFalling) != 0
 }
 
 // stopped decides what follows when a group is offline on a system.
 func (e *Engine) stopped(g *groupModel, n SystemID) {
-	gr := e.st.Groups[g.name]
+	gr := e.group(g)
 	on := gr.On[n]
 	reason := on.Stopping
 	on.Stopping, on.After = "", false
+	e.markStaleOn(g, n)
 	e.show(g)
 	switch reason {
 	case stopFault:
@@ -357,7 +366,7 @@ func (e *Engine) groupText(g *groupModel, n SystemID) string {
 	if e.wants(g, n, wantOnline) {
 		out = append(out, "STARTING")
 	}
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if e.wants(g, n, wantOffline) || (on.Stopping != "" && e.active(g, n)) {
 		out = append(out, "STOPPING")
 	}
@@ -371,6 +380,9 @@ func (e *Engine) groupText(g *groupModel, n SystemID) string {
 }
 
 func (e *Engine) criticalFault(g *groupModel, n SystemID) bool {
+	if e.sum(g, n)&spotFaulted == 0 {
+		return false
+	}
 	for _, r := range g.resources {
 		if e.at(r, n).State != resource.StateFaulted {
 			continue
@@ -385,7 +397,12 @@ func (e *Engine) criticalFault(g *groupModel, n SystemID) bool {
 
 // show tells watchers and the log what changed about a group.
 func (e *Engine) show(g *groupModel) {
-	for _, p := range g.list {
+	for place, p := range g.list {
+		spot := &e.indexed().spots[g.first+g.placeInWhole(place)]
+		if spot.flags&spotUntold == 0 {
+			continue
+		}
+		spot.flags &^= spotUntold
 		n := p.System
 		for _, r := range g.resources {
 			i := e.at(r, n)
@@ -398,7 +415,7 @@ func (e *Engine) show(g *groupModel) {
 				i.Shown = text
 			}
 		}
-		on := e.st.Groups[g.name].On[n]
+		on := e.on(g, n)
 		text := e.groupText(g, n)
 		old := orOffline(on.Shown)
 		if text == old {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
 // index is what the engine derives from its state and its configuration so
@@ -12,37 +14,92 @@ import (
 // changes or a snapshot is restored, and audit compares it with what it is
 // derived from.
 //
-// What it holds about a group is right unless the group is stale: touched
-// since it was last looked at. Whoever changes a group or its instances must
-// touch it, which settle needs anyway.
+// What it holds about a group on a system is right unless that spot is stale:
+// touched since it was last looked at. Whoever changes a group or its instances
+// must touch it there, or everywhere, which settle needs anyway.
 type index struct {
 	// of is the model that it was built for.
 	of *model
-	// names are the systems, sorted.
-	names []SystemID
-	// on are the groups with a system in their SystemList, by name.
-	on map[SystemID][]*groupModel
-	// instances by number of the resource and place of the system.
-	instances [][]*instance
-	// activity by number of the group and place of the system.
-	activity [][]activity
+	// names are the systems, sorted, and systems their states.
+	names   []SystemID
+	systems []*system
+	// on is what is known of each system of a SystemList.
+	on map[SystemID]*systemIndex
+	// groups by number, spots from the first of a group on, instances from the
+	// first of a resource on, both in the order of the SystemList.
+	groups    []*group
+	spots     []spot
+	instances []*instance
+	// homes is LastOnline by number of the resource: 1 and the place, or 0.
+	homes []int16
+	// waiting, by number, are the groups with anything owed or under way.
+	waiting []bool
 	// deadlines of the groups that wait for time to pass.
 	deadlines deadlines
-	// stale groups, each once.
-	stale   []*groupModel
-	isStale []bool
+	// stale spots, each once; those of a group stand together.
+	stale []staleSpot
+	// settled, by number, is scratch of settleGroups.
+	settled []bool
 	// requests says where an id is in state.Requests, counted from the first
 	// that there ever was; gone is how many are forgotten.
 	requests map[string]int
 	gone     int
 }
 
+// systemIndex is what is known of one system.
+type systemIndex struct {
+	// groups are those with the system in their SystemList, by name: of a
+	// hybrid group the part of that system. limited have Prerequisites.
+	groups, limited []*groupModel
+	// carried is the Load of the groups that are active there, frozen what the
+	// configuration says.
+	carried int
+	frozen  bool
+}
+
+// spot is a group on one system.
+type spot struct {
+	on    *groupOn
+	sys   *system
+	in    *systemIndex
+	flags spotFlags
+}
+
+type staleSpot struct {
+	g     *groupModel
+	place int
+}
+
+// spotFlags sum up the instances of a group on one system.
+type spotFlags uint16
+
+const (
+	// spotStale: something there changed since it was last looked at.
+	spotStale spotFlags = 1 << iota
+	// spotUntold: the same, since it was last shown.
+	spotUntold
+	// spotActive and spotMoving are active and inTransit.
+	spotActive
+	spotMoving
+	// spotToDo: something is wanted for which no command is under way.
+	spotToDo
+	// spotUnprobed, spotFaulted and spotDoubt: an enabled resource is not
+	// probed, one is FAULTED, one is in ADMIN_WAIT.
+	spotUnprobed
+	spotFaulted
+	spotDoubt
+	// spotRising and spotFalling are wants.
+	spotRising
+	spotFalling
+	// spotTimed: something there waits for time to pass.
+	spotTimed
+
+	spotMarks = spotStale | spotUntold
+)
+
 // audit, set by tests alone, compares the index with what it is derived from
 // at the end of each event.
 var audit func(*Engine)
-
-// activity is whether a group is active, or in transit, on one system.
-type activity struct{ active, moving bool }
 
 // indexed returns the index, which it builds if there is another model.
 func (e *Engine) indexed() *index {
@@ -52,31 +109,55 @@ func (e *Engine) indexed() *index {
 	return &e.ix
 }
 
-// reindex builds the index for the model in use. Every group is stale.
+// reindex builds the index for the model in use. Every spot is stale.
 func (e *Engine) reindex() {
 	requests, gone := e.ix.requests, e.ix.gone
-	e.ix = index{of: e.mod, on: map[SystemID][]*groupModel{}, requests: requests, gone: gone}
+	e.ix = index{of: e.mod, on: map[SystemID]*systemIndex{}, requests: requests, gone: gone}
 	if e.mod == nil {
 		return
 	}
-	groups := len(e.mod.groups)
-	e.ix.activity, e.ix.isStale = make([][]activity, groups), make([]bool, groups)
-	e.ix.deadlines = newDeadlines(groups)
-	for _, g := range e.mod.groups {
-		e.ix.activity[g.num] = make([]activity, len(g.list))
-		for _, p := range g.list {
-			e.ix.on[p.System] = append(e.ix.on[p.System], g.part(p.System))
-		}
-		e.ix.instances = slices.Grow(e.ix.instances, len(g.resources))
-		for _, r := range g.resources {
-			at := make([]*instance, len(g.list))
-			for place, p := range g.list {
-				at[place] = e.st.Resources[r.name][p.System]
-			}
-			e.ix.instances = append(e.ix.instances, at)
-		}
-		e.markStale(g)
+	ix, groups := &e.ix, len(e.mod.groups)
+	ix.groups, ix.waiting, ix.settled = make([]*group, groups), make([]bool, groups), make([]bool, groups)
+	ix.deadlines = newDeadlines(groups)
+	ix.homes = make([]int16, len(e.mod.resources))
+	if last := len(e.mod.groups) - 1; last >= 0 {
+		ix.spots = make([]spot, e.mod.groups[last].first+len(e.mod.groups[last].list))
 	}
+	if last := len(e.mod.resources) - 1; last >= 0 {
+		ix.instances = make([]*instance, e.mod.resources[last].first+len(e.mod.resources[last].in.list))
+	}
+	for _, g := range e.mod.groups {
+		e.indexGroup(g)
+	}
+}
+
+func (e *Engine) indexGroup(g *groupModel) {
+	ix := &e.ix
+	gr := e.st.Groups[g.name]
+	ix.groups[g.num] = gr
+	for place, p := range g.list {
+		at := ix.on[p.System]
+		if at == nil {
+			at = &systemIndex{frozen: e.mod.frozenSystem(p.System)}
+			ix.on[p.System] = at
+		}
+		at.groups = append(at.groups, g.part(p.System))
+		if len(g.prerequisites) > 0 {
+			at.limited = append(at.limited, g)
+		}
+		s := &ix.spots[g.first+place]
+		s.in, s.sys = at, e.st.Systems[p.System]
+		if gr != nil {
+			s.on = gr.On[p.System]
+		}
+	}
+	for _, r := range g.resources {
+		for place, p := range g.list {
+			ix.instances[r.first+place] = e.st.Resources[r.name][p.System]
+		}
+		ix.homes[r.num] = int16(1 + g.place(e.st.LastOnline[r.name]))
+	}
+	e.markStale(g)
 }
 
 // systemNames returns all systems, sorted. It must not be changed.
@@ -88,8 +169,19 @@ func (e *Engine) systemNames() []SystemID {
 		}
 		sort.Strings(names)
 		e.ix.names = names
+		e.ix.systems = make([]*system, 0, len(names))
+		for _, n := range names {
+			e.ix.systems = append(e.ix.systems, e.st.Systems[n])
+		}
 	}
 	return e.ix.names
+}
+
+// systems returns the states of all systems in the order of their names. It
+// must not be changed.
+func (e *Engine) systems() []*system {
+	e.systemNames()
+	return e.ix.systems
 }
 
 // forgetSystemNames is for whoever removes a system.
@@ -98,20 +190,56 @@ func (e *Engine) forgetSystemNames() { e.ix.names = nil }
 // groupsOn returns the groups with the system in their SystemList, by name:
 // of a hybrid group the part of that system.
 // It must not be changed.
-func (e *Engine) groupsOn(n SystemID) []*groupModel { return e.indexed().on[n] }
+func (e *Engine) groupsOn(n SystemID) []*groupModel {
+	if at := e.indexed().on[n]; at != nil {
+		return at.groups
+	}
+	return nil
+}
+
+// group is the state of a group.
+func (e *Engine) group(g *groupModel) *group {
+	if e.ix.of == e.mod {
+		if gr := e.ix.groups[g.num]; gr != nil {
+			return gr
+		}
+	}
+	return e.st.Groups[g.name]
+}
+
+// on is the state of a group on a system, or nil if that is not in its
+// SystemList.
+func (e *Engine) on(g *groupModel, n SystemID) *groupOn {
+	if e.ix.of == e.mod {
+		if place := g.whole.place(n); place >= 0 {
+			if on := e.ix.spots[g.first+place].on; on != nil {
+				return on
+			}
+		}
+	}
+	return e.st.Groups[g.name].On[n]
+}
 
 // at returns a resource on a system, or nil if that is not in the SystemList
 // of its group.
 func (e *Engine) at(r *resourceModel, n SystemID) *instance {
-	ix := e.indexed()
 	place := r.in.place(n)
-	if place < 0 || r.num >= len(ix.instances) {
+	if place < 0 {
 		return nil
 	}
-	i := ix.instances[r.num][place]
+	return e.atPlace(r, place)
+}
+
+// atPlace is at for a place in the SystemList of the group.
+func (e *Engine) atPlace(r *resourceModel, place int) *instance {
+	ix := e.indexed()
+	if r.first+place >= len(ix.instances) {
+		return nil
+	}
+	i := ix.instances[r.first+place]
 	if i == nil { // The state was not there yet when the index was built.
-		i = e.st.Resources[r.name][n]
-		ix.instances[r.num][place] = i
+		i = e.st.Resources[r.name][r.in.list[place].System]
+		ix.instances[r.first+place] = i
 	}
 	return i
 }
@@ -125,73 +253,178 @@ func (e *Engine) instance(r string, n SystemID) *instance {
 	return e.at(m, n)
 }
 
+// markStale marks a group on all systems: whoever changes it there, or its
+// instances, must do that or markStaleOn.
 func (e *Engine) markStale(g *groupModel) {
-	ix, g := e.indexed(), g.whole
-	if !ix.isStale[g.num] {
-		ix.isStale[g.num] = true
-		ix.stale = append(ix.stale, g)
+	for place := range g.whole.list {
+		e.markSpot(g.whole, place)
 	}
 }
 
-// refresh looks again at the groups that are stale.
+// markStaleOn is markStale for one system.
+func (e *Engine) markStaleOn(g *groupModel, n SystemID) {
+	if place := g.whole.place(n); place >= 0 {
+		e.markSpot(g.whole, place)
+	}
+}
+
+func (e *Engine) markSpot(g *groupModel, place int) {
+	ix := e.indexed()
+	s := &ix.spots[g.first+place]
+	if s.flags&spotStale == 0 {
+		ix.stale = append(ix.stale, staleSpot{g, place})
+	}
+	s.flags |= spotMarks
+}
+
+// refresh looks again at the spots that are stale.
 func (e *Engine) refresh() {
 	ix := e.indexed()
-	for _, g := range ix.stale {
-		ix.isStale[g.num] = false
-		for place, p := range g.list {
-			ix.activity[g.num][place] = activity{e.active(g, p.System), e.inTransit(g, p.System)}
+	for i, at := range ix.stale {
+		g, s := at.g, &ix.spots[at.g.first+at.place]
+		now := e.look(g, at.place)
+		if (now^s.flags)&spotActive != 0 {
+			s.in.carried += pick(now&spotActive != 0, g.load, -g.load)
 		}
-		ix.deadlines.set(g.num, e.groupDeadline(g))
+		s.flags = now | s.flags&spotUntold
+		if i+1 == len(ix.stale) || ix.stale[i+1].g != g {
+			ix.deadlines.set(g.num, e.groupDeadline(g))
+			e.noteWaiting(g)
+		}
 	}
 	ix.stale = ix.stale[:0]
 }
 
+// noteWaiting notes whether a group has anything owed or under way.
+func (e *Engine) noteWaiting(g *groupModel) {
+	e.ix.waiting[g.num] = e.waitsForAny(g) || e.anyOn(g, func(on *groupOn) bool { return on.Pre != nil || on.Violation })
+}
+
+// look sums up the instances of a whole group at a place.
+func (e *Engine) look(g *groupModel, place int) spotFlags {
+	var f spotFlags
+	for _, r := range g.resources {
+		f |= e.lookAt(r, e.atPlace(r, place))
+	}
+	if on := e.indexed().spots[g.first+place].on; on != nil && on.Pre != nil && on.Pre.Until > e.st.Now {
+		f |= spotTimed
+	}
+	return f
+}
+
+func (e *Engine) lookAt(r *resourceModel, i *instance) spotFlags {
+	var f spotFlags
+	if r.onOff() && (i.up() || i.raising() || i.inDoubt()) {
+		f |= spotActive
+	}
+	if r.enabled && !i.Probed {
+		f |= spotUnprobed
+	}
+	if i.State == resource.StateFaulted {
+		f |= spotFaulted
+	}
+	if i.inDoubt() {
+		f |= spotDoubt
+	}
+	if i.RetryAt > e.st.Now {
+		f |= spotTimed
+	}
+	if !i.moving() {
+		return f
+	}
+	f |= spotMoving
+	if i.Want != wantNothing && i.Pending.ID == 0 {
+		f |= spotToDo
+	}
+	if i.wants(wantOnline) {
+		f |= spotRising
+	}
+	if i.wants(wantOffline) {
+		f |= spotFalling
+	}
+	return f
+}
+
+// sum returns what the instances of a group on a system sum up to: as the
+// index has it, or looked up if that is stale.
+func (e *Engine) sum(g *groupModel, n SystemID) spotFlags {
+	place := g.whole.place(n)
+	if place < 0 {
+		return 0
+	}
+	return e.sumAt(g.whole, place)
+}
+
+func (e *Engine) sumAt(g *groupModel, place int) spotFlags {
+	f := e.indexed().spots[g.first+place].flags
+	if f&spotStale != 0 {
+		return e.look(g, place)
+	}
+	if audit != nil && f&^spotUntold != e.look(g, place) {
+		panic("engine: group " + g.name + " changed on " + g.list[place].System + " and was not touched")
+	}
+	return f
+}
+
+// resting says whether nothing about a group at a place of its list asks for
+// a step there (engine.go).
+func (e *Engine) resting(g *groupModel, place int, frozen bool) bool {
+	s := &e.indexed().spots[g.first+g.placeInWhole(place)]
+	on := s.on
+	if e.thorough || s.flags&(spotStale|spotToDo) != 0 || on == nil || s.sys == nil || g.onlineClearParent {
+		return false
+	}
+	if on.Pre != nil || on.Violation || on.Starting || on.Stopping != "" || !on.Probed && s.flags&spotUnprobed == 0 {
+		return false
+	}
+	return on.MonitorOnly == (frozen || (s.sys.TFrozen || s.in.frozen) && !g.clusterService())
+}
+
+// anyOn says whether any system of a group's list has it in a state.
+func (e *Engine) anyOn(g *groupModel, is func(*groupOn) bool) bool {
+	spots := e.indexed().spots
+	for place, p := range g.list {
+		on := spots[g.first+g.placeInWhole(place)].on
+		if on == nil {
+			on = e.st.Groups[g.name].On[p.System]
+		}
+		if on != nil && is(on) {
+			return true
+		}
+	}
+	return false
+}
+
 // groupDeadline is the engine time at which a group next has something to do
-// that only time brings, or 0.
+// that only time brings, or 0. Its spots are not stale.
 func (e *Engine) groupDeadline(g *groupModel) time.Duration {
 	var next time.Duration
-	gr := e.st.Groups[g.name]
-	for _, part := range g.parts {
-		if at := e.course(part).ClearAt; at > e.st.Now && (next == 0 || at < next) {
+	earlier := func(at time.Duration) {
+		if at > e.st.Now && (next == 0 || at < next) {
 			next = at
 		}
 	}
-	for _, p := range g.list {
-		if pre := gr.On[p.System].Pre; pre != nil && pre.Until > e.st.Now && (next == 0 || pre.Until < next) {
-			next = pre.Until
+	for _, part := range g.parts {
+		earlier(e.course(part).ClearAt)
+	}
+	for place := range g.list {
+		s := &e.ix.spots[g.first+place]
+		if s.flags&spotTimed == 0 {
+			continue
+		}
+		if s.on.Pre != nil {
+			earlier(s.on.Pre.Until)
 		}
 		for _, r := range g.resources {
-			if at := e.at(r, p.System).RetryAt; at > e.st.Now && (next == 0 || at < next) {
-				next = at
-			}
+			earlier(e.atPlace(r, place).RetryAt)
 		}
 	}
 	return next
 }
 
-// activeOn is active of any group, from the index if that is right: for
-// whoever asks about every group of a system.
-func (e *Engine) activeOn(g *groupModel, n SystemID) bool {
-	ix, g := e.indexed(), g.whole
-	if ix.isStale[g.num] {
-		return e.active(g, n)
-	}
-	a := ix.activity[g.num][g.place(n)]
-	if audit != nil && a.active != e.active(g, n) {
-		panic("engine: group " + g.name + " changed on " + n + " and was not touched")
-	}
-	return a.active
-}
-
-// busyOn says whether a group is active or in transit on a system, from the
-// index if that is right.
+// busyOn says whether a group is active or in transit on a system.
 func (e *Engine) busyOn(g *groupModel, n SystemID) bool {
-	ix, g := e.indexed(), g.whole
-	if ix.isStale[g.num] {
-		return e.active(g, n) || e.inTransit(g, n)
-	}
-	a := ix.activity[g.num][g.place(n)]
-	return a.active || a.moving
+	return e.sum(g, n)&(spotActive|spotMoving) != 0
 }
 
 // holdsAny says whether any group is active or in transit on a system.

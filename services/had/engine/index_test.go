@@ -64,17 +64,37 @@ func checkIndex(e *Engine) {
 	if e.mod == nil {
 		return
 	}
-	if e.ix.of != e.mod || len(e.ix.stale) > 0 {
+	if e.ix.of != e.mod {
 		bad("left stale")
 	}
+	e.refresh()
 	for _, g := range e.mod.groups {
 		for place, p := range g.list {
-			if a, b := e.ix.activity[g.num][place], fresh.ix.activity[g.num][place]; a != b {
-				bad("group %s on %s is %v, not %v: it changed and was not touched", g.name, p.System, b, a)
+			a, b := e.ix.spots[g.first+place], fresh.ix.spots[g.first+place]
+			if a.flags&^spotMarks != b.flags&^spotMarks {
+				bad("group %s on %s is %b, not %b: it changed and was not touched", g.name, p.System, a.flags, b.flags)
+			}
+			if a.on != b.on || a.on != e.st.Groups[g.name].On[p.System] || a.sys != e.st.Systems[p.System] {
+				bad("group %s on %s is another", g.name, p.System)
+			}
+			if a.in.carried != b.in.carried || a.in.frozen != e.mod.frozenSystem(p.System) {
+				bad("system %s carries %d, not %d; frozen %t", p.System, a.in.carried, b.in.carried, a.in.frozen)
+			}
+			if fresh.ix.waiting[g.num] && !e.ix.waiting[g.num] {
+				bad("group %s waits for something", g.name)
+			}
+			if text := e.groupText(g, p.System); a.flags&spotUntold == 0 && text != orOffline(a.on.Shown) {
+				bad("group %s on %s is %s, shown is %s", g.name, p.System, text, a.on.Shown)
 			}
 			for _, r := range g.resources {
+				if i := e.at(r, p.System); a.flags&spotUntold == 0 && (i.Probed || i.Shown != "") && e.stateText(r, i) != i.Shown {
+					bad("resource %s on %s is %s, shown is %s", r.name, p.System, e.stateText(r, i), i.Shown)
+				}
 				if e.at(r, p.System) != e.st.Resources[r.name][p.System] {
 					bad("resource %s on %s is another", r.name, p.System)
+				}
+				if e.ix.homes[r.num] != fresh.ix.homes[r.num] {
+					bad("resource %s was online at %d, not %d", r.name, e.ix.homes[r.num], fresh.ix.homes[r.num])
 				}
 			}
 			if !slices.Contains(e.groupsOn(p.System), g.part(p.System)) {

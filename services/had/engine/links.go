@@ -114,7 +114,7 @@ func (m *model) site(s SystemID) string {
 // serving says whether a group is wholly up on a system and stays so: what a
 // parent may start on.
 func (e *Engine) serving(g *groupModel, n SystemID) bool {
-	return e.usable(n) && e.st.Groups[g.name].On[n].Stopping == "" && len(e.unprobed(g, n)) == 0 &&
+	return e.usable(n) && e.on(g, n).Stopping == "" && len(e.unprobed(g, n)) == 0 &&
 		e.base(g, n) == "ONLINE" && !e.wants(g, n, wantOffline)
 }
 
@@ -216,10 +216,13 @@ func (e *Engine) broken(l *link, n SystemID) string {
 // anything moved.
 func (e *Engine) obey(g *groupModel) bool {
 	moved := false
+	if len(g.requires) == 0 {
+		return false
+	}
 	for _, p := range g.list {
 		n := p.System
-		on := e.st.Groups[g.name].On[n]
-		if len(g.requires) == 0 || !e.active(g, n) || on.Stopping != "" || !e.usable(n) || e.frozen(g, n) || e.gaveUp(g, n) != "" {
+		on := e.on(g, n)
+		if !e.active(g, n) || on.Stopping != "" || !e.usable(n) || e.frozen(g, n) || e.gaveUp(g, n) != "" {
 			continue
 		}
 		for _, l := range g.requires {
@@ -262,7 +265,7 @@ func (e *Engine) react(g *groupModel, l *link, n SystemID, why string) bool {
 
 // giveWay takes a group offline because of another; it is owed a start.
 func (e *Engine) giveWay(g *groupModel, n SystemID, why string) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	on.Cause = why
 	e.explain(Explanation{Group: g.name, Subject: why, Decision: "taken offline on " + n + "; it starts again where and when its dependencies are met"})
 	e.log("NOTICE", 10208, "", g.name, "Initiating offline of group %s on system %s: %s", g.name, n, why)
@@ -271,7 +274,7 @@ func (e *Engine) giveWay(g *groupModel, n SystemID, why string) {
 
 // gaveWay records what a group is owed that is offline because of another.
 func (e *Engine) gaveWay(g *groupModel, n SystemID) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if g.failover() {
 		c := e.course(g.part(n))
 		c.Due, c.Stuck = &due{From: n, Why: on.Cause, ByGroup: true}, ""
@@ -283,9 +286,12 @@ func (e *Engine) gaveWay(g *groupModel, n SystemID) {
 
 // settleOwed starts on the systems where the group waits for its children.
 func (e *Engine) settleOwed(g *groupModel) bool {
+	if !e.anyOn(g, func(on *groupOn) bool { return on.Owed }) {
+		return false
+	}
 	for _, p := range g.list {
 		n := p.System
-		on := e.st.Groups[g.name].On[n]
+		on := e.on(g, n)
 		if !on.Owed || !e.usable(n) || on.Stopping != "" || e.inTransit(g, n) || on.Pre != nil {
 			continue
 		}
@@ -311,7 +317,7 @@ func (e *Engine) settleOwed(g *groupModel) bool {
 
 // waits explains, once for each system, what a group waits for there.
 func (e *Engine) waits(g *groupModel, n SystemID, x Explanation) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	x.Group = g.name
 	if key := x.String(); key != on.Waits {
 		on.Waits = key
@@ -322,7 +328,7 @@ func (e *Engine) waits(g *groupModel, n SystemID, x Explanation) {
 // parentsAbove returns the groups that have to leave n before this one does.
 func (e *Engine) parentsAbove(g *groupModel, n SystemID) []string {
 	var out []string
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if on.Stopping == "" {
 		return nil
 	}

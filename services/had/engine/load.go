@@ -121,7 +121,7 @@ func (m *model) system(n SystemID) *systemModel {
 // reserved says whether room is kept for a group that is about to start on a
 // system: the target of a switch that still goes offline where it was.
 func (e *Engine) reserved(g *groupModel, n SystemID) bool {
-	c, on := e.course(g), e.st.Groups[g.name].On[n]
+	c, on := e.course(g), e.on(g, n)
 	return on.Starting || on.Pre != nil || (c.Move != nil && c.Move.To == n) || (c.Due != nil && c.Due.Prefer == n)
 }
 
@@ -130,7 +130,7 @@ func (g *groupModel) is(other *groupModel) bool { return other != nil && g.whole
 
 // takesRoom says whether a group counts against a system's capacity and limits.
 func (e *Engine) takesRoom(g *groupModel, n SystemID) bool {
-	return e.activeOn(g, n) || e.reserved(g, n)
+	return e.active(g, n) || e.reserved(g, n)
 }
 
 // burden returns the failover groups on a system and its capacity left, for a
@@ -152,7 +152,7 @@ func (e *Engine) burden(g *groupModel, n SystemID) (groups, available int, how s
 		switch {
 		case !s.LoadSet:
 			available -= other.load
-		case !e.activeOn(other, n) || e.st.Groups[other.name].On[n].NotInLoad:
+		case !e.active(other, n) || e.st.Groups[other.name].On[n].NotInLoad:
 			waiting += other.load
 		}
 	}
@@ -171,13 +171,11 @@ func (e *Engine) loadOf(n SystemID) int {
 	if s := e.st.Systems[n]; s.LoadSet {
 		return s.DynamicLoad
 	}
-	sum := 0
-	for _, g := range e.groupsOn(n) {
-		if e.activeOn(g, n) {
-			sum += g.load
-		}
+	e.refresh()
+	if at := e.ix.on[n]; at != nil {
+		return at.carried
 	}
-	return sum
+	return 0
 }
 
 // lacking returns the prerequisites of a group that a system's limits, less
@@ -223,7 +221,7 @@ func (e *Engine) setLoad(c Command) *refusal {
 		s.LoadSet, s.DynamicLoad = true, c.Load
 	}
 	for _, g := range e.groupsOn(n) {
-		if on := e.st.Groups[g.name].On[n]; !on.Starting {
+		if on := e.on(g, n); !on.Starting {
 			on.NotInLoad = false
 		}
 	}
@@ -243,9 +241,12 @@ func (e *Engine) settleRooms() {
 // freed touches the groups that may have waited for limits of the systems
 // where something came or went.
 func (e *Engine) freed() bool {
+	if len(e.roomMoved) == 0 {
+		return false // Nothing is dirty behind settleGroups.
+	}
 	for _, n := range slices.Sorted(maps.Keys(e.roomMoved)) {
-		for _, g := range e.groupsOn(n) {
-			if len(g.prerequisites) > 0 {
+		if at := e.indexed().on[n]; at != nil {
+			for _, g := range at.limited {
 				e.touch(g.name)
 			}
 		}
@@ -321,8 +322,9 @@ func (e *Engine) systemWish() time.Duration {
 		return 0
 	}
 	var next time.Duration
-	for n, s := range e.st.Systems { // the minimum does not depend on the order
-		at := time.Duration(0)
+	systems := e.systems()
+	for i, n := range e.systemNames() {
+		s, at := systems[i], time.Duration(0)
 		if s.Over != nil && !s.Over.Warned {
 			at = s.Over.Since + e.mod.system(n).warningTime
 		}

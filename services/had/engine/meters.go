@@ -238,7 +238,7 @@ func (e *Engine) unmeasured(g *groupModel, n SystemID, name string) int64 {
 		if other.is(g) || !e.takesRoom(other, n) {
 			continue
 		}
-		if on := e.st.Groups[other.name].On[n]; on.NotInMeters || !e.activeOn(other, n) {
+		if on := e.st.Groups[other.name].On[n]; on.NotInMeters || !e.active(other, n) {
 			sum += pairNumber(other.meterLoad, name) * pick(name == "CPU", 100, 1)
 		}
 	}

@@ -35,8 +35,9 @@ type model struct {
 type groupModel struct {
 	name   string
 	source *maincf.Group
-	// num is the place in model.groups.
-	num int
+	// num is the place in model.groups, first that of its first system among
+	// those of all groups.
+	num, first int
 	// turn is the place in the order in which groups choose where to go, and
 	// priority the attribute Priority, which gives it.
 	turn, priority int
@@ -80,11 +81,14 @@ type groupModel struct {
 	whole *groupModel
 	parts []*groupModel
 	zone  string
+	// inWhole are the places of a part's list in the whole list.
+	inWhole []int
 }
 
 type resourceModel struct {
-	// num is the place in model.resources.
-	num                       int
+	// num is the place in model.resources, first that of its first instance
+	// among all.
+	num, first                int
 	in                        *groupModel
 	name, typ, group          string
 	category                  string
@@ -138,6 +142,15 @@ func (g *groupModel) place(s SystemID) int {
 		}
 	}
 	return -1
+}
+
+// placeInWhole is the place in the list of the whole group of a place in the
+// list of a part.
+func (g *groupModel) placeInWhole(place int) int {
+	if g.inWhole == nil {
+		return place
+	}
+	return g.inWhole[place]
 }
 
 // sameZone says whether two systems are in one zone of the group: always

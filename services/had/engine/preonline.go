@@ -66,7 +66,7 @@ type preOnline struct {
 
 // held says whether the group's start on a system waits for its preonline
 // trigger.
-func (e *Engine) held(g *groupModel, n SystemID) bool { return e.st.Groups[g.name].On[n].Pre != nil }
+func (e *Engine) held(g *groupModel, n SystemID) bool { return e.on(g, n).Pre != nil }
 
 // heldOn returns the first system where the group's start is held, or "".
 func (e *Engine) heldOn(g *groupModel) SystemID {
@@ -146,7 +146,7 @@ func (e *Engine) heldRefusal(g *groupModel, n SystemID) *refusal {
 // stepHeld looks whether a held start has come to its end. It says whether it
 // has.
 func (e *Engine) stepHeld(g *groupModel, n SystemID) bool {
-	p := e.st.Groups[g.name].On[n].Pre
+	p := e.on(g, n).Pre
 	if p == nil {
 		return false
 	}
@@ -167,7 +167,7 @@ func (e *Engine) stepHeld(g *groupModel, n SystemID) bool {
 }
 
 func (e *Engine) unhold(g *groupModel, n SystemID, text string) {
-	e.st.Groups[g.name].On[n].Pre = nil
+	e.on(g, n).Pre = nil
 	e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: text})
 	e.touch(g.name)
 }
@@ -175,7 +175,7 @@ func (e *Engine) unhold(g *groupModel, n SystemID, text string) {
 // lostHold: the system whose trigger was to decide is leaving or gone. The
 // group was not told to start there, so it is owed a start elsewhere.
 func (e *Engine) lostHold(g *groupModel, n SystemID) {
-	c, p := e.course(g.part(n)), e.st.Groups[g.name].On[n].Pre
+	c, p := e.course(g.part(n)), e.on(g, n).Pre
 	if p == nil {
 		return
 	}
@@ -190,12 +190,12 @@ func (e *Engine) lostHold(g *groupModel, n SystemID) {
 
 // veto gives a held start up.
 func (e *Engine) veto(g *groupModel, n SystemID, why string) {
-	p := e.st.Groups[g.name].On[n].Pre
-	e.st.Groups[g.name].On[n].Pre = nil
+	p := e.on(g, n).Pre
+	e.on(g, n).Pre = nil
 	e.log("WARNING", 90061, "", g.name, "Group %s is not brought online on system %s: %s", g.name, n, why)
 	e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: "not brought online, and nowhere else: " + why,
 		WayOut: "hagrp -online -nopre " + g.name + " -sys " + n + ", or hagrp -online " + g.name + " -sys another system"})
-	e.st.Groups[g.name].On[n].Vetoed = why
+	e.on(g, n).Vetoed = why
 	if p.Why == whyFault {
 		e.noFailover(g, p.From)
 	}
@@ -280,7 +280,7 @@ func (e *Engine) onlineNoPre(g *groupModel, c Command) *refusal {
 
 // heldText says, for a hindrance, what a held start waits for.
 func (e *Engine) heldText(g *groupModel, n SystemID) (text, wayOut string) {
-	p := e.st.Groups[g.name].On[n].Pre
+	p := e.on(g, n).Pre
 	text = "waits for its preonline trigger on " + n
 	if p.Ended {
 		text += ", which has ended without letting it go on"

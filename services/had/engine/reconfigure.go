@@ -276,12 +276,9 @@ func (e *Engine) waitsForAny(g *groupModel) bool {
 			return true
 		}
 	}
-	for _, on := range e.st.Groups[g.name].On {
-		if on.Owed || on.Starting || on.Stopping != "" || on.Waits != "" || on.Fresh {
-			return true
-		}
-	}
-	return false
+	return e.anyOn(g, func(on *groupOn) bool {
+		return on.Owed || on.Starting || on.Stopping != "" || on.Waits != "" || on.Fresh
+	})
 }
 
 // forgetGone drops what is remembered of objects that are no more.
@@ -409,10 +406,22 @@ func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *mode
 		}
 	}
 	sort.Slice(m.groups, func(i, j int) bool { return m.groups[i].name < m.groups[j].name })
+	names := make(map[string]string, len(m.systems)) // one string for each system, not one for each place it stands
+	for _, s := range m.systems {
+		names[s] = s
+	}
+	spots, instances := 0, 0
 	for i, g := range m.groups {
-		g.num = i
+		g.num, g.first = i, spots
+		spots += len(g.list)
+		for place := range g.list {
+			if s, ok := names[g.list[place].System]; ok {
+				g.list[place].System = s
+			}
+		}
 		for _, r := range g.resources {
-			r.num, r.in = len(m.resources), g
+			r.num, r.first, r.in = len(m.resources), instances, g
+			instances += len(g.list)
 			m.resources = append(m.resources, r)
 		}
 	}

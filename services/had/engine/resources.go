@@ -12,7 +12,7 @@ import (
 func (e *Engine) order(kind resource.CommandKind, r *resourceModel, n SystemID, arg int) resource.Command {
 	e.st.LastID++
 	c := resource.Command{ID: e.st.LastID, Kind: kind, System: n, Resource: r.name, Arg: arg}
-	e.emit(ResourceCommand{Command: c, Group: r.group, Attempt: e.st.Groups[r.group].On[n].Retries})
+	e.emit(ResourceCommand{Command: c, Group: r.group, Attempt: e.on(r.in, n).Retries})
 	i := e.at(r, n)
 	switch kind {
 	case resource.CommandOnline, resource.CommandOffline:
@@ -23,6 +23,7 @@ func (e *Engine) order(kind resource.CommandKind, r *resourceModel, n SystemID, 
 	default:
 		i.Unseen = append(slices.DeleteFunc(i.Unseen, func(u resource.Command) bool { return u.Kind == kind }), c)
 	}
+	e.markStaleOn(r.in, n)
 	return c
 }
 
@@ -33,9 +34,9 @@ func (e *Engine) advance(g *groupModel, n SystemID) bool {
 	if !e.usable(n) {
 		return false
 	}
-	moved := false
+	moved, place := false, g.whole.place(n)
 	for _, r := range g.resources {
-		i := e.at(r, n)
+		i := e.atPlace(r, place)
 		if i.Pending.ID != 0 {
 			continue
 		}
@@ -52,6 +53,7 @@ func (e *Engine) advance(g *groupModel, n SystemID) bool {
 func (e *Engine) advanceOnline(g *groupModel, r *resourceModel, i *instance, n SystemID) bool {
 	if i.up() || i.State == resource.StateFaulted || r.persistent() {
 		i.Want, i.RetryAt = wantNothing, 0
+		e.markStaleOn(g, n)
 		return true
 	}
 	if !i.Probed || i.RetryAt > e.st.Now || i.Flags&resource.FlagAdminWait != 0 || e.frozen(g, n) || len(e.missing(g, r, n)) > 0 || len(e.parentsBeside(g, n)) > 0 {
@@ -60,6 +62,7 @@ func (e *Engine) advanceOnline(g *groupModel, r *resourceModel, i *instance, n S
 	if g.failover() && r.onOff() && len(e.activeElsewhere(g, n)) > 0 {
 		// I1: whatever led here, two systems are never told at once.
 		i.Want = wantNothing
+		e.markStaleOn(g, n)
 		return true
 	}
 	e.log("NOTICE", 10301, "", g.name, "Initiating Online of Resource %s (Owner: %s, Group: %s) on System %s", r.name, r.owner, g.name, n)
@@ -70,6 +73,7 @@ func (e *Engine) advanceOnline(g *groupModel, r *resourceModel, i *instance, n S
 func (e *Engine) advanceOffline(g *groupModel, r *resourceModel, i *instance, n SystemID) bool {
 	if !i.up() || !r.onOff() {
 		i.Want, i.Alone, i.Halted = wantNothing, false, false
+		e.markStaleOn(g, n)
 		return true
 	}
 	if i.Halted || i.inDoubt() || e.frozen(g, n) || len(e.parentsAbove(g, n)) > 0 || (!i.Alone && len(e.holding(g, r, n)) > 0) {
@@ -110,26 +114,74 @@ func (e *Engine) leaning(g *groupModel, r *resourceModel, n SystemID) []string {
 	return slices.DeleteFunc(g.graph.Broken(r.name, up), func(a string) bool { return !g.resource(a).onOff() || !up(a) })
 }
 
-// reported applies a report of a system's scheduler.
-func (e *Engine) reported(from SystemID, rep resource.Report) {
+// reported applies a report of a system's scheduler. It says whether that may
+// have moved anything.
+func (e *Engine) reported(from SystemID, rep *resource.Report) bool {
 	s := e.st.Systems[rep.System]
 	if rep.System != from || s == nil || !s.InH || rep.Incarnation != s.Incarnation || e.mod == nil {
-		return
+		return true
 	}
 	r := e.mod.byRes[rep.Resource]
-	if r == nil || e.at(r, from) == nil {
-		return
+	if r == nil {
+		return true
 	}
-	i := e.at(r, from)
-	i.Unseen = slices.DeleteFunc(i.Unseen, func(c resource.Command) bool { return c.ID <= rep.Seen || c.ID == rep.Done })
+	place := r.in.place(from)
+	if place < 0 {
+		return true
+	}
+	i := e.atPlace(r, place)
+	if len(i.Unseen) > 0 {
+		i.Unseen = slices.DeleteFunc(i.Unseen, func(c resource.Command) bool { return c.ID <= rep.Seen || c.ID == rep.Done })
+	}
 	if rep.Seen < i.Bound {
-		return // R6: made before the scheduler knew of the last transition.
+		return true // R6: made before the scheduler knew of the last transition.
 	}
-	e.touch(r.group)
+	if i.says(rep) && !e.waitsWithKin(r.in) && !e.thorough {
+		e.heardAgain(r, i, place, rep)
+		return false
+	}
+	e.dirty[r.group] = true
+	e.markSpot(r.in, place)
+	e.heard(r, i, from, rep)
+	return true
+}
+
+// says says whether a report is what is known of an instance already, which
+// nothing is under way for.
+func (i *instance) says(rep *resource.Report) bool {
+	return i.Probed && rep.Probed && i.Pending.ID == 0 && i.Want == wantNothing && i.State == rep.State && i.Flags == rep.Flags &&
+		i.WaitReason == rep.WaitReason && !rep.Intentional && i.Reason == rep.Reason &&
+		rep.Flags&(resource.FlagUnknown|resource.FlagMonitorTimedOut) == 0
+}
+
+// waitsWithKin says whether a group, or one that depends on it or that it
+// depends on, has anything owed or under way.
+func (e *Engine) waitsWithKin(g *groupModel) bool {
+	waiting := e.indexed().waiting
+	if len(g.family) == 1 {
+		return waiting[g.num]
+	}
+	return slices.ContainsFunc(g.family, func(m *groupModel) bool { return waiting[m.num] })
+}
+
+// heardAgain applies a report that says what is known: most reports. A group
+// that rested before it rests after it, so nothing else is looked at, and it
+// costs the same whatever the cluster holds (E195).
+func (e *Engine) heardAgain(r *resourceModel, i *instance, place int, rep *resource.Report) {
+	i.Since, i.MonitorMillis = e.st.Now, rep.MonitorMillis
+	if i.up() {
+		i.Confidence = rep.Confidence
+		e.homed(r, place)
+	}
+}
+
+// heard applies a report that is not out of date.
+func (e *Engine) heard(r *resourceModel, i *instance, from SystemID, rep *resource.Report) {
 	if !rep.Probed {
 		if i.Pending.ID != 0 && rep.Done == i.Pending.ID {
 			i.Reason = rep.Reason
 			e.complete(r.in.part(from), r, i, rep, i.State)
+			e.markStaleOn(r.in, from)
 		}
 		return
 	}
@@ -145,7 +197,7 @@ func (e *Engine) reported(from SystemID, rep resource.Report) {
 }
 
 // transit moves a resource to the state that a report names.
-func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resource.Report) {
+func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep *resource.Report) {
 	n := rep.System
 	first := !i.Probed
 	was, to := i.State, rep.State
@@ -167,7 +219,7 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resou
 	i.Confidence = 0
 	if to == resource.StateOnline {
 		i.Confidence = rep.Confidence
-		e.homed(r, n)
+		e.homed(r, r.in.place(n))
 	} else {
 		i.Info = nil
 	}
@@ -187,16 +239,21 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep resou
 }
 
 // homed remembers where a resource is online (LastOnline).
-func (e *Engine) homed(r *resourceModel, n SystemID) {
+func (e *Engine) homed(r *resourceModel, place int) {
+	if home := &e.indexed().homes[r.num]; *home != int16(1+place) {
+		*home = int16(1 + place)
+	} else {
+		return
+	}
 	if e.st.LastOnline == nil {
 		e.st.LastOnline = map[string]SystemID{}
 	}
-	e.st.LastOnline[r.name] = n
+	e.st.LastOnline[r.name] = r.in.list[place].System
 }
 
 // complete ends the transition that a report completes and says whether the
 // report is an answer to a command.
-func (e *Engine) complete(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) bool {
+func (e *Engine) complete(g *groupModel, r *resourceModel, i *instance, rep *resource.Report, to resource.State) bool {
 	p := i.Pending
 	if p.ID == 0 {
 		return false
@@ -217,7 +274,7 @@ func (e *Engine) complete(g *groupModel, r *resourceModel, i *instance, rep reso
 	return true
 }
 
-func (e *Engine) endOnline(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) {
+func (e *Engine) endOnline(g *groupModel, r *resourceModel, i *instance, rep *resource.Report, to resource.State) {
 	if to != resource.StateOffline || i.Want != wantOnline || i.inDoubt() {
 		if i.Want == wantOnline {
 			i.Want = wantNothing
@@ -229,7 +286,7 @@ func (e *Engine) endOnline(g *groupModel, r *resourceModel, i *instance, rep res
 	e.log("WARNING", 10318, rep.System, g.name, "Resource %s (Owner: %s, Group: %s) is not started on System %s: %s; trying again", r.name, r.owner, g.name, rep.System, orUnsaid(rep.Reason))
 }
 
-func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep resource.Report, to resource.State) {
+func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep *resource.Report, to resource.State) {
 	if to != resource.StateOnline {
 		if i.Want == wantOffline {
 			i.Want = wantNothing
@@ -304,7 +361,7 @@ func (e *Engine) risen(g *groupModel, r *resourceModel, i *instance, n SystemID,
 // violates says whether the group is active on another system that is in the
 // view, or may be on one that is not.
 func (e *Engine) violates(g *groupModel, n SystemID) bool {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if on.Violation {
 		return true
 	}
@@ -313,7 +370,7 @@ func (e *Engine) violates(g *groupModel, n SystemID) bool {
 
 // violation takes a group offline on the system that came second.
 func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	others := strings.Join(e.activeElsewhere(g, n), ", ")
 	if !on.Violation {
 		e.trigger(RunTrigger{Event: TriggerViolation, System: n, Args: []string{n, g.name}, Group: g.name, Path: g.triggers.path})
@@ -340,7 +397,7 @@ func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
 // yield takes a group offline where it came second, as soon as no freeze
 // forbids it; it ends when the group is alone after all.
 func (e *Engine) yield(g *groupModel, n SystemID) bool {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if !on.Violation || e.frozen(g, n) || !e.usable(n) || on.Stopping == stopViolation {
 		return false
 	}
@@ -356,12 +413,13 @@ func (e *Engine) yield(g *groupModel, n SystemID) bool {
 // faulted decides what the fault of a resource means for its group
 // (engine.md 4.4).
 func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, wasUp bool) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	affected := append([]string{r.name}, g.graph.Broken(r.name, func(c string) bool { return e.instance(c, n).up() })...)
 	critical := slices.ContainsFunc(affected, func(a string) bool { return g.resource(a).critical })
 	for _, a := range affected {
 		if i := e.instance(a, n); i.Want == wantOnline {
 			i.Want, i.RetryAt = wantNothing, 0
+			e.markStaleOn(g, n)
 		}
 	}
 	x := Explanation{Group: g.name, Subject: "fault of " + r.name + " on " + n}
@@ -409,6 +467,7 @@ func (e *Engine) drop(g *groupModel, rs []string, n SystemID) {
 		i := e.instance(name, n)
 		if g.resource(name).onOff() && (i.up() || i.raising()) {
 			i.Want, i.Halted, i.RetryAt = wantOffline, false, 0
+			e.markStaleOn(g, n)
 		}
 	}
 }
@@ -436,7 +495,7 @@ func (e *Engine) recovered(g *groupModel, r *resourceModel, n SystemID) {
 
 // refault recomputes whether a group counts as faulted on a system.
 func (e *Engine) refault(g *groupModel, n SystemID) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	if !on.Faulted {
 		return
 	}
@@ -446,6 +505,7 @@ func (e *Engine) refault(g *groupModel, n SystemID) {
 		}
 	}
 	on.Faulted, on.ByPersistent = false, false
+	e.markStaleOn(g, n)
 }
 
 // clearFaults clears the faults of non-persistent resources of a group on one
@@ -458,6 +518,7 @@ func (e *Engine) clearFaults(g *groupModel, n SystemID, which func(*resourceMode
 			continue
 		}
 		i.State = resource.StateOffline
+		e.markStaleOn(g, n)
 		e.changedTriggers(g, r, n, resource.StateFaulted, resource.StateOffline, false)
 		if e.usable(n) {
 			e.order(resource.CommandClear, r, n, 0)
@@ -465,7 +526,7 @@ func (e *Engine) clearFaults(g *groupModel, n SystemID, which func(*resourceMode
 		cleared = append(cleared, r.name)
 	}
 	e.refault(g, n)
-	e.touch(g.name)
+	e.touchOn(g, n)
 	return cleared
 }
 

@@ -263,6 +263,11 @@ func (i *instance) raising() bool {
 	return i.Want == wantOnline || i.Pending.Kind == resource.CommandOnline
 }
 
+// wants says whether it is on its way in a direction, or should be.
+func (i *instance) wants(w want) bool {
+	return i.Want == w || (w == wantOnline && i.Pending.Kind == resource.CommandOnline && i.Want != wantOffline && !i.Flushed)
+}
+
 func (i *instance) moving() bool { return i.Want != wantNothing || i.Pending.ID != 0 }
 
 // forget drops what was asked of a scheduler that is gone.

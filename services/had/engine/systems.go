@@ -256,6 +256,7 @@ func (e *Engine) reset(g *groupModel, n SystemID) {
 		i.Probed, i.State, i.Flags, i.Confidence, i.Since = false, resource.StateOffline, 0, 0, e.st.Now
 		i.Reason, i.WaitReason = "", 0
 	}
+	e.markStaleOn(g, n)
 	shown, since := on.Shown, on.Since
 	*on = groupOn{Shown: shown, Since: since}
 }
@@ -290,6 +291,7 @@ func (e *Engine) rejoin(g *groupModel, n SystemID) {
 		i.forget()
 		i.Probed, i.Flags, i.WaitReason = false, 0, 0
 	}
+	e.markStaleOn(g, n)
 	*on = groupOn{
 		Fresh: true, WasActive: was, Faulted: on.Faulted, Violation: on.Violation,
 		Shown: on.Shown, Since: on.Since, Owed: on.Owed, Cause: on.Cause, WasOff: on.WasOff,
@@ -329,6 +331,7 @@ func (e *Engine) configure(from SystemID, ev ConfigLoaded) {
 	for _, g := range m.groups {
 		e.addGroup(g)
 	}
+	e.reindex()
 	e.touchAll()
 }
 
@@ -392,6 +395,9 @@ func (e *Engine) usable(n SystemID) bool {
 }
 
 func (e *Engine) frozenSystem(n SystemID) bool {
+	if at := e.indexed().on[n]; at != nil {
+		return e.st.Systems[n].TFrozen || at.frozen
+	}
 	return e.st.Systems[n].TFrozen || e.mod.frozenSystem(n)
 }
 
@@ -402,9 +408,9 @@ func (e *Engine) closed(n SystemID) bool { return e.st.Systems[n].Draining || e.
 // drain freezes the systems that a freeze with evacuation has emptied; it says
 // whether any was.
 func (e *Engine) drain() bool {
-	drained := false
-	for _, n := range e.systemNames() {
-		s := e.st.Systems[n]
+	drained, names := false, e.systemNames()
+	for i, s := range e.systems() {
+		n := names[i]
 		if !s.Draining || slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool {
 			m := e.course(g).Move
 			return (m != nil && m.From == n) || e.st.Groups[g.name].On[n].Stopping == stopChild
@@ -425,8 +431,9 @@ func (e *Engine) drain() bool {
 
 // leave lets each LEAVING system go on which nothing is active any more.
 func (e *Engine) leave() {
-	for _, n := range e.systemNames() {
-		s := e.st.Systems[n]
+	names := e.systemNames()
+	for at, s := range e.systems() {
+		n := names[at]
 		if s.State != SystemLeaving || !s.InH || (e.holdsAny(n) && (!s.Reboot || len(e.heldBy(n)) > 0)) {
 			continue
 		}

@@ -237,7 +237,7 @@ func (e *Engine) flagTriggers(g *groupModel, r *resourceModel, n SystemID, risen
 // shownTriggers runs what a change of a group's state asks for. A group that
 // was found ONLINE when had looked first did not come online.
 func (e *Engine) shownTriggers(g *groupModel, n SystemID, was, is string) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	switch {
 	case is == "OFFLINE" && was != "OFFLINE":
 		e.groupTrigger(TriggerPostOffline, g, n, custom, n, g.name)
@@ -250,7 +250,7 @@ func (e *Engine) shownTriggers(g *groupModel, n SystemID, was, is string) {
 // noteOff remembers that a group was seen offline on a system, so that its
 // way up counts as one from OFFLINE (postonline).
 func (e *Engine) noteOff(g *groupModel, n SystemID, is string) {
-	on := e.st.Groups[g.name].On[n]
+	on := e.on(g, n)
 	switch {
 	case is == "ONLINE":
 		on.WasOff = false

@@ -40,6 +40,10 @@ func (g *groupModel) split() {
 		part.list = slices.DeleteFunc(slices.Clone(g.list), func(p maincf.SystemPriority) bool { return !inZone(p.System) })
 		part.autoList = slices.DeleteFunc(slices.Clone(g.autoList), func(n string) bool { return !inZone(n) })
 		part.findPlaces()
+		part.inWhole = make([]int, 0, len(part.list))
+		for _, p := range part.list {
+			part.inWhole = append(part.inWhole, g.place(p.System))
+		}
 		g.parts = append(g.parts, &part)
 	}
 }
@@ -57,7 +61,7 @@ func (g *groupModel) part(n SystemID) *groupModel {
 
 // course is where a group, or the part of a hybrid group, is heading.
 func (e *Engine) course(g *groupModel) *course {
-	gr := e.st.Groups[g.name]
+	gr := e.group(g)
 	if g.zone == "" {
 		return &gr.course
 	}
