@@ -71,7 +71,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 		}
 	})
 	t.Logf("%d plans compared, %d of them with orders, at most %d", compared, moving, longest)
-	if !t.Failed() && moving < compared/10 {
+	if !t.Failed() && moving < compared/20 { // about a ninth have
 		t.Errorf("only %d of %d plans have orders", moving, compared)
 	}
 }

@@ -432,6 +432,9 @@ func (w *world) step() {
 	case "fail":
 		w.serve(n, false)
 	case "fault":
+		if len(w.e.resourceModels()) == 0 {
+			return
+		}
 		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
 		if m.on && m.had && (m.running[r.name] || r.persistent()) && !slices.Contains(m.unprobed, r.name) {
 			m.running[r.name] = false
@@ -476,7 +479,11 @@ func (w *world) step() {
 			{Name: "CPU", Total: total, Used: rapid.Int64Range(-1, 900).Draw(t, "used")}, {Name: "Mem", Total: 4096, Used: total}}})
 	case "stale":
 		// A report from before: too old, or of an earlier run.
-		r := rapid.SampledFrom(w.e.resourceModels()).Draw(t, "resource")
+		known := w.e.resourceModels()
+		if len(known) == 0 {
+			return // Changes of the configuration took them all.
+		}
+		r := rapid.SampledFrom(known).Draw(t, "resource")
 		w.apply(n, Reported{resource.Report{System: n, Resource: r.name, Seen: w.e.st.LastID, Probed: true, Incarnation: m.incarnation - 1,
 			State: rapid.SampledFrom([]resource.State{resource.StateOffline, resource.StateOnline}).Draw(t, "state")}})
 	}
