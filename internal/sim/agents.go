@@ -182,16 +182,19 @@ func (h *hadd) begin(e schedule.Call) {
 		}
 	})
 	r := w.resource(e.Resource)
-	took := w.agents.between(5*time.Millisecond, w.swarm.entryTime) + n.slow
+	took := w.agents.between(5*time.Millisecond, w.swarm.EntryTime) + n.slow
 	act := w.agents.between(0, took)
 	trouble := w.trouble(n, r, e.Entry)
 	result := schedule.EntryPointResult{Outcome: schedule.OK}
+	if e.Entry == schedule.Online || e.Entry == schedule.Offline {
+		w.moment(n, e.Entry.String())
+	}
 	if trouble != "none" {
 		w.say("%s %s %s: %s", n.name, e.Entry, e.Resource, trouble)
 		w.oracle.count("entry points " + trouble)
 	}
 	w.later(c.proc, act, func() {
-		if trouble == "fail early" || trouble == "hang early" {
+		if trouble == "fail early" || trouble == "hang early" || trouble == "lie" {
 			return
 		}
 		if why := n.act(r, e.Entry, &result); why != "" {
@@ -220,14 +223,14 @@ func (w *World) trouble(n *node, r *resourceModel, e schedule.EntryPoint) string
 			return word[len(entry)+1:]
 		}
 	}
-	if w.calm || !w.agents.one(w.swarm.entryErrors) {
+	if w.calm || !w.agents.one(w.swarm.EntryErrors) {
 		return "none"
 	}
 	switch e {
 	case schedule.Monitor:
 		return [...]string{"unknown", "hang early", "fail early", "none"}[w.agents.n(4)]
 	case schedule.Online, schedule.Offline, schedule.Clean:
-		return [...]string{"fail", "fail early", "hang", "hang early"}[w.agents.n(4)]
+		return [...]string{"fail", "fail early", "hang", "hang early", "lie"}[w.agents.n(5)]
 	}
 	return "none"
 }
@@ -286,8 +289,42 @@ func (n *node) act(r *resourceModel, e schedule.EntryPoint, result *schedule.Ent
 		if n.running[r.index] || r.op == schedule.None && !r.broken[n.id] {
 			result.Saw, result.Confidence = schedule.SawOnline, 100
 		}
+		n.lie(r, result)
 	}
 	return ""
+}
+
+// agentLies makes the monitors of a type on a system tell the contrary of what
+// is, or always the same, for a while.
+func (w *World) agentLies(n *node, h hit) {
+	r := w.res[h.r.n(len(w.res))]
+	if r.op == schedule.None {
+		return
+	}
+	as := [...]schedule.Monitored{schedule.SawOnline, schedule.SawOffline}[h.r.n(2)]
+	w.tell("the agent of %s on %s says %s whatever is", r.name, n.name, as)
+	until := w.now.Add(h.For)
+	r.lies[n.id], r.lieUntil[n.id] = as, until
+	w.after(h.For, func() {
+		if r.lieUntil[n.id] == until {
+			r.lies[n.id] = schedule.SawUnknown
+		}
+	})
+}
+
+// lie changes what a monitor says. Where it hides that something runs, no
+// product can keep the group from a second system: I1 excuses it until the
+// truth is known again.
+func (n *node) lie(r *resourceModel, result *schedule.EntryPointResult) {
+	lie := r.lies[n.id]
+	if lie == schedule.SawUnknown || lie == result.Saw {
+		return
+	}
+	n.w.oracle.count("monitors that lied")
+	if lie == schedule.SawOffline && r.failover {
+		n.w.oracle.excused[r.group] = true
+	}
+	result.Saw, result.Confidence = lie, 100
 }
 
 func (n *node) raise(r *resourceModel) {
@@ -330,6 +367,7 @@ func (n *node) appFault(r *resourceModel) {
 // disk is a shared disk with the label that storage agents keep on it (R4).
 type disk struct {
 	name  string
+	group string
 	owned bool
 	owner int
 	inc   uint64
@@ -355,6 +393,7 @@ func (n *node) importDisk(r *resourceModel) string {
 		}
 		n.w.oracle.count("labels taken over")
 	}
+	n.w.moment(n, "import")
 	d.owned, d.owner, d.inc = true, n.id, inc
 	d.epoch++
 	n.w.oracle.imported(n, d)
@@ -375,7 +414,7 @@ func (n *node) write(r *resourceModel) {
 		if !n.frozen {
 			w.oracle.wrote(n, d, epoch)
 		}
-		w.after(w.swarm.writeEvery, again)
+		w.after(w.swarm.WriteEvery, again)
 	}
 	w.after(time.Millisecond, again)
 }

@@ -27,26 +27,36 @@ func Broken() [][2]string {
 	}
 }
 
-// makeGab builds gab's core, deliberately broken if the options say so.
-func (w *World) makeGab(cfg gab.Config) (*gab.Core, error) {
-	if w.opt.Broken == "no-gate" {
-		cfg.FencingDisabled = true
-	}
-	if name, ok := after(w.opt.Broken, "gab:"); ok {
-		if cfg, ok = gab.Broken(cfg, name); !ok {
-			return nil, fmt.Errorf("no fault %q in gab", name)
+// breakCores puts a deliberate fault into the makers of the cores.
+func (w *World) breakCores(name string) error {
+	if name == "no-gate" {
+		makeGAB := w.cores.GAB
+		w.cores.GAB = func(node int, cfg gab.Config) (GAB, error) {
+			cfg.FencingDisabled = true
+			return makeGAB(node, cfg)
 		}
 	}
-	return gab.New(cfg)
-}
-
-func (w *World) makeFencing(cfg fencing.Config) (*fencing.Core, error) {
-	if name, ok := after(w.opt.Broken, "fencing:"); ok {
-		if cfg, ok = fencing.Broken(cfg, name); !ok {
-			return nil, fmt.Errorf("no fault %q in fencing", name)
+	if fault, is := after(name, "gab:"); is {
+		makeGAB := w.cores.GAB
+		if _, known := gab.Broken(gab.Config{}, fault); !known {
+			return fmt.Errorf("no fault %q in gab", fault)
+		}
+		w.cores.GAB = func(node int, cfg gab.Config) (GAB, error) {
+			cfg, _ = gab.Broken(cfg, fault)
+			return makeGAB(node, cfg)
 		}
 	}
-	return fencing.New(cfg)
+	if fault, is := after(name, "fencing:"); is {
+		makeFencing := w.cores.Fencing
+		if _, known := fencing.Broken(fencing.Config{}, fault); !known {
+			return fmt.Errorf("no fault %q in fencing", fault)
+		}
+		w.cores.Fencing = func(node int, cfg fencing.Config) (Fencing, error) {
+			cfg, _ = fencing.Broken(cfg, fault)
+			return makeFencing(node, cfg)
+		}
+	}
+	return nil
 }
 
 func after(s, prefix string) (string, bool) {

@@ -25,12 +25,17 @@ func (w *World) settleDown() {
 	w.calm = true
 	w.tell("calm: no more faults")
 	w.heal()
+	w.ambushes = nil
+	for _, n := range w.nodes {
+		n.slow = 0
+	}
 	for i := range w.points {
 		w.points[i].down = false
 	}
 	for _, r := range w.res {
 		clear(r.broken)
 		clear(r.trouble)
+		clear(r.lies)
 	}
 	end := w.now.Add(settleTime + adminTime)
 	admin, rounds := w.now.Add(settleTime), 0
@@ -78,10 +83,7 @@ func (w *World) keepUp() {
 			n.pressButton(4*time.Second, 8*time.Second)
 			continue
 		}
-		if n.stopped && n.had == nil {
-			n.stopped = false
-			w.later(n.shadow.proc, time.Millisecond, n.startHad)
-		}
+		n.startStopped()
 	}
 }
 

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -42,48 +41,74 @@ func (r *random) between(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(r.next()%uint64(hi-lo+1))
 }
 
-// item is something that happens at a point of world time.
+// item is something that happens at a point of world time: a step of somebody,
+// or a frame that arrives.
 type item struct {
 	at     vclock.Time
 	serial uint64
 	do     func()
+	frame  *flight
 }
 
-// agenda is ordered by time, then by serial.
+// agenda is a heap of four children each, ordered by time, then by serial.
 type agenda []item
 
-func (a agenda) Len() int { return len(a) }
-func (a agenda) Less(i, j int) bool {
+func (a agenda) before(i, j int) bool {
 	if a[i].at != a[j].at {
 		return a[i].at < a[j].at
 	}
 	return a[i].serial < a[j].serial
 }
-func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
 
-// Push is container/heap's.
-func (a *agenda) Push(x any) { *a = append(*a, x.(item)) }
+func (a *agenda) push(x item) {
+	*a = append(*a, x)
+	h := *a
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 4
+		if !h.before(i, up) {
+			return
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
 
-// Pop is container/heap's.
-func (a *agenda) Pop() any {
-	o := *a
-	x := o[len(o)-1]
-	o[len(o)-1] = item{}
-	*a = o[:len(o)-1]
-	return x
+func (a *agenda) pop() item {
+	h := *a
+	first, last := h[0], len(h)-1
+	h[0], h[last] = h[last], item{}
+	h = h[:last]
+	*a = h
+	for i := 0; ; {
+		least := i
+		for k := 4*i + 1; k <= 4*i+4 && k < len(h); k++ {
+			if h.before(k, least) {
+				least = k
+			}
+		}
+		if least == i {
+			return first
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
 }
 
 // after does something in world time.
 func (w *World) after(d time.Duration, do func()) {
 	w.serial++
-	heap.Push(&w.agenda, item{w.now.Add(max(0, d)), w.serial, do})
+	w.agenda.push(item{at: w.now.Add(max(0, d)), serial: w.serial, do: do})
 }
 
 // turn lets the world run until a point of its time.
 func (w *World) turn(until vclock.Time) {
 	for len(w.agenda) > 0 && w.agenda[0].at <= until && w.failure == "" {
-		next := heap.Pop(&w.agenda).(item)
+		next := w.agenda.pop()
 		w.now = next.at
+		if next.frame != nil {
+			w.arrive(next.frame)
+			continue
+		}
 		next.do()
 	}
 	w.now = max(w.now, until)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
@@ -15,9 +16,11 @@ type resourceModel struct {
 	index            int
 	op               schedule.Operations
 	failover         bool
-	disk             int      // -1: none
-	broken           []bool   // of a persistent resource, by node
-	trouble          []string // a scenario's word for an entry point, by node
+	disk             int                  // -1: none
+	broken           []bool               // of a persistent resource, by node
+	trouble          []string             // a scenario's word for an entry point, by node
+	lies             []schedule.Monitored // what its monitor says whatever is, by node
+	lieUntil         []vclock.Time
 }
 
 // simTypes are fast, so that much happens in a little simulated time.
@@ -156,7 +159,8 @@ func (w *World) load() error {
 		parallel, _ := cfg.GroupAttr(g, "Parallel", "")
 		for _, r := range g.Resources {
 			m := &resourceModel{name: r.Name, group: g.Name, typ: r.Type, index: len(w.res), failover: parallel.Int() != 1, disk: -1,
-				broken: make([]bool, len(cfg.Systems)), trouble: make([]string, len(cfg.Systems))}
+				broken: make([]bool, len(cfg.Systems)), trouble: make([]string, len(cfg.Systems)),
+				lies: make([]schedule.Monitored, len(cfg.Systems)), lieUntil: make([]vclock.Time, len(cfg.Systems))}
 			switch cfg.Operations(r.Type) {
 			case maincf.OperationsNone:
 				m.op = schedule.None
@@ -166,7 +170,7 @@ func (w *World) load() error {
 			for _, t := range diskTypes {
 				if t == r.Type && m.op == schedule.OnOff && m.failover {
 					m.disk = len(w.disks)
-					w.disks = append(w.disks, disk{name: r.Name, wrote: -1})
+					w.disks = append(w.disks, disk{name: r.Name, group: g.Name, wrote: -1})
 				}
 			}
 			w.res = append(w.res, m)

@@ -5,180 +5,239 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/services/had/engine"
+	"github.com/evenkeel/evenkeel/services/had/schedule"
 )
 
-// swarm is how a seed's world behaves: what is slow, what fails how often, and
-// which faults happen at all. Different seeds try different corners.
-type swarm struct {
-	nodes       int
-	fenced      bool
-	faults      int
-	gap         time.Duration // longest time between faults
-	wireDelay   time.Duration
-	pointDelay  time.Duration
-	entryTime   time.Duration
-	powerCycle  time.Duration
-	writeEvery  time.Duration
-	diskErrors  int // once in so many; 0 never
-	pointErrors int
-	powerErrors int
-	entryErrors int
-	weights     []int // of faultKinds
+// hit is what a kind of fault gets to know.
+type hit struct {
+	Fault
+	other *node
+	r     *random
 }
 
-func newSwarm(r *random, opt Options) swarm {
-	pick := func(ns ...int) int { return ns[r.n(len(ns))] }
-	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-	s := swarm{
-		nodes: 2 + r.n(4), fenced: r.n(3) > 0, faults: 5 + r.n(40), gap: ms(pick(300, 1500, 4000)),
-		wireDelay: ms(pick(5, 30, 80)), pointDelay: ms(pick(5, 30, 150)), entryTime: ms(pick(50, 500, 2500)),
-		powerCycle: ms(pick(4000, 6000, 9000)), writeEvery: ms(100), diskErrors: pick(0, 20),
-		pointErrors: pick(0, 0, 30, 8), powerErrors: pick(0, 0, 10, 3), entryErrors: pick(0, 60, 15),
-	}
-	if opt.Nodes > 0 {
-		s.nodes = opt.Nodes
-	}
-	switch opt.Fencing {
-	case "majority":
-		s.fenced = true
-	case "disabled":
-		s.fenced = false
-	}
-	for range faultKinds {
-		s.weights = append(s.weights, pick(0, 1, 1, 4))
-	}
-	if opt.Scenario != nil {
-		s.wireDelay, s.pointDelay, s.entryTime = ms(5), ms(5), ms(300)
-		s.diskErrors, s.pointErrors, s.powerErrors, s.entryErrors = 0, 0, 0, 0
-	}
-	return s
-}
-
-// faultKinds are the faults by name; harmless ones say what taints a cluster
-// without fencing.
-var faultKinds = []struct {
-	name   string
+// faultKind is one kind of fault.
+type faultKind struct {
+	name string
+	// taints: without fencing I1 promises nothing once it has happened.
 	taints bool
-	do     func(w *World, n *node)
-}{
-	{"power loss", false, func(w *World, n *node) { n.reboot("power lost", 4*time.Second, 12*time.Second) }},
-	{"machine pause", true, func(w *World, n *node) { n.freeze(w.fate.between(20*time.Millisecond, 4*time.Second)) }},
-	{"process pause", true, func(w *World, n *node) {
-		ps := []*proc{}
-		if n.gab != nil {
-			ps = append(ps, n.gab.proc)
-		}
-		if n.fence != nil {
-			ps = append(ps, n.fence.proc)
-		}
-		if n.had != nil {
-			ps = append(ps, n.had.proc)
-		}
-		if len(ps) > 0 {
-			w.freezeProc(ps[w.fate.n(len(ps))], w.fate.between(10*time.Millisecond, 3*time.Second))
-		}
-	}},
-	{"partition", true, func(w *World, n *node) { w.partition() }},
-	{"one-way cut", true, func(w *World, n *node) {
-		if o := w.nodes[w.fate.n(len(w.nodes))]; o != n {
-			w.tell("%s does not hear %s", o.name, n.name)
-			w.cutWire(n.id, o.id)
-		}
-	}},
-	{"link flap", true, func(w *World, n *node) {
-		if o := w.nodes[w.fate.n(len(w.nodes))]; o != n {
-			w.cutWire(n.id, o.id)
-			w.cutWire(o.id, n.id)
-			w.after(w.fate.between(50*time.Millisecond, 900*time.Millisecond), func() {
-				w.restoreWire(n.id, o.id)
-				w.restoreWire(o.id, n.id)
+	// lo and hi bound how long it lasts; hi 0: it is over at once, or lasts.
+	lo, hi time.Duration
+	do     func(w *World, n *node, h hit)
+}
+
+const ms = time.Millisecond
+
+// faultKinds are the kinds of faults, in the order in which they are drawn.
+var faultKinds []faultKind
+
+func init() { // faults lie in ambush for moments, and moments bring faults
+	faultKinds = []faultKind{
+		{"power loss", false, 4000 * ms, 12000 * ms, func(w *World, n *node, h hit) { n.reboot("power lost", h.For, h.For) }},
+		{"machine pause", true, 20 * ms, 4000 * ms, func(w *World, n *node, h hit) { n.freeze(h.For) }},
+		{"process pause", true, 10 * ms, 3000 * ms, func(w *World, n *node, h hit) { w.pauseDaemon(n, h) }},
+		{"partition", true, 0, 0, func(w *World, n *node, h hit) { w.partition(h.r, 0) }},
+		{"partition that heals", true, 100 * ms, 5000 * ms, func(w *World, n *node, h hit) { w.partition(h.r, h.For) }},
+		{"partial partition", true, 100 * ms, 8000 * ms, func(w *World, n *node, h hit) { w.partialPartition(h) }},
+		{"one-way cut", true, 0, 0, func(w *World, n *node, h hit) {
+			w.tell("%s does not hear %s", h.other.name, n.name)
+			w.cutWire(n.id, h.other.id)
+		}},
+		{"one link cut", false, 200 * ms, 9000 * ms, func(w *World, n *node, h hit) { w.cutOneLink(n, h) }},
+		{"interface down", true, 100 * ms, 6000 * ms, func(w *World, n *node, h hit) {
+			l := h.r.n(w.network.links)
+			w.tell("%s loses its interface %d", n.name, l)
+			n.darken(l)
+			w.after(h.For, func() { n.lighten(l) })
+		}},
+		{"switch down", true, 100 * ms, 6000 * ms, func(w *World, n *node, h hit) { w.switchDown(h) }},
+		{"link flap", true, 50 * ms, 900 * ms, func(w *World, n *node, h hit) {
+			w.cutBoth(n.id, h.other.id)
+			w.after(h.For, func() {
+				w.restoreWire(n.id, h.other.id)
+				w.restoreWire(h.other.id, n.id)
 			})
-		}
-	}},
-	{"heal", false, func(w *World, n *node) { w.tell("links heal"); w.heal() }},
-	{"slow machine", true, func(w *World, n *node) {
-		n.slow = w.fate.between(0, 60*time.Millisecond)
-		w.after(w.fate.between(time.Second, 5*time.Second), func() { n.slow = 0 })
-	}},
-	{"had dies", false, func(w *World, n *node) {
-		if n.had != nil {
-			n.endHad(n.had, "it dies", false)
-		}
-	}},
-	{"gab dies", false, func(w *World, n *node) { n.killGab() }},
-	{"fencing dies", false, func(w *World, n *node) { n.killFencing() }},
-	{"agent dies", false, func(w *World, n *node) {
-		if n.had != nil {
-			if names := sortedKeys(n.had.agents); len(names) > 0 {
-				n.had.killAgent(n.had.agents[names[w.fate.n(len(names))]])
+		}},
+		{"clogging in waves", true, 100 * ms, 3000 * ms, func(w *World, n *node, h hit) { w.clogWaves(h) }},
+		{"heal", false, 0, 0, func(w *World, n *node, h hit) { w.tell("links heal"); w.heal() }},
+		{"slow machine", true, 1000 * ms, 5000 * ms, func(w *World, n *node, h hit) {
+			n.slow = h.r.between(0, 60*ms)
+			w.after(h.For, func() { n.slow = 0 })
+		}},
+		{"clock", false, 0, 0, func(w *World, n *node, h hit) {
+			jump := time.Duration(0)
+			if h.r.one(3) {
+				jump, w.tainted = h.r.between(0, 3*time.Second), true // as after a pause
 			}
-		}
-	}},
-	{"application dies", false, func(w *World, n *node) {
-		for range 4 {
-			if r := w.res[w.fate.n(len(w.res))]; n.running[r.index] {
-				n.appFault(r)
-				return
+			n.adjust(jump, int64(h.r.n(1001))-500)
+			n.wallBy += h.r.between(-2*time.Hour, 2*time.Hour)
+			w.say("clock of %s: jump %s, drift %d, wall %s", n.name, jump, n.drift, n.wallBy)
+		}},
+		{"had dies", false, 0, 0, func(w *World, n *node, h hit) {
+			if n.had != nil {
+				n.endHad(n.had, "it dies", false)
 			}
-		}
-	}},
-	{"persistent resource breaks", false, func(w *World, n *node) {
-		for _, r := range w.res {
-			if r.op == 2 && w.fate.one(2) {
-				r.broken[n.id] = !r.broken[n.id]
+		}},
+		{"gab dies", false, 0, 0, func(w *World, n *node, h hit) { n.killGab() }},
+		{"fencing dies", false, 0, 0, func(w *World, n *node, h hit) { n.killFencing() }},
+		{"agent dies", false, 0, 0, func(w *World, n *node, h hit) {
+			if n.had != nil {
+				if names := sortedKeys(n.had.agents); len(names) > 0 {
+					n.had.killAgent(n.had.agents[names[h.r.n(len(names))]])
+				}
 			}
-		}
-	}},
-	{"point fails", false, func(w *World, n *node) {
-		if len(w.points) > 0 {
-			p := &w.points[w.fate.n(len(w.points))]
-			p.down = !p.down
-		}
-	}},
-	{"operator", false, func(w *World, n *node) { w.randomCommand(n) }},
-	{"operator again", false, func(w *World, n *node) { w.randomCommand(n); w.randomCommand(w.nodes[w.fate.n(len(w.nodes))]) }},
-	{"node stop", false, func(w *World, n *node) { w.stopNode(n) }},
-}
-
-// fault does one thing that the swarm allows.
-func (w *World) fault() {
-	total := 0
-	for _, k := range w.swarm.weights {
-		total += k
-	}
-	if total == 0 {
-		return
-	}
-	at := w.fate.n(total)
-	for i, weight := range w.swarm.weights {
-		if at -= weight; at < 0 {
-			kind := faultKinds[i]
-			n := w.nodes[w.fate.n(len(w.nodes))]
-			w.faults++
-			w.oracle.count("fault: " + kind.name)
-			w.say("fault: %s at %s", kind.name, n.name)
-			w.tainted = w.tainted || kind.taints
-			kind.do(w, n)
-			return
-		}
+		}},
+		{"agent lies", false, 500 * ms, 6000 * ms, func(w *World, n *node, h hit) { w.agentLies(n, h) }},
+		{"application dies", false, 0, 0, func(w *World, n *node, h hit) {
+			for range 4 {
+				if r := w.res[h.r.n(len(w.res))]; n.running[r.index] {
+					n.appFault(r)
+					return
+				}
+			}
+		}},
+		{"persistent resource breaks", false, 0, 0, func(w *World, n *node, h hit) {
+			for _, r := range w.res {
+				if r.op == schedule.None && h.r.one(2) {
+					r.broken[n.id] = !r.broken[n.id]
+				}
+			}
+		}},
+		{"point fails", false, 0, 0, func(w *World, n *node, h hit) {
+			if len(w.points) > 0 {
+				p := &w.points[h.r.n(len(w.points))]
+				p.down = !p.down
+			}
+		}},
+		{"operator", false, 0, 0, func(w *World, n *node, h hit) { w.randomCommand(h.r, n) }},
+		{"two operators", false, 0, 0, func(w *World, n *node, h hit) { w.randomCommand(h.r, n); w.randomCommand(h.r, h.other) }},
+		{"node stop", false, 0, 0, func(w *World, n *node, h hit) { w.stopNode(n) }},
 	}
 }
 
-func (w *World) partition() {
+func faultNames() []string {
+	var out []string
+	for _, k := range faultKinds {
+		out = append(out, k.name)
+	}
+	return out
+}
+
+// pauseDaemon is SIGSTOP for one of the daemons.
+func (w *World) pauseDaemon(n *node, h hit) {
+	ps := []*proc{}
+	if n.gab != nil {
+		ps = append(ps, n.gab.proc)
+	}
+	if n.fence != nil {
+		ps = append(ps, n.fence.proc)
+	}
+	if n.had != nil {
+		ps = append(ps, n.had.proc)
+	}
+	if len(ps) > 0 {
+		w.freezeProc(ps[h.r.n(len(ps))], h.For)
+	}
+}
+
+// partition cuts the systems in two.
+func (w *World) partition(r *random, d time.Duration) {
 	side := make([]bool, len(w.nodes))
 	text := ""
 	for i := range side {
-		side[i] = w.fate.one(2)
+		side[i] = r.one(2)
 		if side[i] {
 			text += w.nodes[i].name
 		}
 	}
 	w.tell("the network splits: {%s} and the rest", text)
-	for _, p := range w.pairs {
-		if side[p.ends[0]] != side[p.ends[1]] {
-			w.cutWire(p.ends[0], p.ends[1])
-			w.cutWire(p.ends[1], p.ends[0])
+	for a := range side {
+		for b := range a {
+			if side[a] != side[b] {
+				w.cutFor(a, b, d)
+			}
 		}
+	}
+}
+
+// cutFor cuts two systems off from each other, for ever if d is 0.
+func (w *World) cutFor(a, b int, d time.Duration) {
+	w.cutBoth(a, b)
+	if d > 0 {
+		w.after(d, func() {
+			w.restoreWire(a, b)
+			w.restoreWire(b, a)
+		})
+	}
+}
+
+// partialPartition cuts some pairs, so that not everybody hears everybody.
+func (w *World) partialPartition(h hit) {
+	w.tell("some systems do not hear each other")
+	for a := range w.nodes {
+		for b := range a {
+			switch h.r.n(5) {
+			case 0:
+				w.cutFor(a, b, h.For)
+			case 1:
+				if h.r.one(2) {
+					a, b := a, b
+					w.cutWire(a, b)
+					w.after(h.For, func() { w.restoreWire(a, b) })
+				}
+			}
+		}
+	}
+}
+
+// cutOneLink cuts one of the links between two systems, perhaps one way only.
+func (w *World) cutOneLink(n *node, h hit) {
+	l, both := h.r.n(w.network.links), h.r.one(2)
+	if w.network.links == 1 {
+		w.tainted = true
+	}
+	w.tell("link %d from %s to %s is cut", l, n.name, h.other.name)
+	w.cutLink(n.id, h.other.id, l)
+	if both {
+		w.cutLink(h.other.id, n.id, l)
+	}
+	w.after(h.For, func() {
+		w.network.wire(n.id, h.other.id, l).cut = false
+		w.network.wire(h.other.id, n.id, l).cut = w.network.wire(h.other.id, n.id, l).cut && !both
+	})
+}
+
+// switchDown takes one link away from everybody; the interfaces may tell.
+func (w *World) switchDown(h hit) {
+	l, told := h.r.n(w.network.links), h.r.one(2)
+	w.tell("the switch of link %d is down", l)
+	for _, n := range w.nodes {
+		if told {
+			n.darken(l)
+			w.after(h.For+h.r.between(0, 300*ms), func() { n.lighten(l) })
+			continue
+		}
+		for _, o := range w.nodes {
+			if n != o {
+				w.cutLink(n.id, o.id, l)
+				w.after(h.For, func() { w.network.wire(n.id, o.id, l).cut = false })
+			}
+		}
+	}
+}
+
+// clogWaves holds the frames on some wires, one wire after the other, and lets
+// them go in another order, two or three times.
+func (w *World) clogWaves(h hit) {
+	w.tell("links clog in waves")
+	at := time.Duration(0)
+	for range 2 + h.r.n(2) {
+		for i := range w.network.wires {
+			if wi := &w.network.wires[i]; h.r.one(3) {
+				w.after(at+h.r.between(0, 200*ms), func() { wi.clogged = !w.calm })
+				w.after(at+200*ms+h.r.between(0, h.For), func() { w.unclog(wi) })
+			}
+		}
+		at += 300*ms + h.For
 	}
 }
 
@@ -199,8 +258,7 @@ func (w *World) stopNode(n *node) {
 }
 
 // randomCommand lets an operator do something, sensible or not.
-func (w *World) randomCommand(n *node) {
-	r := w.user
+func (w *World) randomCommand(r *random, n *node) {
 	g := w.cfg.Groups[r.n(len(w.cfg.Groups))].Name
 	res := w.res[r.n(len(w.res))].name
 	sys := w.nodes[r.n(len(w.nodes))].name
@@ -260,6 +318,7 @@ func (w *World) command(n *node, c engine.Command) {
 		return
 	}
 	w.oracle.count("commands")
+	w.moment(n, "command")
 	w.later(h.proc, w.net.between(100*time.Microsecond, 2*time.Millisecond), func() {
 		w.tell("operator at %s: %s", n.name, c)
 		h.submit(c, func(r engine.CommandResult, known bool) {
@@ -279,31 +338,4 @@ func (w *World) command(n *node, c engine.Command) {
 			}
 		})
 	})
-}
-
-// randomRun is one whole run.
-func (w *World) randomRun() {
-	for _, n := range w.nodes {
-		w.after(w.boot.between(0, 500*time.Millisecond), n.powerOn)
-	}
-	w.turn(w.now.Add(w.fate.between(2*time.Second, 8*time.Second)))
-	for i := 0; i < w.swarm.faults && w.failure == ""; i++ {
-		w.fault()
-		if w.fate.one(4) {
-			w.fault()
-		}
-		w.turn(w.now.Add(w.fate.between(0, w.swarm.gap)))
-		w.startStopped()
-	}
-	w.settleDown()
-}
-
-// startStopped is an operator's hastart, now and then.
-func (w *World) startStopped() {
-	for _, n := range w.nodes {
-		if n.on && n.stopped && n.had == nil && w.user.one(4) {
-			n.stopped = false
-			w.later(n.shadow.proc, time.Millisecond, n.startHad)
-		}
-	}
 }

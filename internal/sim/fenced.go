@@ -15,7 +15,7 @@ const clusterID = 7
 // fenced is the daemon fencing: what services/fencing/server does.
 type fenced struct {
 	*proc
-	core   *fencing.Core
+	core   Fencing
 	alarm  alarm
 	sess   *session
 	lastID uint64
@@ -33,7 +33,7 @@ func (n *node) startFencing() {
 	if !n.on || n.fence != nil {
 		return
 	}
-	core, err := w.makeFencing(fencing.Config{Points: len(w.points), RaceDelay: 300 * time.Millisecond, RaceTimeout: 3 * time.Second, PowerSwitch: w.fenced})
+	core, err := w.cores.Fencing(n.id, fencing.Config{Points: len(w.points), RaceDelay: 300 * time.Millisecond, RaceTimeout: 3 * time.Second, PowerSwitch: w.fenced})
 	if err != nil {
 		panic(err)
 	}
@@ -247,7 +247,8 @@ func (w *World) answerGab(f *fenced, e fencing.Answer) {
 // lost.
 func (w *World) pointOp(f *fenced, e fencing.PointOp) {
 	w.oracle.count("point operations")
-	reach := w.store.between(time.Millisecond, w.swarm.pointDelay)
+	w.moment(f.n, "race")
+	reach := w.store.between(time.Millisecond, w.swarm.PointDelay)
 	answered := false
 	answer := func(r fencing.Result) {
 		if !answered {
@@ -258,17 +259,17 @@ func (w *World) pointOp(f *fenced, e fencing.PointOp) {
 	w.later(f.proc, 750*time.Millisecond, func() { answer(fencing.Result{Outcome: fencing.Failed, Detail: "no answer"}) })
 	w.after(reach, func() {
 		p := &w.points[e.Point]
-		if p.down && !w.calm || !w.calm && w.store.one(w.swarm.pointErrors) {
+		if p.down && !w.calm || !w.calm && w.store.one(w.swarm.PointErrors) {
 			w.later(f.proc, time.Millisecond, func() { answer(fencing.Result{Outcome: fencing.Failed, Detail: "input/output error"}) })
 			return
 		}
 		var r fencing.Result
 		p.keys, r = fencing.Apply(p.keys, e.Op)
 		w.say("point%d %s -> %s, %d keys", e.Point+1, e.Op, r.Outcome, len(p.keys))
-		if !w.calm && w.store.one(w.swarm.pointErrors) {
+		if !w.calm && w.store.one(w.swarm.PointErrors) {
 			return // the answer is lost
 		}
-		w.later(f.proc, w.store.between(time.Millisecond, w.swarm.pointDelay), func() { answer(r) })
+		w.later(f.proc, w.store.between(time.Millisecond, w.swarm.PointDelay), func() { answer(r) })
 	})
 }
 
@@ -278,13 +279,13 @@ func (w *World) powerOp(f *fenced, id uint64, name string, off bool) {
 	w.after(w.store.between(5*time.Millisecond, 150*time.Millisecond), func() {
 		done := fencing.PowerDone{ID: id, Detail: "the switch does not answer"}
 		switch {
-		case !w.calm && w.store.one(w.swarm.powerErrors):
+		case !w.calm && w.store.one(w.swarm.PowerErrors):
 		case w.opt.Broken == "power-lies" && off:
 			done.Off, done.Detail = true, ""
 		case off:
 			if victim.on {
 				w.oracle.count("powered off")
-				victim.reboot("power switch, asked by "+f.n.name, w.swarm.powerCycle, w.swarm.powerCycle+2*time.Second)
+				victim.reboot("power switch, asked by "+f.n.name, w.swarm.PowerCycle, w.swarm.PowerCycle+2*time.Second)
 			}
 			done.Off, done.Detail = true, ""
 		default:

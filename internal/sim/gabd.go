@@ -1,23 +1,41 @@
 package sim
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/standing/verdict"
+	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/llt"
 	"github.com/evenkeel/evenkeel/services/gab"
 )
 
-// turnEvery is how often gab's loop turns when nothing happens.
-const turnEvery = 50 * time.Millisecond
-
-// gabd is the daemon gab in one incarnation: what services/gab/server does.
+// gabd is the daemon gab in one incarnation: what the loop of
+// services/gab/server does with the cores of LLT and GAB.
 type gabd struct {
 	*proc
-	core     *gab.Core
-	inc      uint64
-	alarm    alarm
-	turns    int
+	core  GAB
+	llt   LLT
+	inc   uint64
+	alarm alarm
+
+	lease, beat time.Duration
+	last        vclock.Time // of the last turn
+	gabAt       vclock.Time // of the last step of the gab core
+	aliveAt     vclock.Time // when LLT last heard that it is alive
+	standing    bool        // in a view
+	out         bool        // stood still: nothing is sent any more
+	lltQueue    []llt.Event
+	gabQueue    []gab.Event
+	lltOut      []llt.Effect
+	gabOut      []gab.Effect
+	held        []*flight
+	sends       uint64
+
 	conns    [gab.MaxNodes]uint64
+	jeopardy [gab.MaxNodes]bool
+	clogged  int // peers to which LLT asked to send no more
+	clogs    [gab.MaxNodes]bool
 	sessions [26]*session
 	yielded  bool
 	left     func(ok bool) // waits for Left or LeaveRefused
@@ -48,64 +66,278 @@ func (n *node) startGabAs(yielded bool) {
 	if !n.on || n.gab != nil {
 		return
 	}
-	w.lastInc++
-	g := &gabd{proc: n.newProc("gab"), inc: w.lastInc<<8 | uint64(n.id), yielded: yielded}
-	cfg := gab.Config{Node: gab.NodeID(n.id), Incarnation: g.inc, Lineage: w.boot.next() | 1, SeedCount: len(w.nodes),
-		FencingDisabled: !w.fenced, PersistedCounter: n.persisted}
-	core, err := w.makeGab(cfg)
-	if err != nil {
+	g := &gabd{proc: n.newProc("gab"), inc: n.incarnation(), yielded: yielded}
+	timers := w.timers()
+	g.lease, g.beat = timers.PeerInact/2, timers.Heartbeat
+	var err error
+	if g.llt, err = w.cores.LLT(n.id, n.lltConfig(g.inc, timers)); err != nil {
 		panic(err)
 	}
-	g.core, n.gab = core, g
+	cfg := gab.Config{Node: gab.NodeID(n.id), Incarnation: g.inc, Lineage: w.boot.next() | 1, SeedCount: len(w.nodes),
+		FencingDisabled: !w.fenced, PersistedCounter: n.persisted, Stable: timers.Stable, PeerInact: timers.PeerInact}
+	if g.core, err = w.cores.GAB(n.id, cfg); err != nil {
+		panic(err)
+	}
+	n.gab = g
 	n.judge(verdict.Seen{Name: verdict.GAB, PID: 1})
-	w.stepGab(g, gab.Wake{})
-	w.gabTurns(g)
-	for _, p := range w.pairs {
-		if p.ends[0] == n.id || p.ends[1] == n.id {
-			w.connect(p)
+	g.last = n.clock()
+	g.gabQueue = append(g.gabQueue, gab.Wake{})
+	for l := range w.network.links {
+		if !n.dark[l] {
+			g.lltQueue = append(g.lltQueue, llt.LinkUp{Link: llt.LinkID(l)})
 		}
 	}
+	g.turn(nil, nil)
 }
 
-func (w *World) gabTurns(g *gabd) {
-	w.later(g.proc, turnEvery, func() {
-		w.stepGab(g, gab.Wake{})
-		g.turns++
-		for _, p := range w.pairs { // LLT discovers its peers again and again
-			if g.turns%8 == 0 && p.conn == 0 && (p.ends[0] == g.n.id || p.ends[1] == g.n.id) {
-				w.connect(p)
-			}
+// lltConfig is what llttab and the key file would say.
+func (n *node) lltConfig(inc uint64, timers llt.Timers) llt.Config {
+	w := n.w
+	cfg := llt.Config{Cluster: clusterID, Node: llt.NodeID(n.id), Incarnation: inc, Timers: timers}
+	for l := range w.network.links {
+		low := w.swarm.LowPriority && l > 0 && l == w.network.links-1
+		cfg.Links = append(cfg.Links, llt.LinkConfig{Tag: linkTags[l], LowPriority: low, MTU: 1500})
+	}
+	for _, o := range w.nodes {
+		cfg.Peers = append(cfg.Peers, llt.NodeID(o.id))
+	}
+	if w.swarm.Encrypted {
+		cfg.Key = llt.Key("a key that all the simulated systems have")
+	}
+	for i := range 4 {
+		binary.BigEndian.PutUint64(cfg.BootID[8*i:], w.boot.next())
+		binary.BigEndian.PutUint64(cfg.Seed[8*i:], w.boot.next())
+	}
+	return cfg
+}
+
+var linkTags = [...]string{"l0", "l1", "l2", "l3", "l4", "l5", "l6", "l7"}
+
+// incarnation is that of services/gab/server: the wall clock, and some bits
+// that are drawn.
+func (n *node) incarnation() uint64 {
+	return uint64(n.wall())&^0xffff | n.w.boot.next()&0xffff
+}
+
+// frame takes what a link brought.
+func (g *gabd) frame(fl *flight) {
+	g.turn(llt.FrameIn{Link: fl.link, Src: addressOf(fl.from), Data: fl.data}, nil)
+	g.n.w.network.give(fl)
+}
+
+// hold keeps a frame for when this process goes on.
+func (g *gabd) hold(fl *flight) {
+	if len(g.held) >= heldFrames {
+		g.n.w.network.give(fl)
+		return
+	}
+	g.held = append(g.held, fl)
+	if len(g.held) > 1 {
+		return
+	}
+	g.n.w.run(g.proc, func() {
+		held := g.held
+		g.held = nil
+		for _, fl := range held {
+			g.frame(fl)
 		}
-		w.gabTurns(g)
 	})
 }
 
-// stepGab is the shell's step.
-func (w *World) stepGab(g *gabd, ev gab.Event) {
+// turn is one turn of the loop: what happened, and all that follows from it.
+func (g *gabd) turn(le llt.Event, ge gab.Event) {
+	w := g.n.w
+	if g.dead || w.failure != "" {
+		return
+	}
+	now := g.n.clock()
+	g.begin(now)
+	if le != nil {
+		g.lltQueue = append(g.lltQueue, le)
+	}
+	if ge != nil {
+		g.gabQueue = append(g.gabQueue, ge)
+	}
+	g.settle(now)
+	if !g.dead {
+		g.wait()
+	}
+}
+
+// begin looks at the gap since the last turn (R19).
+func (g *gabd) begin(now vclock.Time) {
+	gap := now.Sub(g.last)
+	g.last = now
+	if gap <= g.lease {
+		return
+	}
+	g.n.w.oracle.count("turns after a pause")
+	g.out = g.out || g.standing
+	g.gabQueue = append(g.gabQueue, gab.Paused{Gap: gap})
+}
+
+// settle steps both cores until neither has anything to say to the other and
+// no client has anything that may go.
+func (g *gabd) settle(now vclock.Time) {
+	g.drain(now)
+	if at, ok := g.core.Deadline(); (ok && at <= now) || now.Sub(g.gabAt) >= g.beat/2 {
+		g.stepGab(now, gab.Wake{})
+	}
+	at, ok := g.llt.Deadline()
+	if due := ok && at <= now; due || now.Sub(g.aliveAt) >= g.beat/10 {
+		g.aliveAt = now
+		g.stepLLT(now, llt.CoreAlive{})
+	}
+	for !g.dead {
+		g.drain(now)
+		if !g.pumpClients(now) {
+			return
+		}
+	}
+}
+
+func (g *gabd) drain(now vclock.Time) {
+	for !g.dead && (len(g.lltQueue) > 0 || len(g.gabQueue) > 0) {
+		gq := g.gabQueue
+		g.gabQueue = nil
+		for _, ev := range gq {
+			g.stepGab(now, ev)
+		}
+		lq := g.lltQueue
+		g.lltQueue = nil
+		for _, ev := range lq {
+			g.stepLLT(now, ev)
+		}
+	}
+}
+
+func (g *gabd) pumpClients(now vclock.Time) bool {
+	any := false
+	for _, s := range g.sessions {
+		for s != nil && !g.dead && len(s.waits) > 0 && !s.blocked && g.clogged == 0 && g.session(s.port) == s {
+			next := s.waits[0]
+			s.waits = s.waits[1:]
+			g.stepGab(now, next)
+			any = true
+		}
+	}
+	return any
+}
+
+// wait arms the alarm: when a core wants to be called, and at most half a
+// heartbeat from now, so that the age that heartbeats carry is true (R19).
+func (g *gabd) wait() {
+	at := g.due()
+	g.n.w.arm(&g.alarm, g.proc, at, true, g.woken)
+}
+
+func (g *gabd) due() vclock.Time {
+	at := g.last.Add(g.beat / 2)
+	if t, ok := g.llt.Deadline(); ok {
+		at = vclock.Earlier(at, t)
+	}
+	if t, ok := g.core.Deadline(); ok {
+		at = vclock.Earlier(at, t)
+	}
+	return at
+}
+
+// woken turns if it is time; something may have happened since.
+func (g *gabd) woken() {
+	if g.due() > g.n.clock() {
+		g.wait()
+		return
+	}
+	g.turn(nil, nil)
+}
+
+func (g *gabd) stepLLT(now vclock.Time, ev llt.Event) {
+	w := g.n.w
 	if g.dead || w.failure != "" {
 		return
 	}
 	w.steps++
-	now := g.n.clock()
-	effects := g.core.Step(now, ev, nil)
-	if m, ok := ev.(gab.MsgIn); ok {
-		w.sum.Write(m.Msg)
+	out := g.llt.Step(now, ev, g.lltOut[:0])
+	w.recordLLT(g.n, ev, out)
+	for i := range out {
+		g.lltEffect(out[i])
 	}
-	if w.opt.Trace != nil || len(effects) > 0 {
-		record(w, g.n.name, "gab", ev, effects)
+	clear(out)
+	g.lltOut = out
+}
+
+func (g *gabd) lltEffect(e llt.Effect) {
+	w := g.n.w
+	switch e := e.(type) {
+	case llt.FrameOut:
+		w.frames++
+		if !g.out {
+			w.network.send(g.n, e)
+		}
+	case llt.Deliver:
+		g.gabQueue = append(g.gabQueue, gab.MsgIn{From: gab.NodeID(e.From), Conn: e.Conn, Msg: e.Msg})
+	case llt.PeerUp:
+		g.conns[e.Node] = e.Conn
+		w.oracle.count("connections")
+		g.gabQueue = append(g.gabQueue, gab.PeerUp{Node: gab.NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn})
+	case llt.PeerDown:
+		g.conns[e.Node] = 0
+		g.clog(e.Node, false)
+		w.oracle.count("connections " + e.Reason.String())
+		g.gabQueue = append(g.gabQueue, gab.PeerDown{Node: gab.NodeID(e.Node), Conn: e.Conn})
+	case llt.PeerLinks:
+		if g.jeopardy[e.Node] != e.Jeopardy {
+			g.jeopardy[e.Node] = e.Jeopardy
+			g.gabQueue = append(g.gabQueue, gab.PeerJeopardy{Node: gab.NodeID(e.Node), On: e.Jeopardy})
+			if e.Jeopardy {
+				w.moment(g.n, "jeopardy")
+			}
+		}
+	case llt.SendBlocked:
+		g.clog(e.Node, true)
+	case llt.SendReady:
+		g.clog(e.Node, false)
+	case llt.DuplicateNode:
+		w.fail("LLT of %s sees another live system with its own node id", g.n.name)
 	}
-	for _, e := range effects {
-		w.gabEffect(g, e)
+}
+
+func (g *gabd) clog(peer llt.NodeID, on bool) {
+	if g.clogs[peer] == on {
+		return
 	}
-	at, ok := g.core.Deadline()
-	w.arm(&g.alarm, g.proc, at, ok, func() { w.stepGab(g, gab.Wake{}) })
+	g.clogs[peer] = on
+	if on {
+		g.clogged++
+	} else {
+		g.clogged--
+	}
+}
+
+func (g *gabd) stepGab(now vclock.Time, ev gab.Event) {
+	w := g.n.w
+	if g.dead || w.failure != "" {
+		return
+	}
+	w.steps++
+	g.gabAt = now
+	out := g.core.Step(now, ev, g.gabOut[:0])
+	w.recordGab(g.n, ev, out)
+	for i := range out {
+		w.gabEffect(g, out[i])
+	}
+	clear(out)
+	g.gabOut = out
 }
 
 func (w *World) gabEffect(g *gabd, e gab.Effect) {
 	n := g.n
 	switch e := e.(type) {
 	case gab.TransportSend:
-		w.carry(g, e)
+		if g.conns[e.To] == e.Conn {
+			g.sends++
+			g.lltQueue = append(g.lltQueue, llt.Send{ID: g.sends, To: llt.NodeID(e.To), Msg: e.Msg})
+		}
 	case gab.DeliverMessage:
 		g.pass(e.Port, e)
 	case gab.DeliverView:
@@ -117,6 +349,9 @@ func (w *World) gabEffect(g *gabd, e gab.Effect) {
 	case gab.DeliverEvidence:
 		g.pass(gab.PortH, e)
 	case gab.Gate:
+		if e.Held {
+			w.moment(n, "gate held")
+		}
 		g.passFirst(gab.PortH, e)
 	case gab.Outcome:
 		g.pass(e.Port, e)
@@ -127,18 +362,18 @@ func (w *World) gabEffect(g *gabd, e gab.Effect) {
 	case gab.Ready:
 		if s := g.session(e.Port); s != nil {
 			s.blocked = false
-			w.later(g.proc, 0, s.flush)
 		}
 	case gab.Lease:
+		g.standing = true
 		n.judge(verdict.Lease{Expires: e.Until})
 		g.passFirst(gab.PortH, e)
 	case gab.PersistCounter:
 		w.later(g.proc, w.store.between(time.Millisecond, 20*time.Millisecond), func() {
-			ok := w.calm || !w.store.one(w.swarm.diskErrors)
+			ok := w.calm || !w.store.one(w.swarm.DiskErrors)
 			if ok {
 				n.persisted = max(n.persisted, e.Counter)
 			}
-			w.stepGab(g, gab.CounterPersisted{ID: e.ID, OK: ok})
+			g.turn(nil, gab.CounterPersisted{ID: e.ID, OK: ok})
 		})
 	case gab.ClosePort:
 		if s := g.session(e.Port); s != nil {
@@ -155,6 +390,12 @@ func (w *World) gabEffect(g *gabd, e gab.Effect) {
 	case gab.Left:
 		if done := g.left; done != nil {
 			done(true)
+		}
+		g.lltQueue = nil
+		for _, f := range g.llt.Step(g.last, llt.Stop{}, nil) {
+			if f, ok := f.(llt.FrameOut); ok && !g.out {
+				w.network.send(n, f)
+			}
 		}
 		n.endGab(g, "left", false, false)
 	case gab.LeaveRefused:
@@ -205,7 +446,10 @@ func (n *node) dropGab(g *gabd, why string) {
 			s.end(why)
 		}
 	}
-	n.w.lostFromWires(n)
+	for _, fl := range g.held {
+		n.w.network.give(fl)
+	}
+	g.held = nil
 }
 
 func (g *gabd) session(p gab.Port) *session {
@@ -230,7 +474,7 @@ func (n *node) attach(port gab.Port, owner *proc, take func(any), ended func(str
 		default:
 			g.sessions[port-'a'] = s
 			g.tell(s, registered{g.yielded})
-			n.w.stepGab(g, gab.Register{Port: port, Client: owner.name})
+			g.turn(nil, gab.Register{Port: port, Client: owner.name})
 		}
 	})
 	n.w.later(owner, time.Second, func() {
@@ -278,19 +522,10 @@ func (s *session) say(ev gab.Event) {
 		}
 		if send, ok := ev.(gab.Send); ok {
 			s.waits = append(s.waits, send)
-			s.flush()
-			return
+			ev = nil
 		}
-		s.g.n.w.stepGab(s.g, ev)
+		s.g.turn(nil, ev)
 	})
-}
-
-func (s *session) flush() {
-	for len(s.waits) > 0 && !s.blocked && s.g.session(s.port) == s {
-		next := s.waits[0]
-		s.waits = s.waits[1:]
-		s.g.n.w.stepGab(s.g, next)
-	}
 }
 
 // end closes the stream from gab's side.
@@ -312,7 +547,7 @@ func (s *session) close() {
 	s.g.n.w.through(&s.up, s.g.proc, func() {
 		if s.g.session(s.port) == s {
 			s.g.sessions[s.port-'a'] = nil
-			s.g.n.w.stepGab(s.g, gab.Unregister{Port: s.port})
+			s.g.turn(nil, gab.Unregister{Port: s.port})
 		}
 	})
 }
@@ -325,7 +560,7 @@ func (n *node) leaveCluster(force bool, done func(ok bool)) {
 	}
 	n.w.later(g.proc, time.Millisecond, func() {
 		g.left = done
-		n.w.stepGab(g, gab.Leave{Force: force})
+		g.turn(nil, gab.Leave{Force: force})
 	})
 }
 

@@ -20,9 +20,9 @@ import (
 type hadd struct {
 	*proc
 	inc    uint64
-	engine *engine.Engine
-	join   *join.Core
-	sched  *schedule.Core
+	engine Engine
+	join   Join
+	sched  Schedule
 	joins  alarm
 	scheds alarm
 	clocks alarm
@@ -91,12 +91,12 @@ func (n *node) startHad() {
 	if !n.on || n.had != nil || n.stopped {
 		return
 	}
-	core, err := join.New(join.Config{Self: n.name, Disk: join.DiskValid})
+	core, err := w.cores.Join(n.id, join.Config{Self: n.name, Disk: join.DiskValid})
 	if err != nil {
 		panic(err)
 	}
 	w.lastInc++
-	h := &hadd{proc: n.newProc("had"), inc: w.lastInc, engine: engine.New(), join: core, sched: schedule.New(),
+	h := &hadd{proc: n.newProc("had"), inc: w.lastInc, engine: w.cores.Engine(n.id), join: core, sched: w.cores.Schedule(n.id),
 		snapshots: map[string]snapshot{}, agents: map[string]*agent{}, calls: map[schedule.CallID]*call{},
 		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, waiters: map[string]func(engine.CommandResult, bool){}}
 	n.had = h
@@ -123,8 +123,19 @@ func (n *node) endHad(h *hadd, why string, ordered bool) {
 		h.waiters[name](engine.CommandResult{}, false)
 	}
 	n.stopped = ordered
+	if ordered && w.opt.Scenario == nil {
+		w.after(w.user.between(time.Second, 12*time.Second), n.startStopped)
+	}
 	if !ordered {
 		w.later(n.shadow.proc, w.boot.between(200*time.Millisecond, 2*time.Second), n.startHad)
+	}
+}
+
+// startStopped is an operator's hastart.
+func (n *node) startStopped() {
+	if n.on && n.stopped && n.had == nil {
+		n.stopped = false
+		n.w.later(n.shadow.proc, time.Millisecond, n.startHad)
 	}
 }
 
@@ -201,6 +212,7 @@ func (h *hadd) viewed(v gab.DeliverView) {
 		return
 	}
 	h.n.w.oracle.viewed(h, v)
+	h.n.w.moment(h.n, "view")
 	h.view, h.gate, h.clockSent = &v, "", false
 	ev := engine.ViewChanged{Generation: v.Generation, Members: h.members(v.Members), Systems: h.members(v.Systems), FencingDisabled: !h.n.w.fenced}
 	for _, d := range v.Departed {
@@ -400,6 +412,7 @@ func (h *hadd) joinEffect(effect join.Effect) {
 	case join.Run:
 		h.startRunning()
 	case join.TakeSnapshot:
+		h.n.w.moment(h.n, "snapshot")
 		h.snapshots[e.For] = snapshot{e.Build, h.engine.Snapshot()}
 	case join.SendSnapshot:
 		h.sendSnapshot(e)
@@ -411,7 +424,7 @@ func (h *hadd) joinEffect(effect join.Effect) {
 }
 
 func (h *hadd) restore(data []byte) {
-	restored, err := engine.Restore(data)
+	restored, err := h.n.w.cores.Restore(h.n.id, data)
 	if err != nil {
 		h.n.w.fail("a snapshot cannot be restored at %s: %v", h.n.name, err)
 		return
@@ -440,6 +453,7 @@ func (h *hadd) startRunning() {
 		return
 	}
 	h.running = true
+	h.n.w.moment(h.n, "joined")
 	h.loadResources()
 	h.engineEffects(h.engine.Outstanding(h.n.name))
 	h.tick()
@@ -652,12 +666,4 @@ func (h *hadd) intended() map[string]bool {
 		}
 	}
 	return out
-}
-
-// record is one step in the trace and in the hash.
-func record[E fmt.Stringer](w *World, name, core string, ev fmt.Stringer, out []E) {
-	w.say("%s %s < %s", name, core, ev)
-	for _, e := range out {
-		w.say("%s %s   > %s", name, core, e)
-	}
 }

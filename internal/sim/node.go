@@ -13,9 +13,12 @@ type node struct {
 	w      *World
 	id     int
 	name   string
-	offset time.Duration // of its clock
+	offset time.Duration // of its clock since since
 	drift  int64         // parts per million
+	since  vclock.Time   // world time of the last change of either
+	wallBy time.Duration // what its wall clock is off
 	slow   time.Duration // delays of everything it does
+	dark   []bool        // interfaces that are down, by link
 
 	on      bool
 	booting bool // somebody has pressed the button
@@ -43,10 +46,10 @@ type standingOf struct {
 	evidence gab.Evidence
 }
 
-// clock is the system's own time.
+// clock is the system's own time (CLOCK_BOOTTIME): a function of world time.
 func (n *node) clock() vclock.Time {
-	t := int64(n.w.now)
-	return vclock.Time(t + t/1_000_000*n.drift).Add(n.offset)
+	t := int64(n.w.now - n.since)
+	return vclock.Time(int64(n.since) + t + t/1_000_000*n.drift + t%1_000_000*n.drift/1_000_000).Add(n.offset)
 }
 
 // until is how long it takes in world time until the system's clock shows at.
@@ -56,6 +59,21 @@ func (n *node) until(at vclock.Time) time.Duration {
 		return 0
 	}
 	return d - d/1_000_000*time.Duration(n.drift) + 2*time.Microsecond
+}
+
+// adjust changes the clock: it jumps forward by jump, and runs with another
+// drift from now on.
+func (n *node) adjust(jump time.Duration, drift int64) {
+	now := n.clock()
+	n.since, n.drift = n.w.now, drift
+	n.offset = now.Add(jump).Sub(n.since)
+}
+
+// wall is the system's wall clock in nanoseconds: about right, but it may be
+// set, also back.
+func (n *node) wall() int64 {
+	const someDay = 1_790_000_000_000_000_000
+	return someDay + int64(n.w.now) + int64(n.wallBy)
 }
 
 // powerOn boots the machine.
@@ -92,7 +110,6 @@ func (n *node) powerOff(why string) {
 	for r := range n.running {
 		n.running[r] = false
 	}
-	w.lostFromWires(n)
 }
 
 // reboot powers off and on again after a while.
@@ -135,7 +152,6 @@ func (n *node) freeze(d time.Duration) {
 	w.tell("%s stands still for %s", n.name, d)
 	n.frozen = true
 	boots := n.boots
-	w.silence(n, d)
 	w.after(d, func() {
 		if n.on && n.boots == boots && n.frozen {
 			n.frozen = false
@@ -153,9 +169,6 @@ func (w *World) freezeProc(p *proc, d time.Duration) {
 	}
 	w.tell("%s of %s stands still for %s", p.name, p.n.name, d)
 	p.frozen = true
-	if p.name == "gab" {
-		w.silence(p.n, d)
-	}
 	w.after(d, func() {
 		if !p.dead && p.frozen {
 			p.frozen = false

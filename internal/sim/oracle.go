@@ -28,6 +28,9 @@ type oracle struct {
 	// released: the port-h view without it was released, and it has not been
 	// admitted since (I7).
 	released []releasedNode
+
+	// excused are groups of which a monitor hid that they run.
+	excused map[string]bool
 }
 
 type place struct{ lineage, seq uint64 }
@@ -44,7 +47,8 @@ type releasedNode struct {
 
 func newOracle(w *World) *oracle {
 	return &oracle{w: w, counts: map[string]int{}, log: map[place]uint64{}, last: map[*hadd]place{}, gaps: map[place]bool{},
-		states: map[place]uint64{}, told: map[tellKey]bool{}, first: map[string]engine.Pos{}, released: make([]releasedNode, gab.MaxNodes)}
+		states: map[place]uint64{}, told: map[tellKey]bool{}, first: map[string]engine.Pos{}, released: make([]releasedNode, gab.MaxNodes),
+		excused: map[string]bool{}}
 }
 
 func (o *oracle) count(name string) { o.counts[name]++ }
@@ -53,10 +57,35 @@ func (o *oracle) count(name string) { o.counts[name]++ }
 // partition or a pause has happened.
 func (o *oracle) i1Holds() bool { return o.w.fenced || !o.w.tainted }
 
+// excuses says whether a monitor hid lately that something of a group runs:
+// until no monitor lies and it runs on one system at most.
+func (o *oracle) excuses(group string) bool {
+	if !o.excused[group] {
+		return false
+	}
+	on := -1
+	for _, r := range o.w.res {
+		if r.group != group {
+			continue
+		}
+		for _, n := range o.w.nodes {
+			if r.lies[n.id] != schedule.SawUnknown || n.running[r.index] && on >= 0 && on != n.id {
+				o.count("I1 excused")
+				return true
+			}
+			if n.running[r.index] {
+				on = n.id
+			}
+		}
+	}
+	delete(o.excused, group)
+	return false
+}
+
 // raised checks I1 and I7 when an application begins to run.
 func (o *oracle) raised(n *node, r *resourceModel) {
 	w := o.w
-	if r.op != schedule.OnOff || !r.failover || !o.i1Holds() {
+	if r.op != schedule.OnOff || !r.failover || !o.i1Holds() || o.excuses(r.group) {
 		return
 	}
 	o.count("I1")
@@ -91,7 +120,7 @@ func (o *oracle) imported(n *node, d *disk) { o.w.say("%s imports %s", n.name, d
 func (o *oracle) wrote(n *node, d *disk, epoch int) {
 	w := o.w
 	d.wrote = n.id
-	if !o.i1Holds() {
+	if !o.i1Holds() || o.excuses(d.group) {
 		return
 	}
 	o.count("disk writes")
@@ -130,7 +159,7 @@ func (o *oracle) viewed(h *hadd, v gab.DeliverView) {
 			continue
 		}
 		for _, r := range w.res {
-			if r.failover && r.op == schedule.OnOff && gone.running[r.index] {
+			if r.failover && r.op == schedule.OnOff && gone.running[r.index] && !o.excuses(r.group) {
 				w.fail("I7: view %s of port h releases %s while %s runs there", v.ID, d, r.name)
 			}
 		}

@@ -33,7 +33,8 @@ func guarded(opt Options) (r Result) {
 	return r
 }
 
-// many runs seeds on all processors until all are done or time is over.
+// many runs seeds on all processors until all are done or time (0: no limit) is
+// over.
 func many(first, n uint64, limit time.Duration, broken string, each func(Result) (goOn bool)) {
 	var next atomic.Uint64
 	next.Store(first)
@@ -45,7 +46,7 @@ func many(first, n uint64, limit time.Duration, broken string, each func(Result)
 		wg.Go(func() {
 			for {
 				seed := next.Add(1) - 1
-				if seed >= first+n || time.Since(begin) > limit {
+				if seed >= first+n || limit > 0 && time.Since(begin) > limit {
 					return
 				}
 				r := guarded(Options{Seed: seed, Broken: broken})

@@ -1,9 +1,6 @@
 package sim
 
 import (
-	"fmt"
-	"hash"
-	"hash/fnv"
 	"sort"
 	"time"
 
@@ -16,11 +13,16 @@ import (
 // Options fix a run.
 type Options struct {
 	Seed uint64
-	// Nodes is the number of systems, 2 to 8; 0: the seed decides.
+	// Nodes is the number of systems, 2 to 8; 0: the seed decides, 3 to 8.
 	Nodes int
 	// Fencing is "majority" (three points and a power switch), "disabled", or
 	// "": the seed decides.
 	Fencing string
+	// Plan is how the world behaves and which faults happen when; nil: Draw of
+	// these options. Seed still fixes all that the plan does not.
+	Plan *Plan
+	// Cores makes the cores; nil: the product's.
+	Cores *Cores
 	// Broken is a deliberate fault, which the oracle must catch; "" is the
 	// product. Faults lists them.
 	Broken string
@@ -42,9 +44,9 @@ type Result struct {
 	Failure string
 	// Hash is over every step: equal Options, equal Hash.
 	Hash uint64
-	// Steps of cores, injected faults, simulated time.
-	Steps, Faults int
-	Simulated     time.Duration
+	// Steps of cores, injected faults, frames of LLT, simulated time.
+	Steps, Faults, Frames int
+	Simulated             time.Duration
 	// Counts are what the oracle looked at, by name.
 	Counts []Count
 	// Nodes and Fencing as the seed decided.
@@ -76,34 +78,38 @@ type Count struct {
 
 // World is one cluster with everything around it.
 type World struct {
-	opt     Options
-	now     vclock.Time
-	agenda  agenda
-	serial  uint64
-	net     *random // connections, streams
-	boot    *random // starts, incarnations, clocks
-	fate    *random // which faults, when
-	agents  *random // entry points
-	user    *random // operators
-	store   *random // coordination points, disks
-	fenced  bool
-	swarm   swarm
-	nodes   []*node
-	pairs   []*pair
-	conns   uint64
-	lastInc uint64
-	points  []point
-	cfg     *maincf.Config
-	files   []engine.File
-	res     []*resourceModel
-	disks   []disk
-	calm    bool // no more faults
-	tainted bool // a partition or pause happened: without fencing I1 says nothing
-	oracle  *oracle
-	sum     hash.Hash64
-	steps   int
-	faults  int
-	failure string
+	opt      Options
+	now      vclock.Time
+	agenda   agenda
+	serial   uint64
+	net      *random // connections, streams
+	boot     *random // starts, incarnations, clocks
+	fate     *random // which faults, when
+	agents   *random // entry points
+	user     *random // operators
+	store    *random // coordination points, disks
+	fenced   bool
+	swarm    Swarm
+	plan     *Plan
+	cores    Cores
+	nodes    []*node
+	network  network
+	lastInc  uint64
+	points   []point
+	cfg      *maincf.Config
+	files    []engine.File
+	res      []*resourceModel
+	disks    []disk
+	calm     bool // no more faults
+	tainted  bool // a partition or pause happened: without fencing I1 says nothing
+	oracle   *oracle
+	sum      uint64 // hash of all that happened
+	line     []byte
+	steps    int
+	faults   int
+	frames   int
+	ambushes []Fault
+	failure  string
 }
 
 // point is a coordination point.
@@ -114,16 +120,24 @@ type point struct {
 
 // NewWorld builds a cluster whose systems are all off.
 func NewWorld(opt Options) (*World, error) {
-	w := &World{opt: opt, sum: fnv.New64a(), now: vclock.Time(time.Second)}
+	w := &World{opt: opt, sum: fnvOffset, now: vclock.Time(time.Second)}
 	w.net, w.boot, w.fate = fork(opt.Seed, "net"), fork(opt.Seed, "boot"), fork(opt.Seed, "fate")
 	w.agents, w.user, w.store = fork(opt.Seed, "agents"), fork(opt.Seed, "user"), fork(opt.Seed, "store")
 	w.oracle = newOracle(w)
-	w.swarm = newSwarm(fork(opt.Seed, "swarm"), opt)
-	w.fenced = w.swarm.fenced
-	w.files = opt.Files
-	if w.files == nil {
-		w.files = randomConfig(fork(opt.Seed, "config"), w.swarm.nodes)
+	w.cores = Product()
+	if opt.Cores != nil {
+		w.cores = *opt.Cores
 	}
+	if err := w.breakCores(opt.Broken); err != nil {
+		return nil, err
+	}
+	w.plan = opt.Plan
+	if w.plan == nil {
+		p := Draw(opt)
+		w.plan = &p
+	}
+	w.swarm, w.files = w.plan.Swarm, w.plan.Files
+	w.fenced = w.swarm.Fenced
 	if err := w.load(); err != nil {
 		return nil, err
 	}
@@ -132,13 +146,10 @@ func NewWorld(opt Options) (*World, error) {
 	}
 	for i, name := range w.systemNames() {
 		w.nodes = append(w.nodes, &node{w: w, id: i, name: name, running: make([]bool, len(w.res)),
-			offset: w.boot.between(time.Second, time.Hour), drift: int64(w.boot.n(401)) - 200})
+			offset: w.boot.between(time.Second, time.Hour), drift: int64(w.boot.n(401)) - 200, dark: make([]bool, w.swarm.Links)})
 	}
-	for a := range w.nodes {
-		for b := a + 1; b < len(w.nodes); b++ {
-			w.pairs = append(w.pairs, &pair{ends: [2]int{a, b}})
-		}
-	}
+	w.newNetwork(w.swarm.Links)
+	w.network.loss, w.network.dup, w.network.corrupt, w.network.late = w.swarm.Loss, w.swarm.Dup, w.swarm.Corrupt, w.swarm.Late
 	return w, nil
 }
 
@@ -166,7 +177,7 @@ func Run(opt Options) (Result, error) {
 }
 
 func (w *World) result() Result {
-	r := Result{Seed: w.opt.Seed, Failure: w.failure, Hash: w.sum.Sum64(), Steps: w.steps, Faults: w.faults,
+	r := Result{Seed: w.opt.Seed, Failure: w.failure, Hash: w.sum, Steps: w.steps, Faults: w.faults, Frames: w.frames,
 		Simulated: w.now.Sub(vclock.Time(time.Second)), Nodes: len(w.nodes), Fencing: "disabled", Groups: w.groupLines(), Ends: w.ends()}
 	if w.fenced {
 		r.Fencing = "majority"
@@ -176,32 +187,6 @@ func (w *World) result() Result {
 	}
 	sort.Slice(r.Counts, func(i, j int) bool { return r.Counts[i].Name < r.Counts[j].Name })
 	return r
-}
-
-// fail notes the first invariant that does not hold; the world stops.
-func (w *World) fail(format string, args ...any) {
-	if w.failure == "" {
-		w.failure = fmt.Sprintf("at %s: ", w.now) + fmt.Sprintf(format, args...)
-		w.say("FAILURE %s", w.failure)
-	}
-}
-
-// say is a line of the trace, and counts for the hash.
-func (w *World) say(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	fmt.Fprintf(w.sum, "%d %s\n", int64(w.now), line)
-	if w.opt.Trace != nil {
-		w.opt.Trace(w.now.String() + " " + line)
-	}
-}
-
-// tell is a line for administrators.
-func (w *World) tell(format string, args ...any) {
-	line := fmt.Sprintf(format, args...)
-	w.say("## %s", line)
-	if w.opt.Story != nil {
-		w.opt.Story(w.now.String() + "  " + line)
-	}
 }
 
 func (w *World) nodeNamed(name string) *node {

@@ -3,6 +3,8 @@ package simrun
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -29,11 +31,17 @@ name with other options.)
 
   hasim run --seed N [--nodes N] [--fencing majority|disabled] [--broken FAULT] [-v]
         one random run; the same seed gives the same steps and the same hash
+  hasim run --plan FILE [--broken FAULT] [-v]
+        a random run as hasim plan wrote it, perhaps with less in it
+  hasim plan --seed N [--nodes N] [--fencing MODE]
+        what a seed draws before its run begins, as JSON: how the world behaves,
+        the configuration, and the faults, of which any can be taken out
   hasim run --conf DIR --scenario FILE [--seed N] [-v]
         an administrator's main.cf and a story; prints the timeline, the
         decisions with their reasons and the state at the end
-  hasim fuzz --seeds A-B [--nodes N] [--fencing MODE] [--broken FAULT]
-        random runs; each failure with the command that repeats it
+  hasim fuzz --seeds A-B [--nodes N] [--fencing MODE] [--broken FAULT] [--hashes]
+        random runs; each failure with the command that repeats it; with
+        --hashes a line for each run with the hash of all its steps
   hasim what-if --conf DIR [--pairs=false] [--fencing MODE]
         an administrator's main.cf with every single fault and every pair of
         faults: each system crashes, each resource breaks where it runs; which
@@ -57,6 +65,8 @@ func Main(args []string, out, errs io.Writer) int {
 		code, err = run(args[1:], out)
 	case "fuzz":
 		code, err = fuzz(args[1:], out)
+	case "plan":
+		code, err = plan(args[1:], out)
 	case "what-if":
 		code, err = whatIf(args[1:], out)
 	case "faults":
@@ -107,9 +117,15 @@ func run(args []string, out io.Writer) (int, error) {
 	fs.Uint64Var(&opt.Seed, "seed", 1, "seed")
 	conf := fs.String("conf", "", "directory with main.cf")
 	scenario := fs.String("scenario", "", "file with what happens")
+	planned := fs.String("plan", "", "file that hasim plan wrote")
 	verbose := fs.Bool("v", false, "print every step")
 	if err := fs.Parse(args); err != nil {
 		return 2, err
+	}
+	if *planned != "" {
+		if err := readPlan(*planned, &opt); err != nil {
+			return 2, err
+		}
 	}
 	if (*conf == "") != (*scenario == "") {
 		return 2, errors.New("hasim run: --conf and --scenario belong together")
@@ -146,6 +162,37 @@ func run(args []string, out io.Writer) (int, error) {
 		return 1, nil
 	}
 	return 0, nil
+}
+
+// plan prints what a seed draws.
+func plan(args []string, out io.Writer) (int, error) {
+	opt := sim.Options{}
+	fs := common("plan", &opt)
+	fs.Uint64Var(&opt.Seed, "seed", 1, "seed")
+	if err := fs.Parse(args); err != nil {
+		return 2, err
+	}
+	if err := check(opt); err != nil {
+		return 2, err
+	}
+	e := json.NewEncoder(out)
+	e.SetIndent("", "\t")
+	return 0, e.Encode(sim.Draw(opt))
+}
+
+func readPlan(path string, opt *sim.Options) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("hasim run: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	opt.Plan = &sim.Plan{}
+	if err := d.Decode(opt.Plan); err != nil {
+		return fmt.Errorf("hasim run: read plan %s: %w; hasim plan writes what is right", path, err)
+	}
+	opt.Seed = opt.Plan.Seed
+	return nil
 }
 
 func report(w io.Writer, r sim.Result) {
@@ -200,6 +247,7 @@ func fuzz(args []string, out io.Writer) (int, error) {
 	opt := sim.Options{}
 	fs := common("fuzz", &opt)
 	seeds := fs.String("seeds", "1-100", "first and last seed: A-B")
+	hashes := fs.Bool("hashes", false, "print a line for each run")
 	if err := fs.Parse(args); err != nil {
 		return 2, err
 	}
@@ -230,6 +278,9 @@ func fuzz(args []string, out io.Writer) (int, error) {
 				}
 				mu.Lock()
 				runs, steps, faults, simulated = runs+1, steps+r.Steps, faults+r.Faults, simulated+r.Simulated
+				if *hashes {
+					fmt.Fprintf(out, "seed %d steps %d frames %d hash %016x\n", seed, r.Steps, r.Frames, r.Hash)
+				}
 				if r.Failure != "" {
 					failed++
 					fmt.Fprintf(out, "seed %d: %s\n  repeat it: hasim run --seed %d%s -v\n", seed, r.Failure, seed, also(opt))
