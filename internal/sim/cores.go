@@ -45,6 +45,7 @@ func Product() Cores {
 type LLT interface {
 	Step(now vclock.Time, ev llt.Event, out []llt.Effect) []llt.Effect
 	Deadline() (vclock.Time, bool)
+	Recycle(f *llt.FrameOut)
 }
 
 // GAB is what the shell uses of gab.Core.

@@ -121,7 +121,7 @@ func (n *node) incarnation() uint64 {
 
 // frame takes what a link brought.
 func (g *gabd) frame(fl *flight) {
-	g.turn(llt.FrameIn{Link: fl.link, Src: addressOf(fl.from), Data: fl.data}, nil)
+	g.turn(&fl.FrameIn, nil)
 	g.n.w.network.give(fl)
 }
 
@@ -269,12 +269,13 @@ func (g *gabd) stepLLT(now vclock.Time, ev llt.Event) {
 func (g *gabd) lltEffect(e llt.Effect) {
 	w := g.n.w
 	switch e := e.(type) {
-	case llt.FrameOut:
+	case *llt.FrameOut:
 		w.frames++
 		if !g.out {
 			w.network.send(g.n, e)
 		}
-	case llt.Deliver:
+		g.llt.Recycle(e)
+	case *llt.Deliver:
 		g.gabQueue = append(g.gabQueue, gab.MsgIn{From: gab.NodeID(e.From), Conn: e.Conn, Msg: e.Msg})
 	case llt.PeerUp:
 		g.conns[e.Node] = e.Conn
@@ -336,7 +337,7 @@ func (w *World) gabEffect(g *gabd, e gab.Effect) {
 	case gab.TransportSend:
 		if g.conns[e.To] == e.Conn {
 			g.sends++
-			g.lltQueue = append(g.lltQueue, llt.Send{ID: g.sends, To: llt.NodeID(e.To), Msg: e.Msg})
+			g.lltQueue = append(g.lltQueue, &llt.Send{ID: g.sends, To: llt.NodeID(e.To), Msg: e.Msg})
 		}
 	case gab.DeliverMessage:
 		g.pass(e.Port, e)
@@ -393,7 +394,7 @@ func (w *World) gabEffect(g *gabd, e gab.Effect) {
 		}
 		g.lltQueue = nil
 		for _, f := range g.llt.Step(g.last, llt.Stop{}, nil) {
-			if f, ok := f.(llt.FrameOut); ok && !g.out {
+			if f, ok := f.(*llt.FrameOut); ok && !g.out {
 				w.network.send(n, f)
 			}
 		}

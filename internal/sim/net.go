@@ -30,9 +30,8 @@ type wire struct {
 
 // flight is a frame on its way.
 type flight struct {
+	llt.FrameIn
 	from, to int
-	link     llt.LinkID
-	data     []byte
 	next     *flight
 }
 
@@ -67,7 +66,7 @@ var addresses = func() (out [64][1]byte) {
 }()
 
 // send puts a frame on a link.
-func (nw *network) send(n *node, f llt.FrameOut) {
+func (nw *network) send(n *node, f *llt.FrameOut) {
 	if n.dark[f.Link] {
 		return
 	}
@@ -83,7 +82,7 @@ func (nw *network) send(n *node, f llt.FrameOut) {
 	}
 }
 
-func (nw *network) copyTo(n *node, to int, f llt.FrameOut) {
+func (nw *network) copyTo(n *node, to int, f *llt.FrameOut) {
 	if to == n.id || to >= len(nw.w.nodes) {
 		return
 	}
@@ -98,10 +97,10 @@ func (nw *network) copyTo(n *node, to int, f llt.FrameOut) {
 	}
 	for range copies {
 		fl := nw.take()
-		fl.from, fl.to, fl.link, fl.data = n.id, to, f.Link, append(fl.data[:0], f.Data...)
+		fl.from, fl.to, fl.Link, fl.Src, fl.Data = n.id, to, f.Link, addressOf(n.id), append(fl.Data[:0], f.Data...)
 		if !calm && nw.corrupt > 0 && nw.w.net.n(10000) < nw.corrupt {
-			at := nw.w.net.n(8 * len(fl.data))
-			fl.data[at/8] ^= 1 << (at % 8)
+			at := nw.w.net.n(8 * len(fl.Data))
+			fl.Data[at/8] ^= 1 << (at % 8)
 			nw.w.oracle.count("frames corrupted")
 		}
 		nw.launch(fl)
@@ -110,7 +109,7 @@ func (nw *network) copyTo(n *node, to int, f llt.FrameOut) {
 
 // launch sends a frame on its way, or lets it wait where the wire is clogged.
 func (nw *network) launch(fl *flight) {
-	wi := nw.wire(fl.from, fl.to, int(fl.link))
+	wi := nw.wire(fl.from, fl.to, int(fl.Link))
 	switch {
 	case wi.cut:
 		nw.give(fl)
@@ -136,7 +135,7 @@ func (w *World) arrive(fl *flight) {
 	n := w.nodes[fl.to]
 	g := n.gab
 	switch {
-	case g == nil || g.dead || n.dark[fl.link] || w.network.wire(fl.from, fl.to, int(fl.link)).cut:
+	case g == nil || g.dead || n.dark[fl.Link] || w.network.wire(fl.from, fl.to, int(fl.Link)).cut:
 		w.network.give(fl)
 	case g.stuck():
 		g.hold(fl)

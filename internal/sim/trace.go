@@ -63,10 +63,10 @@ func (w *World) recordLLT(n *node, ev llt.Event, out []llt.Effect) {
 	w.mix(uint64(w.now)<<8 ^ uint64(n.id)<<4 ^ uint64(len(out)))
 	for i := range out {
 		switch e := out[i].(type) {
-		case llt.FrameOut:
-		case llt.SendDone:
+		case *llt.FrameOut:
+		case *llt.SendDone:
 			w.mix(e.ID<<1 | bit(e.Failed))
-		case llt.Deliver:
+		case *llt.Deliver:
 			w.mix(uint64(checksum(e.Msg)))
 		default:
 			w.say("%s llt < %s > %s", n.name, ev, e)
