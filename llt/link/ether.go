@@ -1,29 +1,20 @@
 package link
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
+	"os"
 
-	"github.com/mdlayher/raw" //lint:ignore SA1019 behind this one file; it forwards to mdlayher/packet
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 
+	"github.com/evenkeel/evenkeel/llt"
 	"github.com/evenkeel/evenkeel/llt/frame"
 )
-
-// The only file that knows how raw Ethernet is done.
 
 const etherHeader = 14
 
 var etherBroadcast = net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-
-type etherPort struct {
-	conn *raw.Conn
-	sap  uint16
-	own  net.HardwareAddr
-	buf  []byte // of write; only the writer uses it
-}
 
 // etherFilter is the kernel's filter: our ethertype, our layout, and our
 // cluster or a hello. Hellos of other clusters pass, so that they can be
@@ -51,39 +42,75 @@ func openEther(ifi *net.Interface, sap, cluster uint16) (port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build filter for %s: %w", ifi.Name, err)
 	}
-	conn, err := raw.ListenPacket(ifi, sap, &raw.Config{Filter: filter})
+	if !batchCalls() {
+		return openRaw(ifi, sap, filter)
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open raw socket on %s: %w (needs CAP_NET_RAW; links of type udp do not)", ifi.Name, err)
 	}
-	return &etherPort{conn: conn, sap: sap, own: ifi.HardwareAddr, buf: make([]byte, 0, 1<<16)}, nil
+	if err := bindEther(fd, ifi, sap, filter); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("bind raw socket to %s: %w", ifi.Name, err)
+	}
+	s, err := newSocket(os.NewFile(uintptr(fd), "ether "+ifi.Name))
+	if err != nil {
+		return nil, err
+	}
+	p := &etherPort{socket: s, mac: ifi.HardwareAddr, sap: sap}
+	s.forReading(etherHeader, func(name []byte, header []byte) []byte { return header[6:12] })
+	s.forWriting(etherHeader)
+	return p, nil
 }
 
-func (p *etherPort) read(b []byte) (int, []byte, error) {
-	for {
-		n, _, err := p.conn.ReadFrom(b)
-		if err != nil {
-			return 0, nil, err
+// bindEther puts the filter on before the socket hears anything.
+func bindEther(fd int, ifi *net.Interface, sap uint16, filter []bpf.RawInstruction) error {
+	prog := make([]unix.SockFilter, len(filter))
+	for i, f := range filter {
+		prog[i] = unix.SockFilter{Code: f.Op, Jt: f.Jt, Jf: f.Jf, K: f.K}
+	}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}); err != nil {
+		return err
+	}
+	enlarge(fd)
+	// Frames of the cluster go before what else the machine sends.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 6)
+	return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: sap<<8 | sap>>8, Ifindex: ifi.Index})
+}
+
+type etherPort struct {
+	*socket
+	mac net.HardwareAddr
+	sap uint16
+}
+
+func (p *etherPort) readers() []reader { return []reader{p.socket} }
+
+func (p *etherPort) write(out []*llt.FrameOut) (int, error) {
+	out = out[:min(len(out), batch)]
+	for i, f := range out {
+		to := f.Dst
+		if to == nil {
+			to = etherBroadcast
 		}
-		if n < etherHeader {
-			continue
+		if len(to) != 6 {
+			return p.sendUpTo(i, errAddress)
 		}
-		src := append([]byte(nil), b[6:12]...)
-		return copy(b, b[etherHeader:n]), src, nil
+		h := p.header(i)
+		copy(h, to)
+		copy(h[6:], p.mac)
+		h[12], h[13] = byte(p.sap>>8), byte(p.sap)
+		p.payload(i, f.Data)
 	}
+	return p.sendUpTo(len(out), nil)
 }
 
-func (p *etherPort) write(b, dst []byte) error {
-	to := net.HardwareAddr(dst)
-	if dst == nil {
-		to = etherBroadcast
-	}
-	if len(to) != 6 {
-		return errors.New("address of the peer is no Ethernet address")
-	}
-	p.buf = append(append(p.buf[:0], to...), p.own...)
-	p.buf = append(binary.BigEndian.AppendUint16(p.buf, p.sap), b...)
-	_, err := p.conn.WriteTo(p.buf, &raw.Addr{HardwareAddr: to})
-	return err
+// dropped is how many frames the kernel had no room for since the last call.
+func (p *etherPort) dropped() (n uint64) {
+	_ = p.raw.Control(func(fd uintptr) {
+		if st, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+			n = uint64(st.Drops)
+		}
+	})
+	return n
 }
-
-func (p *etherPort) close() error { return p.conn.Close() }

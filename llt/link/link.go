@@ -4,7 +4,11 @@
 // Each link lives alone: its socket, its goroutines, its queues. An interface
 // that goes down, vanishes and comes back changes nothing for the others; the
 // link says LinkDown, opens its socket again when the interface is there, and
-// says LinkUp. Nothing here ever blocks the caller of Send.
+// says LinkUp.
+//
+// A frame passes through no queue and no other goroutine: whoever reads it from
+// the socket hands it to the owner of the core (Config.Take), who writes the
+// answers from there (Send, Flush), both by batches. Send and Flush never wait.
 package link
 
 import (
@@ -26,44 +30,69 @@ import (
 	"github.com/evenkeel/evenkeel/llt/conf"
 )
 
-// Sizes of queues, in frames.
+// Sizes.
 const (
-	eventQueue  = 4096 // in, all links together; full: frames are dropped and counted
-	dataQueue   = 1024 // out, per link; full: frames are dropped and counted, LLT sends again
-	urgentQueue = 256  // out, per link, heartbeats; full: dropped and counted
+	dataQueue   = 1024 // frames out, per link, while its socket takes none; full: dropped and counted, LLT sends again
+	urgentQueue = 256  // heartbeats out, likewise
 	socketBytes = 4 << 20
-	lastWords   = 100 * time.Millisecond // for the farewell, when the link ends
-	lookAgain   = time.Second            // how often an interface is looked at without news from the kernel
+	lookAgain   = time.Second // how often an interface is looked at without news from the kernel
 )
+
+// Config is what a Set needs to know.
+type Config struct {
+	Links   []conf.Link
+	Cluster uint16
+	// MayGo is asked before frames leave: a process that stood still for too
+	// long must not send what it had queued before (R19).
+	MayGo func() bool
+	// Take takes what came: FrameIn, LinkUp, LinkDown, or nothing, when a
+	// socket that was full takes frames again and Flush should be called. It is
+	// called by several goroutines at once and must see to it that one of them
+	// at a time steps the core. The events are used again when it returns.
+	Take func([]llt.Event)
+	Log  *slog.Logger
+}
 
 // Set is all links of a system.
 type Set struct {
+	cfg    Config
 	links  []*oneLink
-	events chan llt.Event
-	mayGo  func() bool
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
-	late   atomic.Uint64 // frames dropped because events was full
 }
 
-// port is an open socket of a link.
+// reader is one socket of an open link.
+type reader interface {
+	// read waits for frames, and fills in those that came, at most len(in); the
+	// error ends the port. Data[:cap] and Src[:cap] of each are for its use.
+	read(in []llt.FrameIn) (n int, err error)
+}
+
+// port is the open sockets of a link.
 type port interface {
-	// read waits for one frame; the error ends the port.
-	read(b []byte) (n int, src []byte, err error)
-	// write sends one frame; dst nil means broadcast.
-	write(b, dst []byte) error
+	readers() []reader
+	// write sends frames without waiting and says how many went; with an error
+	// it is the next one's. unix.EAGAIN means that writable tells when to go on.
+	// A nil Dst means broadcast.
+	write(out []*llt.FrameOut) (n int, err error)
+	writable() error
 	close() error
 }
 
 type oneLink struct {
-	set     *Set
-	id      llt.LinkID
-	spec    conf.Link
-	cluster uint16
-	log     *slog.Logger
-	urgent  chan *llt.FrameOut
-	data    chan *llt.FrameOut
-	news    chan struct{} // capacity 1: something about interfaces changed
+	set  *Set
+	id   llt.LinkID
+	spec conf.Link
+	log  *slog.Logger
+	news chan struct{} // capacity 1: something about interfaces changed
+
+	out    sync.Mutex
+	port   port // nil while the link is down
+	urgent []*llt.FrameOut
+	data   []*llt.FrameOut
+	full   bool          // the socket takes nothing now
+	lost   uint64        // frames that the kernel had no room for
+	drain  chan struct{} // capacity 1: the socket is full; wait for it
 
 	txErrors atomic.Uint64
 	up       atomic.Bool
@@ -107,28 +136,23 @@ func Configs(specs []conf.Link) []llt.LinkConfig {
 	return out
 }
 
-// Open starts the links. They are down until Events says otherwise. The
+// Open starts the links. They are down until Take hears otherwise. The
 // kernel's filter of raw links passes frames of this cluster and hellos of
-// others. mayGo is asked before each frame leaves: a process that stood still
-// for too long must not send what it had queued before (R19). Close ends
-// everything.
-func Open(specs []conf.Link, cluster uint16, mayGo func() bool, log *slog.Logger) (*Set, error) {
-	if len(specs) == 0 || len(specs) > llt.MaxLinks {
-		return nil, fmt.Errorf("open links: %d configured; 1 to %d are possible", len(specs), llt.MaxLinks)
+// others. Close ends everything.
+func Open(cfg Config) (*Set, error) {
+	if len(cfg.Links) == 0 || len(cfg.Links) > llt.MaxLinks {
+		return nil, fmt.Errorf("open links: %d configured; 1 to %d are possible", len(cfg.Links), llt.MaxLinks)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Set{events: make(chan llt.Event, eventQueue), mayGo: mayGo, cancel: cancel}
-	for i, spec := range specs {
+	s := &Set{cfg: cfg, cancel: cancel}
+	for i, spec := range cfg.Links {
 		s.links = append(s.links, &oneLink{
-			set: s, id: llt.LinkID(i), spec: spec, cluster: cluster,
-			log:    log.With("link", i, "tag", spec.Tag),
-			urgent: make(chan *llt.FrameOut, urgentQueue),
-			data:   make(chan *llt.FrameOut, dataQueue),
-			news:   make(chan struct{}, 1),
+			set: s, id: llt.LinkID(i), spec: spec, log: cfg.Log.With("link", i, "tag", spec.Tag),
+			news: make(chan struct{}, 1), drain: make(chan struct{}, 1),
 		})
 	}
-	if err := s.watchInterfaces(ctx, log); err != nil {
-		log.Warn("no news of interfaces from the kernel; looking once per second", "error", err)
+	if err := s.watchInterfaces(ctx, cfg.Log); err != nil {
+		cfg.Log.Warn("no news of interfaces from the kernel; looking once per second", "error", err)
 	}
 	for _, l := range s.links {
 		s.wait.Go(func() { l.live(ctx) })
@@ -136,25 +160,90 @@ func Open(specs []conf.Link, cluster uint16, mayGo func() bool, log *slog.Logger
 	return s, nil
 }
 
-// Events are FrameIn, LinkUp and LinkDown of all links; never closed.
-func (s *Set) Events() <-chan llt.Event { return s.events }
-
-// Send hands a frame to its link. It never blocks: a frame that finds a full
-// queue or a link that is down is dropped and counted.
-func (s *Set) Send(f *llt.FrameOut) {
+// Send hands a frame to its link, which sends it at the next Flush. It never
+// waits: a frame for a link that is down, or that finds a full queue, is
+// dropped and counted, and false is returned: the frame is the caller's again.
+func (s *Set) Send(f *llt.FrameOut) bool {
 	if int(f.Link) >= len(s.links) {
-		return
+		return false
 	}
 	l := s.links[f.Link]
-	queue := l.data
-	if f.Urgent {
-		queue = l.urgent
+	l.out.Lock()
+	defer l.out.Unlock()
+	switch {
+	case l.port == nil:
+	case f.Urgent && len(l.urgent) < urgentQueue:
+		l.urgent = append(l.urgent, f)
+		return true
+	case !f.Urgent && len(l.data) < dataQueue:
+		l.data = append(l.data, f)
+		return true
 	}
-	select {
-	case queue <- f:
-	default:
-		l.txErrors.Add(1)
+	l.txErrors.Add(1)
+	return false
+}
+
+// Flush sends what waits, heartbeats first, as far as the sockets take it. Each
+// frame that is done with goes to done, such as llt.Core.Recycle.
+func (s *Set) Flush(done func(*llt.FrameOut)) {
+	for _, l := range s.links {
+		l.out.Lock()
+		l.flush(done)
+		l.out.Unlock()
 	}
+}
+
+func (l *oneLink) flush(done func(*llt.FrameOut)) {
+	if len(l.urgent)+len(l.data) == 0 || l.full {
+		return
+	}
+	if l.port != nil && l.set.cfg.MayGo() {
+		l.urgent = l.give(l.urgent, done)
+		if !l.full {
+			l.data = l.give(l.data, done)
+		}
+		return
+	}
+	l.txErrors.Add(uint64(len(l.urgent) + len(l.data)))
+	l.dropAll(done)
+}
+
+// give writes a queue and returns what is left of it because the socket is full.
+func (l *oneLink) give(queue []*llt.FrameOut, done func(*llt.FrameOut)) []*llt.FrameOut {
+	at := 0
+	for at < len(queue) && !l.full {
+		n, err := l.port.write(queue[at:])
+		for _, f := range queue[at : at+n] {
+			done(f)
+		}
+		at += n
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.EAGAIN):
+			l.full = true
+			select {
+			case l.drain <- struct{}{}:
+			default: // told already
+			}
+		default: // this frame cannot be sent; a broken link is noticed by its reader and guard
+			l.txErrors.Add(1)
+			done(queue[at])
+			at++
+		}
+	}
+	left := copy(queue, queue[at:])
+	clear(queue[left:])
+	return queue[:left]
+}
+
+func (l *oneLink) dropAll(done func(*llt.FrameOut)) {
+	for _, q := range [][]*llt.FrameOut{l.urgent, l.data} {
+		for _, f := range q {
+			done(f)
+		}
+		clear(q)
+	}
+	l.urgent, l.data, l.full = l.urgent[:0], l.data[:0], false
 }
 
 // Stats returns the counters of each link, in the order of llttab.
@@ -166,8 +255,20 @@ func (s *Set) Stats() []Stats {
 	return out
 }
 
-// Dropped is the number of frames that came faster than they were taken.
-func (s *Set) Dropped() uint64 { return s.late.Load() }
+// Dropped is the number of frames that came faster than they were taken, as
+// far as the kernel says so.
+func (s *Set) Dropped() uint64 {
+	n := uint64(0)
+	for _, l := range s.links {
+		l.out.Lock()
+		if p, ok := l.port.(interface{ dropped() uint64 }); ok {
+			l.lost += p.dropped()
+		}
+		n += l.lost
+		l.out.Unlock()
+	}
+	return n
+}
 
 // Close ends all links and waits until their goroutines are gone.
 func (s *Set) Close() {
@@ -213,10 +314,10 @@ func (l *oneLink) live(ctx context.Context) {
 	defer again.Stop()
 	said := ""
 	for ctx.Err() == nil {
-		p, err := l.open()
+		p, size, err := l.open()
 		if err == nil {
 			said = ""
-			l.serve(ctx, p, again.C)
+			l.serve(ctx, p, size, again.C)
 			continue
 		}
 		if said != err.Error() {
@@ -231,47 +332,53 @@ func (l *oneLink) live(ctx context.Context) {
 	}
 }
 
-func (l *oneLink) open() (port, error) {
+// open opens the link's sockets, and says how large the frames are that it
+// must be able to take.
+func (l *oneLink) open() (p port, size int, err error) {
 	ifi, err := findInterface(&l.spec)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := usable(ifi); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if l.spec.Kind == conf.Ether {
-		return openEther(ifi, l.spec.SAP, l.cluster)
+		p, err = openEther(ifi, l.spec.SAP, l.set.cfg.Cluster)
+		return p, max(ifi.MTU, llt.MinMTU), err
 	}
-	return openUDP(&l.spec, ifi)
+	p, err = openUDP(&l.spec, ifi)
+	return p, max(l.spec.MTU, llt.MinMTU), err
 }
 
 // serve runs an open link until its interface goes down or the socket fails.
-func (l *oneLink) serve(ctx context.Context, p port, again <-chan time.Time) {
-	if !l.tell(ctx, llt.LinkUp{Link: l.id}) {
-		p.close()
-		return
-	}
+func (l *oneLink) serve(ctx context.Context, p port, size int, again <-chan time.Time) {
+	l.out.Lock()
+	l.port, l.full = p, false
+	l.out.Unlock()
 	l.up.Store(true)
 	l.log.Info("link is up")
+	l.tell(llt.LinkUp{Link: l.id})
 	inner, cancel := context.WithCancel(ctx)
-	broken := make(chan error, 2) // one from the reader, one from the writer
-	var both sync.WaitGroup
-	both.Go(func() { broken <- l.receive(inner, p) })
-	written := make(chan struct{})
-	both.Go(func() { defer close(written); broken <- l.transmit(inner, p) })
+	readers := p.readers()
+	broken := make(chan error, len(readers)+1) // one from each reader, one from the waiter
+	var all sync.WaitGroup
+	for _, r := range readers {
+		all.Go(func() { broken <- l.receive(inner, r, size) })
+	}
+	all.Go(func() { broken <- l.waiter(inner, p) })
 	err := l.guard(ctx, broken, again)
 	cancel()
-	select {
-	case <-written: // what was urgent is on the wire
-	case <-time.After(lastWords):
-	}
+	l.out.Lock()
+	l.lastWords()
+	l.port = nil
+	l.dropAll(func(*llt.FrameOut) {})
+	l.out.Unlock()
 	p.close()
-	both.Wait()
+	all.Wait()
 	l.up.Store(false)
-	l.drain()
 	if ctx.Err() == nil {
 		l.log.Warn("link is down", "error", err)
-		l.tell(ctx, llt.LinkDown{Link: l.id})
+		l.tell(llt.LinkDown{Link: l.id})
 	}
 }
 
@@ -303,88 +410,56 @@ func (l *oneLink) guard(ctx context.Context, broken <-chan error, again <-chan t
 	}
 }
 
-func (l *oneLink) receive(ctx context.Context, p port) error {
-	buf := make([]byte, 1<<16)
+// receive hands over what one socket hears, until it is closed.
+func (l *oneLink) receive(ctx context.Context, r reader, size int) error {
+	in := make([]llt.FrameIn, batch)
+	events := make([]llt.Event, batch)
+	for i := range in {
+		in[i] = llt.FrameIn{Data: make([]byte, size), Src: make([]byte, 0, 32)}
+		events[i] = &in[i]
+	}
 	for {
-		n, src, err := p.read(buf)
+		n, err := r.read(in)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
-		ev := &llt.FrameIn{Link: l.id, Src: src, Data: append([]byte(nil), buf[:n]...)}
-		select {
-		case l.set.events <- ev:
-		default:
-			l.set.late.Add(1)
+		for i := range in[:n] {
+			in[i].Link = l.id
 		}
+		l.set.cfg.Take(events[:n])
 	}
 }
 
-// transmit sends heartbeats first, whatever else waits.
-func (l *oneLink) transmit(ctx context.Context, p port) error {
+// waiter waits for a full socket to take frames again, until it is closed.
+func (l *oneLink) waiter(ctx context.Context, p port) error {
 	for {
-		var f *llt.FrameOut
 		select {
-		case f = <-l.urgent:
-		default:
-			select {
-			case <-ctx.Done():
-				l.lastWords(p)
-				return ctx.Err()
-			case f = <-l.urgent:
-			case f = <-l.data:
-			}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.drain:
 		}
-		if !l.set.mayGo() {
-			l.txErrors.Add(1)
-			continue
+		if err := p.writable(); err != nil {
+			return err
 		}
-		if err := p.write(f.Data, f.Dst); err != nil {
-			l.txErrors.Add(1)
-			if errors.Is(err, net.ErrClosed) || errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
-				return err
-			}
-		}
+		l.out.Lock()
+		l.full = false
+		l.out.Unlock()
+		l.set.cfg.Take(nil)
 	}
 }
 
 // lastWords sends what is urgent, such as a farewell, when the link ends.
-func (l *oneLink) lastWords(p port) {
-	for l.set.mayGo() {
-		select {
-		case f := <-l.urgent:
-			if p.write(f.Data, f.Dst) != nil {
-				return
-			}
-		default:
-			return
-		}
+func (l *oneLink) lastWords() {
+	l.full = false
+	if l.set.cfg.MayGo() {
+		l.urgent = l.give(l.urgent, func(*llt.FrameOut) {})
 	}
 }
 
-// drain drops what was meant for the socket that is gone.
-func (l *oneLink) drain() {
-	for {
-		select {
-		case <-l.urgent:
-		case <-l.data:
-		default:
-			return
-		}
-	}
-}
-
-// tell hands over an event that must not be lost.
-func (l *oneLink) tell(ctx context.Context, ev llt.Event) bool {
-	select {
-	case l.set.events <- ev:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+func (l *oneLink) tell(ev llt.Event) { l.set.cfg.Take([]llt.Event{ev}) }
 
 func usable(ifi *net.Interface) error {
 	if ifi.Flags&net.FlagUp == 0 {

@@ -26,13 +26,14 @@ import (
 )
 
 // driver runs a real core over real links and writes its effects as lines.
+// Whoever holds the turn owns the core.
 type driver struct {
-	set  *Set
-	core *llt.Core
-	out  io.Writer
-	cmd  chan string // "send TO TEXT"; unbuffered
-	stop chan struct{}
-	done sync.WaitGroup
+	set   *Set
+	turn  sync.Mutex
+	core  *llt.Core
+	out   io.Writer
+	sent  uint64
+	timer *time.Timer
 }
 
 func clock() vclock.Time {
@@ -58,48 +59,53 @@ func startDriver(llttab string, node llt.NodeID, out io.Writer) (*driver, error)
 	if err != nil {
 		return nil, err
 	}
-	set, err := Open(tab.Links, tab.Cluster, func() bool { return true }, slog.New(slog.NewTextHandler(io.Discard, nil)))
-	if err != nil {
-		return nil, err
-	}
-	d := &driver{set: set, core: core, out: out, cmd: make(chan string), stop: make(chan struct{})}
-	d.done.Go(d.loop)
-	return d, nil
+	d := &driver{core: core, out: out}
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	d.timer = time.AfterFunc(time.Hour, func() { d.take(nil) })
+	d.set, err = Open(Config{
+		Links: tab.Links, Cluster: tab.Cluster, MayGo: func() bool { return true }, Take: d.take,
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	return d, err
 }
 
 func (d *driver) close() {
-	close(d.stop)
-	d.done.Wait()
+	d.timer.Stop()
 	d.set.Close()
 }
 
-func (d *driver) loop() {
-	timer := time.NewTimer(0)
-	var id uint64
-	for {
-		var ev llt.Event = llt.Wake{}
-		select {
-		case <-d.stop:
-			return
-		case ev = <-d.set.Events():
-		case line := <-d.cmd:
-			f := strings.Fields(line)
-			to, _ := strconv.Atoi(f[1])
-			id++
-			ev = &llt.Send{ID: id, To: llt.NodeID(to), Msg: []byte(f[2])}
-		case <-timer.C:
-		}
-		now := clock()
-		d.carry(d.core.Step(now, llt.CoreAlive{}, nil))
-		d.carry(d.core.Step(now, ev, nil))
-		if at, ok := d.core.Deadline(); ok {
-			timer.Reset(at.Sub(clock()))
-		}
+// say sends a message: "send TO TEXT".
+func (d *driver) say(line string) {
+	f := strings.Fields(line)
+	to, _ := strconv.Atoi(f[1])
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	d.sent++
+	d.step(clock(), &llt.Send{ID: d.sent, To: llt.NodeID(to), Msg: []byte(f[2])})
+	d.end()
+}
+
+func (d *driver) take(events []llt.Event) {
+	d.turn.Lock()
+	defer d.turn.Unlock()
+	now := clock()
+	d.step(now, llt.CoreAlive{})
+	for _, ev := range events {
+		d.step(now, ev)
+	}
+	d.end()
+}
+
+func (d *driver) end() {
+	d.set.Flush(d.core.Recycle)
+	if at, ok := d.core.Deadline(); ok {
+		d.timer.Reset(max(0, at.Sub(clock())))
 	}
 }
 
-func (d *driver) carry(effects []llt.Effect) {
-	for _, e := range effects {
+func (d *driver) step(now vclock.Time, ev llt.Event) {
+	for _, e := range d.core.Step(now, ev, nil) {
 		switch e := e.(type) {
 		case *llt.FrameOut:
 			d.set.Send(e)
@@ -203,7 +209,7 @@ func TestUDPLoopback(t *testing.T) {
 	outs[1].waitFor("peer-up node=0 incarnation=64")
 	outs[0].waitFor("up=2")
 	for i := range 500 {
-		ds[0].cmd <- fmt.Sprintf("send 1 m%d-%s", i, strings.Repeat("x", i*10))
+		ds[0].say(fmt.Sprintf("send 1 m%d-%s", i, strings.Repeat("x", i*10)))
 	}
 	outs[1].waitFor("deliver m499-")
 	var want strings.Builder
@@ -281,7 +287,7 @@ func TestInNamespace(t *testing.T) {
 	}
 	defer d.close()
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		d.cmd <- in.Text()
+		d.say(in.Text())
 	}
 }
 

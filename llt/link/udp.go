@@ -6,27 +6,19 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evenkeel/evenkeel/llt"
 	"github.com/evenkeel/evenkeel/llt/conf"
 )
 
 type udpPort struct {
-	conn  *net.UDPConn
-	group *net.UDPConn // hears broadcast or multicast; nil without
+	*socket
+	group *socket // hears broadcast or multicast; nil without
 	to    netip.AddrPort
-	in    chan datagram // both sockets; capacity 64, full: the reader waits and the kernel drops
-	done  chan struct{}
-	once  sync.Once
-}
-
-type datagram struct {
-	data []byte
-	src  []byte
-	err  error
+	v6    bool
 }
 
 func openUDP(s *conf.Link, ifi *net.Interface) (port, error) {
@@ -35,18 +27,38 @@ func openUDP(s *conf.Link, ifi *net.Interface) (port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open UDP %s: %w", local, err)
 	}
-	p := &udpPort{conn: conn, in: make(chan datagram, 64), done: make(chan struct{})}
-	enlarge(conn)
-	if s.Broadcast.IsValid() {
-		p.to = netip.AddrPortFrom(s.Broadcast, s.SAP)
-		if p.group, err = listenGroup(p.to, ifi); err != nil {
-			conn.Close()
-			return nil, err
-		}
-		go p.pump(p.group)
+	p := &udpPort{v6: !s.Local.Unmap().Is4()}
+	if p.socket, err = udpSocket(conn); err != nil {
+		return nil, err
 	}
-	go p.pump(conn)
+	p.forWriting(0)
+	if !s.Broadcast.IsValid() {
+		return p, nil
+	}
+	p.to = netip.AddrPortFrom(s.Broadcast, s.SAP)
+	hears, err := listenGroup(p.to, ifi)
+	if err == nil {
+		p.group, err = udpSocket(hears)
+	}
+	if err != nil {
+		p.socket.close()
+		return nil, err
+	}
 	return p, nil
+}
+
+func udpSocket(conn *net.UDPConn) (*socket, error) {
+	s, err := newSocket(conn)
+	if err != nil {
+		return nil, err
+	}
+	_ = s.raw.Control(func(fd uintptr) { enlarge(int(fd)) })
+	var source []byte
+	s.forReading(0, func(name, _ []byte) []byte {
+		source = addrOf(name, source)
+		return source
+	})
+	return s, nil
 }
 
 // listenGroup hears what is sent to the broadcast address or multicast group.
@@ -77,69 +89,43 @@ func listenGroup(to netip.AddrPort, ifi *net.Interface) (*net.UDPConn, error) {
 }
 
 // enlarge asks for room for a burst; the kernel gives what it allows.
-func enlarge(c *net.UDPConn) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
+func enlarge(fd int) {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBytes) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, socketBytes)
 	}
-	_ = raw.Control(func(fd uintptr) {
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBytes) != nil {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, socketBytes)
-		}
-		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBytes) != nil {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, socketBytes)
-		}
-	})
-}
-
-// pump reads one socket until it is closed.
-func (p *udpPort) pump(c *net.UDPConn) {
-	buf := make([]byte, 1<<16)
-	for {
-		n, src, err := c.ReadFromUDPAddrPort(buf)
-		d := datagram{err: err}
-		if err == nil {
-			d.data, d.src = append([]byte(nil), buf[:n]...), udpBytes(src)
-		}
-		select {
-		case p.in <- d:
-		case <-p.done:
-			return
-		}
-		if err != nil {
-			return
-		}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, socketBytes) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, socketBytes)
 	}
 }
 
-func (p *udpPort) read(b []byte) (int, []byte, error) {
-	select {
-	case d := <-p.in:
-		return copy(b, d.data), d.src, d.err
-	case <-p.done:
-		return 0, nil, net.ErrClosed
+func (p *udpPort) readers() []reader {
+	if p.group == nil {
+		return []reader{p.socket}
 	}
+	return []reader{p.socket, p.group}
 }
 
-func (p *udpPort) write(b, dst []byte) error {
-	to := p.to
-	if dst != nil {
-		if err := to.UnmarshalBinary(dst); err != nil {
-			return fmt.Errorf("address of the peer: %w", err)
+func (p *udpPort) write(out []*llt.FrameOut) (int, error) {
+	out = out[:min(len(out), batch)]
+	for i, f := range out {
+		to := p.to
+		if f.Dst != nil && to.UnmarshalBinary(f.Dst) != nil {
+			return p.sendUpTo(i, errAddress)
 		}
+		if !to.IsValid() || (to.Addr().Unmap().Is6() && !p.v6) {
+			return p.sendUpTo(i, errAddress)
+		}
+		p.out[i].hdr.Name = &p.outNames[i][0]
+		p.out[i].hdr.Namelen = uint32(nameOf(to, p.v6, p.outNames[i]))
+		p.payload(i, f.Data)
 	}
-	if !to.IsValid() {
-		return errors.New("the link has no broadcast address")
-	}
-	_, err := p.conn.WriteToUDPAddrPort(b, to)
-	return err
+	return p.sendUpTo(len(out), nil)
 }
 
 func (p *udpPort) close() error {
-	p.once.Do(func() { close(p.done) })
-	err := p.conn.Close()
+	err := p.socket.close()
 	if p.group != nil {
-		err = errors.Join(err, p.group.Close())
+		err = errors.Join(err, p.group.close())
 	}
 	return err
 }

@@ -403,6 +403,7 @@ func (l *loop) after(d time.Duration, f func()) {
 	time.AfterFunc(d, func() { // ends at once when the loop is over
 		select {
 		case l.requests <- f:
+			l.kick()
 		case <-l.done:
 		}
 	})

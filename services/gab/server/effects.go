@@ -18,7 +18,7 @@ var messageIDs = map[string]string{
 func (l *loop) lltEffect(e llt.Effect) {
 	switch e := e.(type) {
 	case *llt.FrameOut:
-		l.links.Send(e)
+		l.frameOut(e)
 	case *llt.Deliver:
 		l.transportIn(e)
 	case llt.PeerUp:
@@ -88,7 +88,21 @@ func (l *loop) transportIn(e *llt.Deliver) {
 
 func (l *loop) transport(to llt.NodeID, msg []byte) {
 	l.sends++
-	l.lltQueue = append(l.lltQueue, &llt.Send{ID: l.sends, To: to, Msg: msg})
+	var send *llt.Send
+	if n := len(l.sendPool); n > 0 {
+		send, l.sendPool = l.sendPool[n-1], l.sendPool[:n-1]
+	} else {
+		send = &llt.Send{}
+	}
+	*send = llt.Send{ID: l.sends, To: to, Msg: msg}
+	l.lltQueue = append(l.lltQueue, send)
+}
+
+// frameOut gives a frame to its link, which sends it at the end of the turn.
+func (l *loop) frameOut(f *llt.FrameOut) {
+	if !l.links.Send(f) {
+		l.llt.Recycle(f)
+	}
 }
 
 // gabEffect carries out what GAB's core wants.
@@ -216,7 +230,7 @@ func (l *loop) left(e gab.Left) {
 	l.leave = nil
 	for _, f := range l.llt.Step(l.last, llt.Stop{}, nil) {
 		if f, ok := f.(*llt.FrameOut); ok {
-			l.links.Send(f)
+			l.frameOut(f)
 		}
 	}
 	l.over = &ending{left: true, reason: "this system has left the cluster"}

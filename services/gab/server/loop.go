@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,8 +34,20 @@ const (
 // errGone ends calls of an incarnation that is over.
 var errGone = errors.New("this incarnation of gab is over")
 
-// loop is one incarnation of gab: one goroutine that owns
-// both cores. All fields without another word belong to that goroutine.
+// loop is one incarnation of gab. Whoever holds the turn owns both cores, and
+// all fields without another word.
+//
+// Frames, calls and time each come on goroutines of their own. They take the
+// turn (take, kick) and step the cores themselves, and what the cores want
+// sent leaves from there by the end of the turn: between a frame's arrival and
+// its answer, or a client's message and its frames, lies no queue and no other
+// goroutine. Somebody who finds the turn taken leaves calls in requests, which
+// the holder works off before it goes. One owner at a time, in the order in
+// which they came to the turn: for the cores that is one goroutine.
+//
+// A holder that does not come back stalls both cores. Others wait for the turn
+// then, heartbeats go on for a while with the age of the last turn in them
+// (type pulse), and the peers judge by that age (R19).
 type loop struct {
 	s     *Server
 	log   *slog.Logger
@@ -45,7 +58,11 @@ type loop struct {
 	lease vclock.Duration
 	beat  vclock.Duration // LLT's heartbeat
 
-	requests chan func() // bound requestQueue
+	requests chan func()   // bound requestQueue
+	mu       sync.Mutex    // the turn
+	timer    *time.Timer   // of the next deadline
+	armed    vclock.Time   // when timer fires
+	ended    chan struct{} // closed when over is set
 	done     chan struct{}
 	workers  sync.WaitGroup
 	persist  chan gab.PersistCounter // bound 1: the core asks for one at a time
@@ -55,6 +72,8 @@ type loop struct {
 	started  vclock.Time
 	sends    uint64
 	lltQueue []llt.Event
+	lltSpare []llt.Event
+	sendPool []*llt.Send
 	gabQueue []gab.Event
 	lltOut   []llt.Effect
 	gabOut   []gab.Effect
@@ -97,7 +116,7 @@ type snapshot struct {
 func newLoop(s *Server, yielded bool) (*loop, error) {
 	cfg := s.cfg
 	l := &loop{
-		s: s, inc: incarnation(time.Now()), requests: make(chan func(), requestQueue), done: make(chan struct{}),
+		s: s, inc: incarnation(time.Now()), requests: make(chan func(), requestQueue), ended: make(chan struct{}), done: make(chan struct{}),
 		persist: make(chan gab.PersistCounter, 1), leaseNew: make(chan struct{}), leaseNow: &gabv1.WatchLeaseResponse{},
 		beat: cfg.Tab.Timers.Heartbeat, lease: cfg.Tab.Timers.PeerInact / 2,
 	}
@@ -132,7 +151,7 @@ func newLoop(s *Server, yielded bool) (*loop, error) {
 	return l, nil
 }
 
-// do runs f in the loop's goroutine and waits for it.
+// do runs f in a turn and waits for it. A holder of the turn must not call it.
 func (l *loop) do(ctx context.Context, f func()) error {
 	ran := make(chan struct{})
 	select {
@@ -142,6 +161,7 @@ func (l *loop) do(ctx context.Context, f func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	l.kick()
 	select {
 	case <-ran:
 		return nil
@@ -165,9 +185,10 @@ func (l *loop) mayGo() bool {
 
 // run lives one incarnation. It returns when that is over or ctx is done.
 func (l *loop) run(ctx context.Context) ending {
-	defer l.saveOnPanic()
-	links, err := link.Open(l.s.cfg.Tab.Links, l.s.cfg.Tab.Cluster, l.mayGo, l.log)
+	l.mu.Lock()
+	links, err := link.Open(link.Config{Links: l.s.cfg.Tab.Links, Cluster: l.s.cfg.Tab.Cluster, MayGo: l.mayGo, Take: l.take, Log: l.log})
 	if err != nil {
+		l.mu.Unlock()
 		return ending{err: err}
 	}
 	l.links = links
@@ -182,70 +203,103 @@ func (l *loop) run(ctx context.Context) ending {
 	if l.s.cfg.Gabtab.SeedNow {
 		l.gabQueue = append(l.gabQueue, gab.Seed{})
 	}
-	l.settle(l.last)
-	end := l.turns(ctx)
+	l.armed = vclock.Never
+	l.timer = time.AfterFunc(time.Hour, l.tick)
+	l.turnOnce(nil)
+	l.mu.Unlock()
+	select {
+	case <-ctx.Done():
+	case <-l.ended:
+	}
+	l.mu.Lock()
+	if l.over == nil {
+		l.over = &ending{reason: "stopped"}
+	}
+	end := *l.over
+	l.timer.Stop()
 	l.finish(end)
+	l.mu.Unlock()
 	cancel()
 	l.workers.Wait()
 	links.Close()
 	return end
 }
 
-// turns is the loop itself.
-func (l *loop) turns(ctx context.Context) ending {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		timer.Reset(l.wait())
-		var ev llt.Event
-		var request func()
-		select {
-		case <-ctx.Done():
-			return ending{reason: "stopped"}
-		case ev = <-l.links.Events():
-		case request = <-l.requests:
-		case <-timer.C:
-		}
-		now := standing.Boottime()
-		l.begin(now)
-		l.take(now, ev, request)
-		l.settle(now)
-		if l.over != nil {
-			return *l.over
-		}
-		l.turn.Store(int64(now))
-	}
+// take is a turn for what came from a link; nothing means that it is time for
+// one. It waits for the turn.
+func (l *loop) take(events []llt.Event) {
+	l.mu.Lock()
+	l.turnOnce(events)
+	l.mu.Unlock()
+	l.kick()
 }
 
-// take handles one event and whatever else is there already, up to a bound:
-// under load, work is done in batches.
-func (l *loop) take(now vclock.Time, ev llt.Event, request func()) {
-	for range 64 {
-		if ev != nil {
-			l.lltQueue = append(l.lltQueue, ev)
-		}
-		if request != nil {
-			request()
-		}
-		ev, request = nil, nil
-		select {
-		case ev = <-l.links.Events():
-		case request = <-l.requests:
-		default:
+// kick works off the requests if nobody holds the turn: whoever holds it comes
+// by here afterwards.
+func (l *loop) kick() {
+	for len(l.requests) > 0 && l.mu.TryLock() {
+		over := l.over != nil
+		l.turnOnce(nil)
+		l.mu.Unlock()
+		if over {
 			return
 		}
 	}
-	if ev != nil {
-		l.lltQueue = append(l.lltQueue, ev)
+}
+
+// tick is a turn because of the time.
+func (l *loop) tick() {
+	l.mu.Lock()
+	l.armed = vclock.Never
+	l.turnOnce(nil)
+	l.mu.Unlock()
+	l.kick()
+}
+
+// turnOnce handles events and the requests that are there, up to a bound:
+// under load, work is done in batches. What the cores want sent is on its way
+// when it returns.
+func (l *loop) turnOnce(events []llt.Event) {
+	defer l.saveOnPanic()
+	if l.over != nil {
+		return
 	}
-	if request != nil {
-		request()
+	now := standing.Boottime()
+	l.begin(now)
+	l.lltQueue = append(l.lltQueue, events...)
+	for range 64 {
+		select {
+		case request := <-l.requests:
+			request()
+			continue
+		default:
+		}
+		break
+	}
+	l.settle(now)
+	l.links.Flush(l.llt.Recycle)
+	if l.over != nil {
+		close(l.ended)
+		return
+	}
+	l.turn.Store(int64(now))
+	l.arm(now)
+}
+
+// arm sees to it that tick comes at the next deadline. A timer that is set to
+// an earlier time stays: it costs less to be called once for nothing than to
+// set it anew with each frame.
+func (l *loop) arm(now vclock.Time) {
+	if at := l.deadline(); at < l.armed {
+		l.armed = at
+		l.timer.Reset(max(at.Sub(now), 0))
 	}
 }
 
-// wait is how long the loop may sleep: until a core wants to be called, and at
-// most half a heartbeat, so that the age that heartbeats carry is true (R19).
-func (l *loop) wait() time.Duration {
+// deadline is until when the loop may do nothing: until a core wants to be
+// called, and at most half a heartbeat, so that the age that heartbeats carry
+// is true (R19).
+func (l *loop) deadline() vclock.Time {
 	at := l.last.Add(l.beat / 2)
 	if t, ok := l.llt.Deadline(); ok {
 		at = vclock.Earlier(at, t)
@@ -253,7 +307,7 @@ func (l *loop) wait() time.Duration {
 	if t, ok := l.gab.Deadline(); ok {
 		at = vclock.Earlier(at, t)
 	}
-	return max(at.Sub(standing.Boottime()), 0)
+	return at
 }
 
 // begin looks at the gap since the last turn (R19).
@@ -291,21 +345,23 @@ func (l *loop) drain(now vclock.Time) {
 		for _, ev := range l.takeGab() {
 			l.stepGab(now, ev)
 		}
-		for _, ev := range l.takeLLT() {
+		queue := l.lltQueue
+		l.lltQueue = l.lltSpare[:0]
+		for _, ev := range queue {
 			l.stepLLT(now, ev)
+			if sent, ok := ev.(*llt.Send); ok && len(l.sendPool) < 1024 {
+				*sent = llt.Send{}
+				l.sendPool = append(l.sendPool, sent)
+			}
 		}
+		clear(queue)
+		l.lltSpare = queue
 	}
 }
 
 func (l *loop) takeGab() []gab.Event {
 	q := l.gabQueue
 	l.gabQueue = nil
-	return q
-}
-
-func (l *loop) takeLLT() []llt.Event {
-	q := l.lltQueue
-	l.lltQueue = nil
 	return q
 }
 
@@ -383,14 +439,16 @@ func (l *loop) persister(ctx context.Context) {
 }
 
 // saveOnPanic keeps the journal of a core that broke an invariant. The daemon
-// dies of it at once: the survivors among the daemons stop the system (R2).
+// dies of it at once, whoever held the turn: the survivors among the daemons
+// stop the system (R2). No interceptor of a call may recover from it.
 func (l *loop) saveOnPanic() {
 	if p := recover(); p != nil {
-		l.log.Error("a core broke an invariant", "panic", fmt.Sprint(p))
+		l.log.Error("a core broke an invariant", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		if err := l.s.journal.Save(l.s.cfg.Root.State("gab.crash.journal")); err != nil {
 			l.log.Error("the journal is lost", "error", err)
 		}
-		panic(p)
+		go panic(p) // ends the process
+		select {}
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package server is the daemon gab: it drives the cores of LLT and GAB with
 // real frames, clients and time, and serves evenkeel.gab.v1.
 //
-// One goroutine owns both cores (type loop). A loop is one
+// One goroutine at a time owns both cores (type loop). A loop is one
 // incarnation; when its core stands down and nothing protected is here, the
 // next one begins as a new incarnation. With something protected here the
 // system stops itself (R2, R19).
