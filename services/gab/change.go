@@ -2,6 +2,7 @@ package gab
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -109,7 +110,8 @@ func (c *Core) evaluate() {
 	c.checkAcks()
 	c.checkLead()
 	c.checkFollow()
-	if c.change.lead == nil && !c.change.following {
+	c.refresh()
+	if !c.finished && c.change.lead == nil && !c.change.following {
 		c.consider()
 	}
 }
@@ -161,12 +163,7 @@ func (c *Core) wantsChange() (want, quick bool) {
 	if c.doubt() {
 		return true, false
 	}
-	for n := NodeID(0); n < MaxNodes; n++ {
-		if c.joiner(n) {
-			return true, false
-		}
-	}
-	return false, false
+	return c.admitted() != 0, false
 }
 
 // joiner: a fresh system that is ready to be admitted.
@@ -191,16 +188,6 @@ func (c *Core) joiner(n NodeID) bool {
 	return settled && p.status.reserved > c.seen
 }
 
-func (c *Core) freshPeers() int {
-	n := 0
-	for i := range c.peers {
-		if st := c.peers[i].status; c.peers[i].up && st != nil && st.fresh && st.unfenced == c.cfg.FencingDisabled {
-			n++
-		}
-	}
-	return n
-}
-
 // maySeed: no membership exists as far as seen, and the count is reached or an
 // operator vouched (design 3.7). The lowest system that can seed does it.
 func (c *Core) maySeed() bool {
@@ -209,36 +196,32 @@ func (c *Core) maySeed() bool {
 			return false // a cluster to join, or one that has not said
 		}
 	}
+	for n := range c.mesh.facts {
+		if c.mesh.component&(1<<n) != 0 && !c.mesh.facts[n].view.IsZero() {
+			return false // a cluster that others here are about to join
+		}
+	}
+	if c.mesh.target&nodeBit(c.cfg.Node) == 0 {
+		return false
+	}
 	if c.seedRequested {
 		return true
 	}
 	if _, ok := c.unreachable(); ok {
 		return false // R16: it may be in a membership that cannot be seen
 	}
-	return c.cfg.SeedCount > 0 && 1+c.freshPeers() >= c.cfg.SeedCount
+	return c.cfg.SeedCount > 0 && bits.OnesCount64(c.mesh.target) >= c.cfg.SeedCount
 }
 
-// leader is whom this system expects to lead the change: the lowest system in
-// reach that comes from this view, or whose newer view has this system.
-// Somebody who must be admitted never leads the change that admits it.
+// leader is whom this system expects to lead the change: the lowest of those
+// who shall go on together; of fresh ones, the lowest that may seed. Somebody
+// who must be admitted never leads the change that admits it.
 func (c *Core) leader() NodeID {
-	for n := NodeID(0); n < c.cfg.Node; n++ {
-		p := &c.peers[n]
-		if !p.up || p.status == nil || p.suspect > c.now {
-			continue
-		}
-		st := p.status
-		if !c.seeded() {
-			if st.fresh && st.canSeed && !c.seedRequested && st.unfenced == c.cfg.FencingDisabled {
-				return n
-			}
-			continue
-		}
-		s := c.rep.system(n)
-		if st.fresh || st.lineage != c.view.Lineage || (s != nil && s.leaving && s.Incarnation == st.inc) {
-			continue
-		}
-		if contains(c.members, Member{Node: n, Incarnation: st.inc}) || contains(st.members, c.self()) {
+	if c.seeded() {
+		return NodeID(bits.TrailingZeros64(c.mesh.target))
+	}
+	for n := NodeID(0); n < MaxNodes && !c.seedRequested; n++ {
+		if c.mesh.target&nodeBit(n) != 0 && c.mesh.facts[n].canSeed {
 			return n
 		}
 	}
@@ -249,7 +232,7 @@ func (c *Core) leader() NodeID {
 // nothing about it for long is suspected.
 func (c *Core) nudge(lead NodeID) {
 	ch := &c.change
-	if !c.seeded() || !c.doubt() {
+	if p := &c.peers[lead]; !c.seeded() || !c.doubt() || !p.up || p.suspect > c.now {
 		ch.nudging, ch.nudgeAt = false, vclock.Never
 		return
 	}
@@ -290,6 +273,8 @@ func (c *Core) evict(n NodeID) {
 func (c *Core) onStatus(from NodeID, m *message) {
 	p := &c.peers[from]
 	p.status = m
+	c.assume(from, m)
+	c.mesh.dirty = true
 	if !m.fresh {
 		c.considerView(from, m.view, m.members, m.gateHeld, false)
 	}
@@ -304,9 +289,10 @@ func (c *Core) propose() {
 	if !c.seeded() {
 		a.lineage = c.cfg.Lineage
 	}
+	in := c.mesh.target | c.admitted()
 	for n := NodeID(0); n < MaxNodes; n++ {
 		p := &c.peers[n]
-		if n == c.cfg.Node || !p.up || p.status == nil || p.suspect > c.now {
+		if n == c.cfg.Node || in&nodeBit(n) == 0 || !p.up || p.status == nil || p.suspect > c.now {
 			continue
 		}
 		m := Member{Node: n, Incarnation: p.status.inc}
@@ -322,6 +308,9 @@ func (c *Core) propose() {
 		}
 	}
 	a.n++
+	if out := c.mesh.component & mask(c.members) &^ mask(a.members); out != 0 {
+		c.note("mesh-broken", "members=%s left-out=%s", nodeList(mask(a.members)), nodeList(out))
+	}
 	slices.SortFunc(a.members, func(x, y Member) int { return int(x.Node) - int(y.Node) })
 	ch.drop()
 	if c.reserved < a.n {

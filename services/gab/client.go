@@ -273,6 +273,8 @@ func (c *Core) route(e entry, res applied) {
 	switch {
 	case e.kind == entryView:
 		c.applied(e)
+	case e.kind == entryLeaveSystem && !own:
+		c.mesh.dirty = true // it comes along no more
 	case own && e.kind == entryMessage && res.dropped && op.doubted:
 		c.outcome(op, ResultUnknown)
 	case own && e.kind == entryMessage && res.dropped:

@@ -3,6 +3,7 @@ package gab
 import (
 	"fmt"
 	"hash/fnv"
+	"math/bits"
 	"slices"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -42,6 +43,7 @@ type Core struct {
 
 	ord    ordering
 	change change
+	mesh   mesh
 	ports  [26]localPort
 	held   []delivery // of port h: waits for the gate
 	hold   bool       // port h: flush-recovered places come now (R5)
@@ -75,8 +77,9 @@ type peer struct {
 	disk     bool     // alive by what a disk region says (R16)
 	status   *message // last STATUS on this connection
 	suspect  vclock.Time
-	noted    ViewID // foreign view that was noted
-	unfit    bool   // noted that its fencing mode differs
+	noted    ViewID           // foreign view that was noted
+	told     *[MaxNodes]heard // facts that it was told, nil before the first
+	unfit    bool             // noted that its fencing mode differs
 }
 
 // New checks cfg and returns a core that knows no peer yet.
@@ -107,6 +110,7 @@ func New(cfg Config) (*Core, error) {
 	c.persistAt, c.leaseAt, c.absentSince = vclock.Never, vclock.Never, vclock.Never
 	c.change.reset()
 	c.ord.waitingSince = vclock.Never
+	c.mesh.dirty, c.mesh.again = true, vclock.Never
 	return c, nil
 }
 
@@ -134,6 +138,10 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 		c.pump()
 		c.evaluate()
 		c.pump()
+		if c.refresh() {
+			c.evaluate()
+			c.pump()
+		}
 		c.standing()
 		c.keepReserve()
 		c.announce()
@@ -170,7 +178,7 @@ func (c *Core) handle(ev Event) {
 	case Protection:
 		c.protection(e)
 	case Seed:
-		c.seedRequested = true
+		c.seedRequested, c.mesh.dirty = true, true
 	case Leave:
 		c.leave(e)
 	case CounterPersisted:
@@ -226,6 +234,12 @@ func (c *Core) peerUp(e PeerUp) {
 	}
 	p := &c.peers[e.Node]
 	*p = peer{up: true, conn: e.Conn, jeopardy: p.jeopardy, disk: p.disk}
+	c.mesh.dirty = true
+	c.refresh()
+	if c.finished {
+		return
+	}
+	c.tellFacts(e.Node) // before STATUS: who knows a system knows whom it reaches
 	m := c.statusMessage()
 	c.sendTo(e.Node, &m)
 	c.change.disturb(c.now, c.cfg.Stable)
@@ -236,6 +250,7 @@ func (c *Core) peerDown(e PeerDown) {
 		return
 	}
 	c.peers[e.Node] = peer{jeopardy: c.peers[e.Node].jeopardy, disk: c.peers[e.Node].disk}
+	c.mesh.dirty = true
 	c.change.disturb(c.now, c.cfg.Stable)
 }
 
@@ -304,6 +319,8 @@ func (c *Core) receive(e MsgIn) {
 		c.onFlushed(e.From, &m)
 	case kindInstall:
 		c.onInstall(e.From, &m)
+	case kindReach:
+		c.onReach(e.From, &m)
 	case kindEvicted:
 		c.considerView(e.From, m.view, m.members, false, true)
 	}
@@ -321,6 +338,12 @@ func (c *Core) statusMessage() message {
 func (c *Core) announce() {
 	if c.finished {
 		return
+	}
+	if c.mesh.news {
+		c.mesh.news = false
+		for n := NodeID(0); n < MaxNodes; n++ {
+			c.tellFacts(n)
+		}
 	}
 	m := c.statusMessage()
 	l := &c.lastStatus
@@ -347,13 +370,8 @@ func (c *Core) Deadline() (vclock.Time, bool) {
 		return vclock.Never, false
 	}
 	t := c.change.deadline()
-	for _, u := range []vclock.Time{c.leaseAt, c.persistAt, c.absentDeadline(), c.ackDeadline()} {
+	for _, u := range [...]vclock.Time{c.leaseAt, c.persistAt, c.absentDeadline(), c.ackDeadline(), c.mesh.again} {
 		t = vclock.Earlier(t, u)
-	}
-	for i := range c.peers {
-		if s := c.peers[i].suspect; s > c.now {
-			t = vclock.Earlier(t, s)
-		}
 	}
 	return t, t != vclock.Never
 }
@@ -428,7 +446,13 @@ func (c *Core) Status() Status {
 func (c *Core) unseededReason() string {
 	for i := range c.peers {
 		if st := c.peers[i].status; c.peers[i].up && st != nil && !st.fresh {
-			return fmt.Sprintf("system %d to admit this system", i)
+			return fmt.Sprintf("system %d to admit this system%s", i, c.unreached(mask(st.members)))
+		}
+	}
+	near := 1 + bits.OnesCount64(c.neighbours(c.cfg.Node))
+	for n := range c.mesh.facts {
+		if f := &c.mesh.facts[n]; c.mesh.component&(1<<n) != 0 && !f.view.IsZero() {
+			return fmt.Sprintf("system %d to admit this system%s", n, c.unreached(f.members))
 		}
 	}
 	if n, ok := c.unreachable(); ok {
@@ -437,7 +461,21 @@ func (c *Core) unseededReason() string {
 	if c.cfg.SeedCount == 0 {
 		return "a seeded cluster to join; or seed by hand: gabconfig -x"
 	}
-	return fmt.Sprintf("%d systems to be seen, now %d; or seed by hand: gabconfig -x", c.cfg.SeedCount, 1+c.freshPeers())
+	text := fmt.Sprintf("%d systems to be seen, now %d", c.cfg.SeedCount, near)
+	if near >= c.cfg.SeedCount {
+		text += ", not all of whom see each other"
+	}
+	return text + "; or seed by hand: gabconfig -x"
+}
+
+// unreached says which members of a view this system does not reach, so that
+// they cannot admit it.
+func (c *Core) unreached(members uint64) string {
+	missing := members &^ c.neighbours(c.cfg.Node) &^ nodeBit(c.cfg.Node)
+	if missing == 0 {
+		return ""
+	}
+	return ", which no link joins with " + nodeList(missing) + ": every member must be in reach; see lltstat -nvv"
 }
 
 // Ports tells the open ports by letter, a first.

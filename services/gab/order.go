@@ -2,6 +2,7 @@ package gab
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
 )
@@ -255,7 +256,7 @@ func (c *Core) doubt() bool {
 	if !c.ord.installed {
 		return c.seeded()
 	}
-	if c.ord.forced {
+	if c.ord.forced || !c.mesh.whole {
 		return true
 	}
 	if !c.orderer() {
@@ -322,6 +323,7 @@ func (c *Core) checkAcks() {
 // suspect keeps a peer out of the changes of the next while.
 func (c *Core) suspect(n NodeID, why string) {
 	c.peers[n].suspect = c.now.Add(5 * c.cfg.AckTimeout)
+	c.mesh.dirty = true
 	c.note("suspect", "node=%d for=%s reason=%q", n, 5*c.cfg.AckTimeout, why)
 }
 
@@ -379,19 +381,20 @@ func (c *Core) considerView(from NodeID, view ViewID, members []Member, gateHeld
 	if mine && gateHeld {
 		return // fencing decides
 	}
-	if c.yields(members, gateHeld) {
+	if c.yields(mask(members), gateHeld) {
 		c.standDown("yield", fmt.Sprintf("split: the side of system %d in view %s stays, this side in %s yields", from, view, c.view), true)
 	}
 }
 
 // yields: the side whose gate is held, then the smaller one, then the one with
 // the higher lowest id.
-func (c *Core) yields(theirs []Member, theirGate bool) bool {
+func (c *Core) yields(theirs uint64, theirGate bool) bool {
 	if c.rep.gate.held != theirGate {
 		return c.rep.gate.held
 	}
-	if len(theirs) != len(c.members) {
-		return len(theirs) > len(c.members)
+	mine := mask(c.members)
+	if n, m := bits.OnesCount64(theirs), bits.OnesCount64(mine); n != m {
+		return n > m
 	}
-	return len(theirs) > 0 && theirs[0].Node < c.members[0].Node
+	return bits.TrailingZeros64(theirs) < bits.TrailingZeros64(mine)
 }

@@ -224,6 +224,7 @@ func (r *replica) applyView(e *entry, res *applied) {
 		s := r.system(m.Node)
 		i := slices.IndexFunc(e.members, func(n Member) bool { return n.Node == m.Node && n.Incarnation == m.Incarnation })
 		if i < 0 {
+			m.Jeopardy = m.Jeopardy || r.endangered(m.Node, e.members)
 			departed = append(departed, r.departure(m, s, e.members))
 		}
 	}
@@ -271,6 +272,23 @@ func (r *replica) applyView(e *entry, res *applied) {
 	res.outputs = append(res.outputs, output{kind: outputView, port: PortA,
 		view: DeliverView{Port: PortA, ID: r.view, Generation: r.view.Counter, Members: r.members(),
 			Systems: r.members(), Departed: departed}})
+}
+
+// endangered reports whether more than half of those who stay saw a node over
+// one link only. One that loses its links one after the other loses everybody
+// else in jeopardy, though among all it alone was (reference 2.6).
+func (r *replica) endangered(n NodeID, stay []Member) bool {
+	reports, of := 0, 0
+	for _, s := range r.systems {
+		if !contains(stay, s.Member) {
+			continue
+		}
+		of++
+		if s.reports&nodeBit(n) != 0 {
+			reports++
+		}
+	}
+	return 2*reports > of
 }
 
 func (r *replica) departure(m Member, s *system, survivors []Member) Departed {

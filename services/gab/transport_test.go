@@ -105,7 +105,8 @@ func (w *world) fly(in *inst, f *llt.FrameOut) {
 				hi = 5 * time.Millisecond
 			}
 			w.after(w.between(50*time.Microsecond, hi), func() {
-				if n.cur != nil && n.group == in.node.group {
+				p := w.pair(in.node.id, n.id)
+				if n.cur != nil && n.group == in.node.group && !(p.dark[0] && n.id == p.b) && !(p.dark[1] && n.id == p.a) {
 					w.stepTransport(n.cur, &llt.FrameIn{Link: f.Link, Src: []byte{byte(in.node.id)}, Data: append([]byte(nil), f.Data...)})
 				}
 			})

@@ -28,10 +28,11 @@ const (
 	kindFlushed
 	kindInstall
 	kindEvicted
+	kindReach
 )
 
 var kindNames = [...]string{"?", "STATUS", "NUDGE", "SEND", "ORDERED", "ACK", "PROPOSE", "REFUSE", "STATE",
-	"FLUSH", "FLUSHED", "INSTALL", "EVICTED"}
+	"FLUSH", "FLUSHED", "INSTALL", "EVICTED", "REACH"}
 
 // flushMode says what a FLUSH does with the log of its receiver.
 type flushMode uint8
@@ -68,6 +69,7 @@ type message struct {
 	leader  NodeID    // REFUSE: whom the sender follows
 	mode    flushMode // FLUSH
 	state   []byte    // FLUSH: snapshot
+	facts   []fact    // REACH
 	entries []entry   // SEND, ORDERED, STATE, FLUSH, INSTALL
 }
 
@@ -214,6 +216,21 @@ func (w *writer) entry(e *entry) {
 	}
 }
 
+func (w *writer) facts(fs []fact) {
+	w.num(uint64(len(fs)))
+	for _, f := range fs {
+		w.byte(byte(f.node))
+		w.fixed(f.inc)
+		w.num(f.version)
+		w.fixed(f.reach)
+		w.viewID(f.view)
+		w.fixed(f.members)
+		w.bool(f.gateHeld)
+		w.bool(f.canSeed)
+		w.bool(f.unfenced)
+	}
+}
+
 func (w *writer) entries(es []entry) {
 	w.num(uint64(len(es)))
 	for i := range es {
@@ -290,6 +307,8 @@ func (m *message) encode() []byte {
 	case kindEvicted:
 		w.viewID(m.view)
 		w.members(m.members)
+	case kindReach:
+		w.facts(m.facts)
 	}
 	return w.b
 }
@@ -468,6 +487,20 @@ func (r *reader) entries() []entry {
 	return es
 }
 
+// facts are sorted by node without repeats.
+func (r *reader) facts() []fact {
+	var fs []fact
+	for range r.count(46) {
+		f := fact{node: r.node(), inc: r.fixed(), version: r.num(), reach: r.fixed(), view: r.viewID(), members: r.fixed(),
+			gateHeld: r.bool(), canSeed: r.bool(), unfenced: r.bool()}
+		if f.version == 0 || (len(fs) > 0 && fs[len(fs)-1].node >= f.node) {
+			r.fail()
+		}
+		fs = append(fs, f)
+	}
+	return fs
+}
+
 // decode reads one message; it keeps no reference to b.
 func decode(b []byte) (message, error) {
 	r := reader{b, true}
@@ -545,6 +578,8 @@ func decode(b []byte) (message, error) {
 	case kindEvicted:
 		m.view = r.viewID()
 		m.members = r.members()
+	case kindReach:
+		m.facts = r.facts()
 	default:
 		r.fail()
 	}
@@ -590,6 +625,8 @@ func describeMessage(b []byte) string {
 		return s + fmt.Sprintf(" attempt=%d first=%d %s", m.attempt, m.first, list(m.entries))
 	case kindEvicted:
 		return s + fmt.Sprintf(" view=%s members=%s", m.view, list(m.members))
+	case kindReach:
+		return s + " " + list(m.facts)
 	}
 	return s
 }

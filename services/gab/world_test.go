@@ -79,6 +79,7 @@ type pair struct {
 	conn    uint64 // 0: down
 	up      [2]bool
 	blocked bool
+	dark    [2]bool        // over LLT: nothing comes to b, to a
 	last    [2]vclock.Time // arrival of the last message, to b and to a
 }
 
@@ -509,6 +510,8 @@ func (w *world) fault() {
 		}
 	case k < 72:
 		w.partition()
+	case k < 75:
+		w.darken(n.id, w.rnd.Intn(w.n), w.rnd.Intn(2) == 0)
 	case k < 77:
 		w.heal()
 	case k < 84:
@@ -562,9 +565,26 @@ func (w *world) partition() {
 	}
 }
 
+// darken takes the connection of two systems away until the next heal, and no
+// other: meshes that are not full. Over LLT perhaps one way only.
+func (w *world) darken(a, b int, oneWay bool) {
+	if a == b {
+		return
+	}
+	p := w.pair(a, b)
+	p.blocked = true
+	p.dark = [2]bool{true, !oneWay}
+	if !w.real {
+		w.unlink(a, b, 0, 100*time.Millisecond)
+	}
+}
+
 func (w *world) heal() {
 	for _, n := range w.nodes {
 		n.group = 0
+	}
+	for _, p := range w.pairs {
+		p.blocked, p.dark = false, [2]bool{}
 	}
 	for a := range w.n {
 		for b := a + 1; b < w.n; b++ {
