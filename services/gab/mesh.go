@@ -78,9 +78,16 @@ func nodeList(m uint64) string {
 
 // adjacent: both say that they reach the other. One that hears but is not
 // heard has no connection: LLT opens none for it, and here one word is enough
-// against it.
+// against it. Of an older release only what this system reaches itself is
+// taken to reach each other.
 func (c *Core) adjacent(a, b NodeID) bool {
 	x, y := &c.mesh.facts[a], &c.mesh.facts[b]
+	if x.reach == everybody || y.reach == everybody {
+		seen := c.mesh.facts[c.cfg.Node].reach | nodeBit(c.cfg.Node)
+		if a == b || seen&nodeBit(a) == 0 || seen&nodeBit(b) == 0 {
+			return false
+		}
+	}
 	return x.version > 0 && y.version > 0 && x.reach&nodeBit(b) != 0 && y.reach&nodeBit(a) != 0
 }
 
