@@ -73,7 +73,8 @@ func (w *world) stepTransport(in *inst, ev llt.Event) {
 			delete(in.conns, int(e.Node))
 			w.after(0, func() { w.step(in, PeerDown{Node: NodeID(e.Node), Conn: e.Conn}) })
 		case *llt.Deliver:
-			w.after(0, func() { w.step(in, MsgIn{From: NodeID(e.From), Conn: e.Conn, Msg: e.Msg}) })
+			m := MsgIn{From: NodeID(e.From), Conn: e.Conn, Msg: e.Msg} // e is LLT's again after this step
+			w.after(0, func() { w.step(in, m) })
 		}
 	}
 	if at, ok := t.core.Deadline(); ok && (at < t.wake || t.wake <= w.now) {
@@ -88,6 +89,7 @@ func (w *world) stepTransport(in *inst, ev llt.Event) {
 }
 
 func (w *world) fly(in *inst, f *llt.FrameOut) {
+	on, data := f.Link, append([]byte(nil), f.Data...) // f is LLT's again after this step
 	for _, n := range w.nodes {
 		if n == in.node || (f.Dst != nil && int(f.Dst[0]) != n.id) {
 			continue
@@ -107,7 +109,7 @@ func (w *world) fly(in *inst, f *llt.FrameOut) {
 			w.after(w.between(50*time.Microsecond, hi), func() {
 				p := w.pair(in.node.id, n.id)
 				if n.cur != nil && n.group == in.node.group && !(p.dark[0] && n.id == p.b) && !(p.dark[1] && n.id == p.a) {
-					w.stepTransport(n.cur, &llt.FrameIn{Link: f.Link, Src: []byte{byte(in.node.id)}, Data: append([]byte(nil), f.Data...)})
+					w.stepTransport(n.cur, &llt.FrameIn{Link: on, Src: []byte{byte(in.node.id)}, Data: append([]byte(nil), data...)})
 				}
 			})
 		}
