@@ -32,6 +32,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/evenkeel/evenkeel/internal/localrpc/window"
+	"github.com/evenkeel/evenkeel/internal/localrpc/wire"
 )
 
 // Caller is who called, as the kernel says.
@@ -124,7 +125,7 @@ func New(socket string, log *slog.Logger) *Server {
 	})
 	ends := logging.WithLogOnEvents(logging.FinishCall)
 	s := &Server{
-		GRPC: grpc.NewServer(append(window.Serve(),
+		GRPC: grpc.NewServer(append(append(window.Serve(), wire.Serve()),
 			grpc.Creds(peerCredentials{insecure.NewCredentials()}),
 			grpc.MaxRecvMsgSize(MaxMessage),
 			grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), logging.UnaryServerInterceptor(logger, levels, ends), recovery.UnaryServerInterceptor(onPanic), checkUnary),

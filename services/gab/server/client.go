@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/evenkeel/evenkeel/internal/gabclient/batch"
 	"github.com/evenkeel/evenkeel/internal/localrpc"
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -23,7 +24,8 @@ import (
 const (
 	heartbeatMs = 1000 // of clients; one that is silent for missedBeats of them is killed
 	missedBeats = 5
-	sendCredits = 128 // Sends that a client may have under way
+	sendCredits = 1024      // Sends that a client may have under way
+	sendBytes   = 128 << 20 // bytes of Sends that may wait here for the core; gabclient keeps to far less
 )
 
 // client is a process on a port. What is not safe for concurrent use by its
@@ -37,19 +39,24 @@ type client struct {
 	gone   chan struct{} // closed by close
 	once   sync.Once
 	reason string // set before gone is closed
+	wrong  error  // what the client did wrong, set before gone is closed
 
 	lastID  uint64
 	lastMsg vclock.Time
 	queue   []gab.Send // at most sendCredits
+	queued  int        // payload bytes in queue, at most sendBytes
+	batches bool       // it understands ResponseBatch
 	blocked bool
 	slow    bool
 	killed  bool
 }
 
 // close ends the client's stream. It may be called by anybody.
-func (c *client) close(reason string) {
+func (c *client) close(reason string) { c.end(reason, nil) }
+
+func (c *client) end(reason string, wrong error) {
 	c.once.Do(func() {
-		c.reason = reason
+		c.reason, c.wrong = reason, wrong
 		close(c.gone)
 		c.box.close()
 	})
@@ -83,7 +90,7 @@ func (s *Server) Attach(stream gabv1.GabService_AttachServer) error {
 	if err != nil {
 		return err
 	}
-	c := &client{port: gab.Port(reg.GetPort()[0]), name: reg.GetClient(), pidfd: -1, box: newOutbox(), gone: make(chan struct{})}
+	c := &client{port: gab.Port(reg.GetPort()[0]), name: reg.GetClient(), pidfd: -1, box: newOutbox(), gone: make(chan struct{}), batches: reg.GetBatches()}
 	if caller, ok := localrpc.CallerOf(ctx); ok && caller.PID > 0 && int(caller.PID) != os.Getpid() {
 		c.pid = int(caller.PID)
 		if c.pidfd, err = unix.PidfdOpen(c.pid, 0); err != nil {
@@ -105,7 +112,9 @@ func (s *Server) Attach(stream gabv1.GabService_AttachServer) error {
 	select {
 	case err = <-received:
 	case <-c.gone:
-		err = status.Error(codes.Unavailable, c.reason)
+		if err = c.wrong; err == nil {
+			err = status.Error(codes.Unavailable, c.reason)
+		}
 	}
 	c.close("the stream ended")
 	select {
@@ -159,33 +168,55 @@ func (l *loop) unregister(c *client) {
 	}
 }
 
-// feed sends the client what waits for it, until the client is closed.
+// feed sends the client what waits for it, until the client is closed. To a
+// client that knows batches it all goes in one message of the stream.
 func (l *loop) feed(c *client, stream gabv1.GabService_AttachServer) {
-	var batch []*gabv1.AttachResponse
+	var t taken
+	var out batch.Responses
 	for {
-		var caughtUp, closed bool
-		batch, caughtUp, closed = c.box.take(64, batch[:0])
-		for _, r := range batch {
-			if !l.mayGo() { // R19: this process stood still
-				c.close("gab stood still for longer than the lease")
-				return
-			}
-			if stream.Send(r) != nil {
-				c.close("the stream is broken")
-				return
-			}
+		c.box.take(&t)
+		if !t.empty() && !l.mayGo() { // R19: this process stood still
+			c.close("gab stood still for longer than the lease")
+			return
 		}
-		if caughtUp && len(batch) > 0 {
+		if err := c.give(stream, &t, &out); err != nil {
+			c.close("the stream is broken")
+			return
+		}
+		if t.caughtUp && !t.empty() {
 			l.caughtUp(c)
 		}
-		if len(batch) > 0 {
+		if !t.empty() {
 			continue
 		}
-		if closed {
+		if t.closed {
 			return
 		}
 		<-c.box.ready
 	}
+}
+
+func (c *client) give(stream gabv1.GabService_AttachServer, t *taken, out *batch.Responses) error {
+	if c.batches {
+		if t.empty() {
+			return nil
+		}
+		if err := t.encode(out); err != nil {
+			return err
+		}
+		return stream.SendMsg(out)
+	}
+	for _, r := range t.first {
+		if err := stream.Send(r); err != nil {
+			return err
+		}
+	}
+	for i := range t.ordered {
+		if err := stream.Send(t.ordered[i].whole()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // caughtUp lets the senders go on if they wait for this client.
@@ -199,37 +230,63 @@ func (l *loop) caughtUp(c *client) {
 	}
 }
 
-// listen takes what the client says.
+// listen takes what the client says. It does not wait for the loop; what may be
+// under way is bounded by the client's credit.
 func (l *loop) listen(c *client, stream gabv1.GabService_AttachServer) error {
 	for {
-		r, err := stream.Recv()
+		var in batch.Requested
+		err := stream.RecvMsg(&in)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		var wrong error
-		if derr := l.do(stream.Context(), func() { wrong = l.request(c, r) }); derr != nil {
-			return l.s.unavailable(derr)
-		}
-		if wrong != nil {
-			return wrong
+		select {
+		case l.requests <- func() { l.takeRequests(c, in.Requests) }:
+			l.kick()
+		case <-l.done:
+			return l.s.unavailable(errGone)
+		case <-stream.Context().Done():
+			return l.s.unavailable(stream.Context().Err())
 		}
 	}
 }
 
-// request takes one message of a client.
-func (l *loop) request(c *client, r *gabv1.AttachRequest) error {
-	c.lastMsg = l.last
-	if l.client(c.port) != c {
-		return nil // closed meanwhile; the stream ends
+func payloadBytes(ps [][]byte) int {
+	n := 0
+	for _, p := range ps {
+		n += len(p)
 	}
+	return n
+}
+
+// takeRequests takes what one message of a client holds. What is wrong ends
+// the client.
+func (l *loop) takeRequests(c *client, all []batch.Request) {
+	c.lastMsg = l.last
+	for i := range all {
+		if l.client(c.port) != c {
+			return // closed meanwhile; the stream ends
+		}
+		var wrong error
+		if q := &all[i]; q.Other == nil {
+			wrong = l.send(c, q)
+		} else {
+			wrong = l.request(c, q.Other)
+		}
+		if wrong != nil {
+			c.end(status.Convert(wrong).Message(), wrong)
+			return
+		}
+	}
+}
+
+// request takes anything but a Send.
+func (l *loop) request(c *client, r *gabv1.AttachRequest) error {
 	switch b := r.GetBody().(type) {
 	case *gabv1.AttachRequest_Register:
 		return status.Error(codes.FailedPrecondition, "this stream is registered already")
-	case *gabv1.AttachRequest_Send:
-		return l.send(c, b.Send)
 	case *gabv1.AttachRequest_Credit:
 		c.box.addCredit(b.Credit.GetMessages())
 	case *gabv1.AttachRequest_Heartbeat:
@@ -253,25 +310,23 @@ func (l *loop) request(c *client, r *gabv1.AttachRequest) error {
 	return nil
 }
 
-func (l *loop) send(c *client, m *gabv1.Send) error {
-	bytes := 0
-	for _, p := range m.GetPayloads() {
-		bytes += len(p)
-	}
+func (l *loop) send(c *client, q *batch.Request) error {
+	bytes := payloadBytes(q.Payloads)
 	switch {
-	case len(m.GetPayloads()) == 0 || len(m.GetPayloads()) > gab.MaxPayloads || bytes > gab.MaxSendBytes:
-		return status.Errorf(codes.InvalidArgument, "a Send of %d payloads and %d bytes; 1 to %d payloads of %d bytes in all are possible", len(m.GetPayloads()), bytes, gab.MaxPayloads, gab.MaxSendBytes)
-	case m.GetMessageId() <= c.lastID:
-		return status.Errorf(codes.InvalidArgument, "message_id %d does not grow; the last one was %d", m.GetMessageId(), c.lastID)
-	case m.ToNodeId != nil && m.GetToNodeId() >= gab.MaxNodes:
-		return status.Errorf(codes.InvalidArgument, "to_node_id %d is not in 0 to %d", m.GetToNodeId(), gab.MaxNodes-1)
+	case len(q.Payloads) == 0 || len(q.Payloads) > gab.MaxPayloads || bytes > gab.MaxSendBytes:
+		return status.Errorf(codes.InvalidArgument, "a Send of %d payloads and %d bytes; 1 to %d payloads of %d bytes in all are possible", len(q.Payloads), bytes, gab.MaxPayloads, gab.MaxSendBytes)
+	case q.ID <= c.lastID:
+		return status.Errorf(codes.InvalidArgument, "message_id %d does not grow; the last one was %d", q.ID, c.lastID)
+	case q.Directed && q.To >= gab.MaxNodes:
+		return status.Errorf(codes.InvalidArgument, "to_node_id %d is not in 0 to %d", q.To, gab.MaxNodes-1)
 	case len(c.queue) >= sendCredits:
 		return status.Error(codes.ResourceExhausted, "a Send without credit; wait for Credit")
+	case c.queued+bytes > sendBytes:
+		return status.Errorf(codes.ResourceExhausted, "Sends of more than %d bytes without an outcome; wait for outcomes", sendBytes)
 	}
-	c.lastID = m.GetMessageId()
-	c.queue = append(c.queue, gab.Send{
-		Port: c.port, ID: m.GetMessageId(), ToNode: gab.NodeID(m.GetToNodeId()), Directed: m.ToNodeId != nil, Payloads: m.GetPayloads(),
-	})
+	c.queued += bytes
+	c.lastID = q.ID
+	c.queue = append(c.queue, gab.Send{Port: c.port, ID: q.ID, ToNode: gab.NodeID(q.To), Directed: q.Directed, Payloads: q.Payloads})
 	return nil
 }
 
@@ -283,7 +338,9 @@ func (l *loop) pumpClients(now vclock.Time) bool {
 	for _, c := range l.clients {
 		for c != nil && l.over == nil && len(c.queue) > 0 && !c.blocked && !l.clog(c.port) {
 			next := c.queue[0]
+			c.queue[0] = gab.Send{}
 			c.queue = c.queue[1:]
+			c.queued -= payloadBytes(next.Payloads)
 			l.stepGab(now, next)
 			any = true
 		}
@@ -301,24 +358,23 @@ func (l *loop) clog(p gab.Port) bool {
 	return false
 }
 
-// outcome gives the client its credit back.
+// outcome tells the client what became of a Send.
 func (l *loop) outcome(e gab.Outcome) {
-	c := l.client(e.Port)
-	if c == nil {
-		return
+	if c := l.client(e.Port); c != nil {
+		c.box.put(waiting{id: e.ID, result: e.Result})
+		l.toFlush[e.Port-'a'] = true
 	}
-	c.box.put(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Outcome{Outcome: &gabv1.Outcome{MessageId: e.ID, Result: gabv1.SendResult(e.Result)}}})
-	c.box.putFirst(&gabv1.AttachResponse{Body: &gabv1.AttachResponse_Credit{Credit: &gabv1.Credit{Messages: 1}}})
 }
 
 // deliver hands the client what has its place in the order. A client that
 // takes too little makes all senders of its port wait.
-func (l *loop) deliver(p gab.Port, r *gabv1.AttachResponse) {
+func (l *loop) deliver(p gab.Port, w waiting) {
 	c := l.client(p)
 	if c == nil {
 		return
 	}
-	slow, over := c.box.put(r)
+	slow, over := c.box.put(w)
+	l.toFlush[p-'a'] = true
 	switch {
 	case over:
 		l.log.Error("the client does not take its messages", "port", p.String(), "client", c.name)
@@ -326,6 +382,26 @@ func (l *loop) deliver(p gab.Port, r *gabv1.AttachResponse) {
 	case slow && !c.slow:
 		l.setSlow(c, true)
 	}
+}
+
+// flushClients wakes the senders of those who got something in this turn: once
+// for all of it.
+func (l *loop) flushClients() {
+	for i, c := range l.clients {
+		if l.toFlush[i] && c != nil {
+			c.box.flush()
+		}
+	}
+	l.toFlush = [26]bool{}
+}
+
+// viewID is a view's id as the stream has it; the same one for all messages of
+// a view.
+func (l *loop) viewID(v gab.ViewID) *gabv1.ViewId {
+	if l.lastViewID == nil || l.lastView != v {
+		l.lastView, l.lastViewID = v, viewIDTo(v)
+	}
+	return l.lastViewID
 }
 
 func (l *loop) setSlow(c *client, on bool) {

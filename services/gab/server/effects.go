@@ -118,16 +118,12 @@ func (l *loop) gabEffect(e gab.Effect) {
 			l.transport(llt.NodeID(e.To), append(e.Msg, tagCore))
 		}
 	case gab.DeliverMessage:
-		m := &gabv1.Message{View: viewIDTo(e.View), Seq: e.Seq, FromNodeId: uint32(e.From), Payload: e.Payload}
-		if e.Own {
-			m.MessageId = &e.ID
-		}
-		l.deliver(e.Port, &gabv1.AttachResponse{Body: &gabv1.AttachResponse_Message{Message: m}})
+		l.deliver(e.Port, waiting{view: l.viewID(e.View), seq: e.Seq, from: e.From, payload: e.Payload, own: e.Own, id: e.ID})
 	case gab.DeliverView:
 		l.view(e)
 	case gab.DeliverEvidence:
 		u := &gabv1.EvidenceUpdate{View: viewIDTo(e.View), Seq: e.Seq, Departed: l.departedTo([]gab.Departed{e.Departed})[0]}
-		l.deliver(gab.PortH, &gabv1.AttachResponse{Body: &gabv1.AttachResponse_EvidenceUpdate{EvidenceUpdate: u}})
+		l.deliver(gab.PortH, waiting{response: &gabv1.AttachResponse{Body: &gabv1.AttachResponse_EvidenceUpdate{EvidenceUpdate: u}}})
 	case gab.Outcome:
 		l.outcome(e)
 	case gab.Blocked:
@@ -164,7 +160,7 @@ func (l *loop) gabEffect(e gab.Effect) {
 func (l *loop) view(e gab.DeliverView) {
 	l.log.Info("view", "port", e.Port.String(), "view", e.ID.String(), "members", len(e.Members), "systems", len(e.Systems), "departed", len(e.Departed), "seq", e.Seq)
 	if e.Port != gab.PortA {
-		l.deliver(e.Port, &gabv1.AttachResponse{Body: &gabv1.AttachResponse_View{View: l.viewTo(e)}})
+		l.deliver(e.Port, waiting{response: &gabv1.AttachResponse{Body: &gabv1.AttachResponse_View{View: l.viewTo(e)}}})
 	}
 }
 

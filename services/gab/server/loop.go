@@ -87,6 +87,10 @@ type loop struct {
 	over     *ending
 	dirty    bool // what readers see has changed
 
+	toFlush    [26]bool // by port: the client got something in this turn
+	lastView   gab.ViewID
+	lastViewID *gabv1.ViewId // of lastView
+
 	toldYield bool // a client of port h has heard of yielded
 
 	turn     atomic.Int64 // BOOTTIME of the last turn, for the senders (R19)
@@ -278,6 +282,7 @@ func (l *loop) turnOnce(events []llt.Event) {
 	}
 	l.settle(now)
 	l.links.Flush(l.llt.Recycle)
+	l.flushClients()
 	if l.over != nil {
 		close(l.ended)
 		return

@@ -463,7 +463,7 @@ func TestSlowClient(t *testing.T) {
 		for range fast.Events() {
 		}
 	}()
-	const total = 4000
+	const total = 20000
 	sent := make(chan int, total) // one per Send, never full
 	go func() {                   // ends after total Sends or with fast
 		for i := range total {

@@ -385,6 +385,7 @@ type AttachRequest struct {
 	//	*AttachRequest_FenceAnswer
 	//	*AttachRequest_Heartbeat
 	//	*AttachRequest_Protection
+	//	*AttachRequest_Batch
 	Body          isAttachRequest_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -481,6 +482,15 @@ func (x *AttachRequest) GetProtection() *Protection {
 	return nil
 }
 
+func (x *AttachRequest) GetBatch() *RequestBatch {
+	if x != nil {
+		if x, ok := x.Body.(*AttachRequest_Batch); ok {
+			return x.Batch
+		}
+	}
+	return nil
+}
+
 type isAttachRequest_Body interface {
 	isAttachRequest_Body()
 }
@@ -515,6 +525,11 @@ type AttachRequest_Protection struct {
 	Protection *Protection `protobuf:"bytes,6,opt,name=protection,proto3,oneof"`
 }
 
+type AttachRequest_Batch struct {
+	// Several requests, taken in their order as if they came one by one.
+	Batch *RequestBatch `protobuf:"bytes,7,opt,name=batch,proto3,oneof"`
+}
+
 func (*AttachRequest_Register) isAttachRequest_Body() {}
 
 func (*AttachRequest_Send) isAttachRequest_Body() {}
@@ -527,20 +542,71 @@ func (*AttachRequest_Heartbeat) isAttachRequest_Body() {}
 
 func (*AttachRequest_Protection) isAttachRequest_Body() {}
 
+func (*AttachRequest_Batch) isAttachRequest_Body() {}
+
+// RequestBatch is several requests in one message of the stream: what waited
+// while the one before was on its way. No Register and no batch is among them.
+type RequestBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The requests, in their order.
+	Requests      []*AttachRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestBatch) Reset() {
+	*x = RequestBatch{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestBatch) ProtoMessage() {}
+
+func (x *RequestBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestBatch.ProtoReflect.Descriptor instead.
+func (*RequestBatch) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RequestBatch) GetRequests() []*AttachRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
 // Register joins a port.
 type Register struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Port letter, "b" to "z"; fencing is b, had is h.
 	Port string `protobuf:"bytes,1,opt,name=port,proto3" json:"port,omitempty"`
 	// Name of the client for gabconfig -aC, such as "had".
-	Client        string `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	Client string `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	// True if the client understands ResponseBatch.
+	Batches       bool `protobuf:"varint,3,opt,name=batches,proto3" json:"batches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[4]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +618,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[4]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +631,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{4}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Register) GetPort() string {
@@ -580,6 +646,13 @@ func (x *Register) GetClient() string {
 		return x.Client
 	}
 	return ""
+}
+
+func (x *Register) GetBatches() bool {
+	if x != nil {
+		return x.Batches
+	}
+	return false
 }
 
 // Send broadcasts payloads to all members of the port, the sender included,
@@ -600,7 +673,7 @@ type Send struct {
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[5]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +685,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[5]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +698,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{5}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Send) GetMessageId() uint64 {
@@ -660,7 +733,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[6]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +745,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[6]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +758,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{6}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Credit) GetMessages() uint32 {
@@ -709,7 +782,7 @@ type FenceAnswer struct {
 
 func (x *FenceAnswer) Reset() {
 	*x = FenceAnswer{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[7]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +794,7 @@ func (x *FenceAnswer) String() string {
 func (*FenceAnswer) ProtoMessage() {}
 
 func (x *FenceAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[7]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +807,7 @@ func (x *FenceAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FenceAnswer.ProtoReflect.Descriptor instead.
 func (*FenceAnswer) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{7}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FenceAnswer) GetView() *ViewId {
@@ -760,7 +833,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[8]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +845,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[8]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +858,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{8}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{9}
 }
 
 // Protection says what is protected on this system, so that an ordered stop
@@ -800,7 +873,7 @@ type Protection struct {
 
 func (x *Protection) Reset() {
 	*x = Protection{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[9]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +885,7 @@ func (x *Protection) String() string {
 func (*Protection) ProtoMessage() {}
 
 func (x *Protection) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[9]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +898,7 @@ func (x *Protection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Protection.ProtoReflect.Descriptor instead.
 func (*Protection) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{9}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Protection) GetResources() uint32 {
@@ -850,6 +923,7 @@ type AttachResponse struct {
 	//	*AttachResponse_Credit
 	//	*AttachResponse_EvidenceUpdate
 	//	*AttachResponse_Gate
+	//	*AttachResponse_Batch
 	Body          isAttachResponse_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -857,7 +931,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[10]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +943,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[10]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +956,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{10}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AttachResponse) GetBody() isAttachResponse_Body {
@@ -964,6 +1038,15 @@ func (x *AttachResponse) GetGate() *Gate {
 	return nil
 }
 
+func (x *AttachResponse) GetBatch() *ResponseBatch {
+	if x != nil {
+		if x, ok := x.Body.(*AttachResponse_Batch); ok {
+			return x.Batch
+		}
+	}
+	return nil
+}
+
 type isAttachResponse_Body interface {
 	isAttachResponse_Body()
 }
@@ -1008,6 +1091,12 @@ type AttachResponse_Gate struct {
 	Gate *Gate `protobuf:"bytes,8,opt,name=gate,proto3,oneof"`
 }
 
+type AttachResponse_Batch struct {
+	// Several responses in their order; only to a client that registered with
+	// batches.
+	Batch *ResponseBatch `protobuf:"bytes,9,opt,name=batch,proto3,oneof"`
+}
+
 func (*AttachResponse_Registered) isAttachResponse_Body() {}
 
 func (*AttachResponse_View) isAttachResponse_Body() {}
@@ -1023,6 +1112,55 @@ func (*AttachResponse_Credit) isAttachResponse_Body() {}
 func (*AttachResponse_EvidenceUpdate) isAttachResponse_Body() {}
 
 func (*AttachResponse_Gate) isAttachResponse_Body() {}
+
+func (*AttachResponse_Batch) isAttachResponse_Body() {}
+
+// ResponseBatch is several responses in one message of the stream: what waited
+// while the one before was on its way. No batch is among them.
+type ResponseBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The responses, in their order.
+	Responses     []*AttachResponse `protobuf:"bytes,1,rep,name=responses,proto3" json:"responses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResponseBatch) Reset() {
+	*x = ResponseBatch{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResponseBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResponseBatch) ProtoMessage() {}
+
+func (x *ResponseBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResponseBatch.ProtoReflect.Descriptor instead.
+func (*ResponseBatch) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ResponseBatch) GetResponses() []*AttachResponse {
+	if x != nil {
+		return x.Responses
+	}
+	return nil
+}
 
 // Registered says that the client is known; the first View follows when the
 // port's membership includes it and the fence gate lets it through.
@@ -1044,7 +1182,7 @@ type Registered struct {
 
 func (x *Registered) Reset() {
 	*x = Registered{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[11]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1194,7 @@ func (x *Registered) String() string {
 func (*Registered) ProtoMessage() {}
 
 func (x *Registered) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[11]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1207,7 @@ func (x *Registered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registered.ProtoReflect.Descriptor instead.
 func (*Registered) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{11}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Registered) GetSelf() *Member {
@@ -1129,7 +1267,7 @@ type View struct {
 
 func (x *View) Reset() {
 	*x = View{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[12]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1279,7 @@ func (x *View) String() string {
 func (*View) ProtoMessage() {}
 
 func (x *View) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[12]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1292,7 @@ func (x *View) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use View.ProtoReflect.Descriptor instead.
 func (*View) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{12}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *View) GetId() *ViewId {
@@ -1232,7 +1370,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[13]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1382,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[13]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1395,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{13}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Message) GetView() *ViewId {
@@ -1308,7 +1446,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[14]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1458,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[14]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1471,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{14}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Outcome) GetMessageId() uint64 {
@@ -1361,7 +1499,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[15]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1373,7 +1511,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[15]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1386,7 +1524,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{15}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Lease) GetExpiresBoottimeNs() int64 {
@@ -1412,7 +1550,7 @@ type EvidenceUpdate struct {
 
 func (x *EvidenceUpdate) Reset() {
 	*x = EvidenceUpdate{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[16]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1562,7 @@ func (x *EvidenceUpdate) String() string {
 func (*EvidenceUpdate) ProtoMessage() {}
 
 func (x *EvidenceUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[16]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1575,7 @@ func (x *EvidenceUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvidenceUpdate.ProtoReflect.Descriptor instead.
 func (*EvidenceUpdate) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{16}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EvidenceUpdate) GetView() *ViewId {
@@ -1478,7 +1616,7 @@ type Gate struct {
 
 func (x *Gate) Reset() {
 	*x = Gate{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[17]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1628,7 @@ func (x *Gate) String() string {
 func (*Gate) ProtoMessage() {}
 
 func (x *Gate) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[17]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1641,7 @@ func (x *Gate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gate.ProtoReflect.Descriptor instead.
 func (*Gate) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{17}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Gate) GetHeld() bool {
@@ -1543,7 +1681,7 @@ type WatchLeaseRequest struct {
 
 func (x *WatchLeaseRequest) Reset() {
 	*x = WatchLeaseRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[18]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1693,7 @@ func (x *WatchLeaseRequest) String() string {
 func (*WatchLeaseRequest) ProtoMessage() {}
 
 func (x *WatchLeaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[18]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1706,7 @@ func (x *WatchLeaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLeaseRequest.ProtoReflect.Descriptor instead.
 func (*WatchLeaseRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{18}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{20}
 }
 
 // WatchLeaseResponse is one lease.
@@ -1587,7 +1725,7 @@ type WatchLeaseResponse struct {
 
 func (x *WatchLeaseResponse) Reset() {
 	*x = WatchLeaseResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[19]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1737,7 @@ func (x *WatchLeaseResponse) String() string {
 func (*WatchLeaseResponse) ProtoMessage() {}
 
 func (x *WatchLeaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[19]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1750,7 @@ func (x *WatchLeaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchLeaseResponse.ProtoReflect.Descriptor instead.
 func (*WatchLeaseResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{19}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WatchLeaseResponse) GetLease() *Lease {
@@ -1645,7 +1783,7 @@ type GetMembershipRequest struct {
 
 func (x *GetMembershipRequest) Reset() {
 	*x = GetMembershipRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[20]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1795,7 @@ func (x *GetMembershipRequest) String() string {
 func (*GetMembershipRequest) ProtoMessage() {}
 
 func (x *GetMembershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[20]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1808,7 @@ func (x *GetMembershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembershipRequest.ProtoReflect.Descriptor instead.
 func (*GetMembershipRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{20}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{22}
 }
 
 // GetMembershipResponse tells the members of every port.
@@ -1690,7 +1828,7 @@ type GetMembershipResponse struct {
 
 func (x *GetMembershipResponse) Reset() {
 	*x = GetMembershipResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[21]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1840,7 @@ func (x *GetMembershipResponse) String() string {
 func (*GetMembershipResponse) ProtoMessage() {}
 
 func (x *GetMembershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[21]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1853,7 @@ func (x *GetMembershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMembershipResponse.ProtoReflect.Descriptor instead.
 func (*GetMembershipResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{21}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetMembershipResponse) GetPorts() []*PortMembership {
@@ -1758,14 +1896,17 @@ type PortMembership struct {
 	// Systems in port a without a client on this port.
 	Visible []*Member `protobuf:"bytes,4,rep,name=visible,proto3" json:"visible,omitempty"`
 	// Name of the local client, "" if there is none here.
-	Client        string `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
+	Client string `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
+	// Systems whose client takes its messages too slowly: the senders of the
+	// port wait for them.
+	Slow          []*Member `protobuf:"bytes,6,rep,name=slow,proto3" json:"slow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PortMembership) Reset() {
 	*x = PortMembership{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[22]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1918,7 @@ func (x *PortMembership) String() string {
 func (*PortMembership) ProtoMessage() {}
 
 func (x *PortMembership) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[22]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +1931,7 @@ func (x *PortMembership) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortMembership.ProtoReflect.Descriptor instead.
 func (*PortMembership) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{22}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PortMembership) GetPort() string {
@@ -1828,6 +1969,13 @@ func (x *PortMembership) GetClient() string {
 	return ""
 }
 
+func (x *PortMembership) GetSlow() []*Member {
+	if x != nil {
+		return x.Slow
+	}
+	return nil
+}
+
 // GetConfigurationRequest asks for gab's configuration.
 type GetConfigurationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1837,7 +1985,7 @@ type GetConfigurationRequest struct {
 
 func (x *GetConfigurationRequest) Reset() {
 	*x = GetConfigurationRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[23]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1997,7 @@ func (x *GetConfigurationRequest) String() string {
 func (*GetConfigurationRequest) ProtoMessage() {}
 
 func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[23]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +2010,7 @@ func (x *GetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{23}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{25}
 }
 
 // GetConfigurationResponse is gab's configuration and state.
@@ -1891,7 +2039,7 @@ type GetConfigurationResponse struct {
 
 func (x *GetConfigurationResponse) Reset() {
 	*x = GetConfigurationResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[24]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2051,7 @@ func (x *GetConfigurationResponse) String() string {
 func (*GetConfigurationResponse) ProtoMessage() {}
 
 func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[24]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2064,7 @@ func (x *GetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{24}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetConfigurationResponse) GetNodeId() uint32 {
@@ -1984,7 +2132,7 @@ type SeedRequest struct {
 
 func (x *SeedRequest) Reset() {
 	*x = SeedRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[25]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2144,7 @@ func (x *SeedRequest) String() string {
 func (*SeedRequest) ProtoMessage() {}
 
 func (x *SeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[25]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2157,7 @@ func (x *SeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeedRequest.ProtoReflect.Descriptor instead.
 func (*SeedRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{25}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{27}
 }
 
 // SeedResponse says that the seed was taken.
@@ -2021,7 +2169,7 @@ type SeedResponse struct {
 
 func (x *SeedResponse) Reset() {
 	*x = SeedResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[26]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2181,7 @@ func (x *SeedResponse) String() string {
 func (*SeedResponse) ProtoMessage() {}
 
 func (x *SeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[26]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2194,7 @@ func (x *SeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeedResponse.ProtoReflect.Descriptor instead.
 func (*SeedResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{26}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{28}
 }
 
 // LeaveRequest takes this system out of the cluster.
@@ -2060,7 +2208,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2220,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2233,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{27}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LeaveRequest) GetForce() bool {
@@ -2104,7 +2252,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2264,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2277,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{28}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{30}
 }
 
 // ListPeersRequest asks for the peers.
@@ -2141,7 +2289,7 @@ type ListPeersRequest struct {
 
 func (x *ListPeersRequest) Reset() {
 	*x = ListPeersRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2153,7 +2301,7 @@ func (x *ListPeersRequest) String() string {
 func (*ListPeersRequest) ProtoMessage() {}
 
 func (x *ListPeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2166,7 +2314,7 @@ func (x *ListPeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeersRequest.ProtoReflect.Descriptor instead.
 func (*ListPeersRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{29}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{31}
 }
 
 // ListPeersResponse lists peers by node id, this system included.
@@ -2180,7 +2328,7 @@ type ListPeersResponse struct {
 
 func (x *ListPeersResponse) Reset() {
 	*x = ListPeersResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2340,7 @@ func (x *ListPeersResponse) String() string {
 func (*ListPeersResponse) ProtoMessage() {}
 
 func (x *ListPeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2353,7 @@ func (x *ListPeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeersResponse.ProtoReflect.Descriptor instead.
 func (*ListPeersResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{30}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListPeersResponse) GetPeers() []*Peer {
@@ -2242,7 +2390,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2402,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2415,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{31}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Peer) GetNodeId() uint32 {
@@ -2374,7 +2522,7 @@ type PeerLink struct {
 
 func (x *PeerLink) Reset() {
 	*x = PeerLink{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2386,7 +2534,7 @@ func (x *PeerLink) String() string {
 func (*PeerLink) ProtoMessage() {}
 
 func (x *PeerLink) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2399,7 +2547,7 @@ func (x *PeerLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerLink.ProtoReflect.Descriptor instead.
 func (*PeerLink) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{32}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PeerLink) GetTag() string {
@@ -2516,7 +2664,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2528,7 +2676,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2541,7 +2689,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{33}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{35}
 }
 
 // ListLinksResponse lists the local links in the order of llttab.
@@ -2555,7 +2703,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2715,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2728,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{34}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2637,7 +2785,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2797,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2810,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{35}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Link) GetIndex() uint32 {
@@ -2807,7 +2955,7 @@ type GetStatisticsRequest struct {
 
 func (x *GetStatisticsRequest) Reset() {
 	*x = GetStatisticsRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2819,7 +2967,7 @@ func (x *GetStatisticsRequest) String() string {
 func (*GetStatisticsRequest) ProtoMessage() {}
 
 func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2832,7 +2980,7 @@ func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{36}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{38}
 }
 
 // GetStatisticsResponse is the list of counters since the start.
@@ -2846,7 +2994,7 @@ type GetStatisticsResponse struct {
 
 func (x *GetStatisticsResponse) Reset() {
 	*x = GetStatisticsResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3006,7 @@ func (x *GetStatisticsResponse) String() string {
 func (*GetStatisticsResponse) ProtoMessage() {}
 
 func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2871,7 +3019,7 @@ func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{37}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetStatisticsResponse) GetCounters() []*Counter {
@@ -2894,7 +3042,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2906,7 +3054,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2919,7 +3067,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{38}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Counter) GetName() string {
@@ -2945,7 +3093,7 @@ type GetTransportRequest struct {
 
 func (x *GetTransportRequest) Reset() {
 	*x = GetTransportRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3105,7 @@ func (x *GetTransportRequest) String() string {
 func (*GetTransportRequest) ProtoMessage() {}
 
 func (x *GetTransportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3118,7 @@ func (x *GetTransportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransportRequest.ProtoReflect.Descriptor instead.
 func (*GetTransportRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{39}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{41}
 }
 
 // GetTransportResponse is the transport's configuration.
@@ -3000,7 +3148,7 @@ type GetTransportResponse struct {
 
 func (x *GetTransportResponse) Reset() {
 	*x = GetTransportResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3012,7 +3160,7 @@ func (x *GetTransportResponse) String() string {
 func (*GetTransportResponse) ProtoMessage() {}
 
 func (x *GetTransportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3025,7 +3173,7 @@ func (x *GetTransportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransportResponse.ProtoReflect.Descriptor instead.
 func (*GetTransportResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{40}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetTransportResponse) GetNodeId() uint32 {
@@ -3104,7 +3252,7 @@ type Timer struct {
 
 func (x *Timer) Reset() {
 	*x = Timer{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3116,7 +3264,7 @@ func (x *Timer) String() string {
 func (*Timer) ProtoMessage() {}
 
 func (x *Timer) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3129,7 +3277,7 @@ func (x *Timer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timer.ProtoReflect.Descriptor instead.
 func (*Timer) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{41}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Timer) GetName() string {
@@ -3157,7 +3305,7 @@ type SetTimerRequest struct {
 
 func (x *SetTimerRequest) Reset() {
 	*x = SetTimerRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3169,7 +3317,7 @@ func (x *SetTimerRequest) String() string {
 func (*SetTimerRequest) ProtoMessage() {}
 
 func (x *SetTimerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3182,7 +3330,7 @@ func (x *SetTimerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimerRequest.ProtoReflect.Descriptor instead.
 func (*SetTimerRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{42}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SetTimerRequest) GetTimer() *Timer {
@@ -3201,7 +3349,7 @@ type SetTimerResponse struct {
 
 func (x *SetTimerResponse) Reset() {
 	*x = SetTimerResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3213,7 +3361,7 @@ func (x *SetTimerResponse) String() string {
 func (*SetTimerResponse) ProtoMessage() {}
 
 func (x *SetTimerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3226,7 +3374,7 @@ func (x *SetTimerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimerResponse.ProtoReflect.Descriptor instead.
 func (*SetTimerResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{43}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{45}
 }
 
 // AddLinkRequest is one line link or link-lowpri of llttab.
@@ -3255,7 +3403,7 @@ type AddLinkRequest struct {
 
 func (x *AddLinkRequest) Reset() {
 	*x = AddLinkRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3267,7 +3415,7 @@ func (x *AddLinkRequest) String() string {
 func (*AddLinkRequest) ProtoMessage() {}
 
 func (x *AddLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3280,7 +3428,7 @@ func (x *AddLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLinkRequest.ProtoReflect.Descriptor instead.
 func (*AddLinkRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{44}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *AddLinkRequest) GetTag() string {
@@ -3350,7 +3498,7 @@ type AddLinkResponse struct {
 
 func (x *AddLinkResponse) Reset() {
 	*x = AddLinkResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3510,7 @@ func (x *AddLinkResponse) String() string {
 func (*AddLinkResponse) ProtoMessage() {}
 
 func (x *AddLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3523,7 @@ func (x *AddLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLinkResponse.ProtoReflect.Descriptor instead.
 func (*AddLinkResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{45}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *AddLinkResponse) GetIndex() uint32 {
@@ -3398,7 +3546,7 @@ type RemoveLinkRequest struct {
 
 func (x *RemoveLinkRequest) Reset() {
 	*x = RemoveLinkRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3410,7 +3558,7 @@ func (x *RemoveLinkRequest) String() string {
 func (*RemoveLinkRequest) ProtoMessage() {}
 
 func (x *RemoveLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3423,7 +3571,7 @@ func (x *RemoveLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLinkRequest.ProtoReflect.Descriptor instead.
 func (*RemoveLinkRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{46}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RemoveLinkRequest) GetTag() string {
@@ -3449,7 +3597,7 @@ type RemoveLinkResponse struct {
 
 func (x *RemoveLinkResponse) Reset() {
 	*x = RemoveLinkResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3461,7 +3609,7 @@ func (x *RemoveLinkResponse) String() string {
 func (*RemoveLinkResponse) ProtoMessage() {}
 
 func (x *RemoveLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3474,7 +3622,7 @@ func (x *RemoveLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLinkResponse.ProtoReflect.Descriptor instead.
 func (*RemoveLinkResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{47}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{49}
 }
 
 // SetLinkPriorityRequest changes the priority of a link.
@@ -3490,7 +3638,7 @@ type SetLinkPriorityRequest struct {
 
 func (x *SetLinkPriorityRequest) Reset() {
 	*x = SetLinkPriorityRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3502,7 +3650,7 @@ func (x *SetLinkPriorityRequest) String() string {
 func (*SetLinkPriorityRequest) ProtoMessage() {}
 
 func (x *SetLinkPriorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3515,7 +3663,7 @@ func (x *SetLinkPriorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkPriorityRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkPriorityRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{48}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SetLinkPriorityRequest) GetTag() string {
@@ -3541,7 +3689,7 @@ type SetLinkPriorityResponse struct {
 
 func (x *SetLinkPriorityResponse) Reset() {
 	*x = SetLinkPriorityResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +3701,7 @@ func (x *SetLinkPriorityResponse) String() string {
 func (*SetLinkPriorityResponse) ProtoMessage() {}
 
 func (x *SetLinkPriorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +3714,7 @@ func (x *SetLinkPriorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkPriorityResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkPriorityResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{49}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{51}
 }
 
 // SetAddressRequest changes the table of addresses.
@@ -3586,7 +3734,7 @@ type SetAddressRequest struct {
 
 func (x *SetAddressRequest) Reset() {
 	*x = SetAddressRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3598,7 +3746,7 @@ func (x *SetAddressRequest) String() string {
 func (*SetAddressRequest) ProtoMessage() {}
 
 func (x *SetAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3611,7 +3759,7 @@ func (x *SetAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAddressRequest.ProtoReflect.Descriptor instead.
 func (*SetAddressRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{50}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SetAddressRequest) GetNode() string {
@@ -3651,7 +3799,7 @@ type SetAddressResponse struct {
 
 func (x *SetAddressResponse) Reset() {
 	*x = SetAddressResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3663,7 +3811,7 @@ func (x *SetAddressResponse) String() string {
 func (*SetAddressResponse) ProtoMessage() {}
 
 func (x *SetAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3676,7 +3824,7 @@ func (x *SetAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAddressResponse.ProtoReflect.Descriptor instead.
 func (*SetAddressResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{51}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{53}
 }
 
 // SetNodesRequest changes which node ids are ignored.
@@ -3694,7 +3842,7 @@ type SetNodesRequest struct {
 
 func (x *SetNodesRequest) Reset() {
 	*x = SetNodesRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3706,7 +3854,7 @@ func (x *SetNodesRequest) String() string {
 func (*SetNodesRequest) ProtoMessage() {}
 
 func (x *SetNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3719,7 +3867,7 @@ func (x *SetNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodesRequest.ProtoReflect.Descriptor instead.
 func (*SetNodesRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{52}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SetNodesRequest) GetLow() uint32 {
@@ -3752,7 +3900,7 @@ type SetNodesResponse struct {
 
 func (x *SetNodesResponse) Reset() {
 	*x = SetNodesResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3764,7 +3912,7 @@ func (x *SetNodesResponse) String() string {
 func (*SetNodesResponse) ProtoMessage() {}
 
 func (x *SetNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3777,7 +3925,7 @@ func (x *SetNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodesResponse.ProtoReflect.Descriptor instead.
 func (*SetNodesResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{53}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{55}
 }
 
 // ResetStatisticsRequest sets the counters to zero.
@@ -3789,7 +3937,7 @@ type ResetStatisticsRequest struct {
 
 func (x *ResetStatisticsRequest) Reset() {
 	*x = ResetStatisticsRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3801,7 +3949,7 @@ func (x *ResetStatisticsRequest) String() string {
 func (*ResetStatisticsRequest) ProtoMessage() {}
 
 func (x *ResetStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3814,7 +3962,7 @@ func (x *ResetStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*ResetStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{54}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{56}
 }
 
 // ResetStatisticsResponse says that they are zero.
@@ -3826,7 +3974,7 @@ type ResetStatisticsResponse struct {
 
 func (x *ResetStatisticsResponse) Reset() {
 	*x = ResetStatisticsResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3838,7 +3986,7 @@ func (x *ResetStatisticsResponse) String() string {
 func (*ResetStatisticsResponse) ProtoMessage() {}
 
 func (x *ResetStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3851,7 +3999,7 @@ func (x *ResetStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*ResetStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{55}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{57}
 }
 
 // ListTroublesRequest asks for what went wrong.
@@ -3863,7 +4011,7 @@ type ListTroublesRequest struct {
 
 func (x *ListTroublesRequest) Reset() {
 	*x = ListTroublesRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3875,7 +4023,7 @@ func (x *ListTroublesRequest) String() string {
 func (*ListTroublesRequest) ProtoMessage() {}
 
 func (x *ListTroublesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3888,7 +4036,7 @@ func (x *ListTroublesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTroublesRequest.ProtoReflect.Descriptor instead.
 func (*ListTroublesRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{56}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{58}
 }
 
 // ListTroublesResponse lists what went wrong, by link, node and cause.
@@ -3902,7 +4050,7 @@ type ListTroublesResponse struct {
 
 func (x *ListTroublesResponse) Reset() {
 	*x = ListTroublesResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3914,7 +4062,7 @@ func (x *ListTroublesResponse) String() string {
 func (*ListTroublesResponse) ProtoMessage() {}
 
 func (x *ListTroublesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3927,7 +4075,7 @@ func (x *ListTroublesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTroublesResponse.ProtoReflect.Descriptor instead.
 func (*ListTroublesResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{57}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListTroublesResponse) GetTroubles() []*Trouble {
@@ -3961,7 +4109,7 @@ type Trouble struct {
 
 func (x *Trouble) Reset() {
 	*x = Trouble{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3973,7 +4121,7 @@ func (x *Trouble) String() string {
 func (*Trouble) ProtoMessage() {}
 
 func (x *Trouble) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3986,7 +4134,7 @@ func (x *Trouble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trouble.ProtoReflect.Descriptor instead.
 func (*Trouble) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{58}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Trouble) GetCause() string {
@@ -4040,7 +4188,7 @@ type GetKeysRequest struct {
 
 func (x *GetKeysRequest) Reset() {
 	*x = GetKeysRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4052,7 +4200,7 @@ func (x *GetKeysRequest) String() string {
 func (*GetKeysRequest) ProtoMessage() {}
 
 func (x *GetKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4065,7 +4213,7 @@ func (x *GetKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeysRequest.ProtoReflect.Descriptor instead.
 func (*GetKeysRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{59}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{61}
 }
 
 // GetKeysResponse tells the state of the cluster keys.
@@ -4090,7 +4238,7 @@ type GetKeysResponse struct {
 
 func (x *GetKeysResponse) Reset() {
 	*x = GetKeysResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4102,7 +4250,7 @@ func (x *GetKeysResponse) String() string {
 func (*GetKeysResponse) ProtoMessage() {}
 
 func (x *GetKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4115,7 +4263,7 @@ func (x *GetKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeysResponse.ProtoReflect.Descriptor instead.
 func (*GetKeysResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{60}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *GetKeysResponse) GetEncrypted() bool {
@@ -4171,7 +4319,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4183,7 +4331,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4196,7 +4344,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{61}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RotateKeyRequest) GetKey() []byte {
@@ -4222,7 +4370,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4234,7 +4382,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4247,7 +4395,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{62}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RotateKeyResponse) GetKeyId() uint32 {
@@ -4290,7 +4438,7 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\bDeparted\x12/\n" +
 	"\x06member\x18\x01 \x01(\v2\x17.evenkeel.gab.v1.MemberR\x06member\x129\n" +
 	"\bevidence\x18\x02 \x01(\x0e2\x1d.evenkeel.gab.v1.EvidenceKindR\bevidence\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xee\x02\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xa5\x03\n" +
 	"\rAttachRequest\x127\n" +
 	"\bregister\x18\x01 \x01(\v2\x19.evenkeel.gab.v1.RegisterH\x00R\bregister\x12+\n" +
 	"\x04send\x18\x02 \x01(\v2\x15.evenkeel.gab.v1.SendH\x00R\x04send\x121\n" +
@@ -4299,11 +4447,15 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\theartbeat\x18\x05 \x01(\v2\x1a.evenkeel.gab.v1.HeartbeatH\x00R\theartbeat\x12=\n" +
 	"\n" +
 	"protection\x18\x06 \x01(\v2\x1b.evenkeel.gab.v1.ProtectionH\x00R\n" +
-	"protectionB\x06\n" +
-	"\x04body\"6\n" +
+	"protection\x125\n" +
+	"\x05batch\x18\a \x01(\v2\x1d.evenkeel.gab.v1.RequestBatchH\x00R\x05batchB\x06\n" +
+	"\x04body\"J\n" +
+	"\fRequestBatch\x12:\n" +
+	"\brequests\x18\x01 \x03(\v2\x1e.evenkeel.gab.v1.AttachRequestR\brequests\"P\n" +
 	"\bRegister\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\tR\x04port\x12\x16\n" +
-	"\x06client\x18\x02 \x01(\tR\x06client\"s\n" +
+	"\x06client\x18\x02 \x01(\tR\x06client\x12\x18\n" +
+	"\abatches\x18\x03 \x01(\bR\abatches\"s\n" +
 	"\x04Send\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x01 \x01(\x04R\tmessageId\x12\x1a\n" +
@@ -4319,7 +4471,7 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\tHeartbeat\"*\n" +
 	"\n" +
 	"Protection\x12\x1c\n" +
-	"\tresources\x18\x01 \x01(\rR\tresources\"\xcc\x03\n" +
+	"\tresources\x18\x01 \x01(\rR\tresources\"\x84\x04\n" +
 	"\x0eAttachResponse\x12=\n" +
 	"\n" +
 	"registered\x18\x01 \x01(\v2\x1b.evenkeel.gab.v1.RegisteredH\x00R\n" +
@@ -4330,8 +4482,11 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x05lease\x18\x05 \x01(\v2\x16.evenkeel.gab.v1.LeaseH\x00R\x05lease\x121\n" +
 	"\x06credit\x18\x06 \x01(\v2\x17.evenkeel.gab.v1.CreditH\x00R\x06credit\x12J\n" +
 	"\x0fevidence_update\x18\a \x01(\v2\x1f.evenkeel.gab.v1.EvidenceUpdateH\x00R\x0eevidenceUpdate\x12+\n" +
-	"\x04gate\x18\b \x01(\v2\x15.evenkeel.gab.v1.GateH\x00R\x04gateB\x06\n" +
-	"\x04body\"\x99\x01\n" +
+	"\x04gate\x18\b \x01(\v2\x15.evenkeel.gab.v1.GateH\x00R\x04gate\x126\n" +
+	"\x05batch\x18\t \x01(\v2\x1e.evenkeel.gab.v1.ResponseBatchH\x00R\x05batchB\x06\n" +
+	"\x04body\"N\n" +
+	"\rResponseBatch\x12=\n" +
+	"\tresponses\x18\x01 \x03(\v2\x1f.evenkeel.gab.v1.AttachResponseR\tresponses\"\x99\x01\n" +
 	"\n" +
 	"Registered\x12+\n" +
 	"\x04self\x18\x01 \x01(\v2\x17.evenkeel.gab.v1.MemberR\x04self\x12!\n" +
@@ -4382,7 +4537,7 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x05ports\x18\x01 \x03(\v2\x1f.evenkeel.gab.v1.PortMembershipR\x05ports\x12\x16\n" +
 	"\x06seeded\x18\x02 \x01(\bR\x06seeded\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x12)\n" +
-	"\x04gate\x18\x04 \x01(\v2\x15.evenkeel.gab.v1.GateR\x04gate\"\xc2\x01\n" +
+	"\x04gate\x18\x04 \x01(\v2\x15.evenkeel.gab.v1.GateR\x04gate\"\xef\x01\n" +
 	"\x0ePortMembership\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\tR\x04port\x12\x1e\n" +
 	"\n" +
@@ -4390,7 +4545,8 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"generation\x121\n" +
 	"\amembers\x18\x03 \x03(\v2\x17.evenkeel.gab.v1.MemberR\amembers\x121\n" +
 	"\avisible\x18\x04 \x03(\v2\x17.evenkeel.gab.v1.MemberR\avisible\x12\x16\n" +
-	"\x06client\x18\x05 \x01(\tR\x06client\"\x19\n" +
+	"\x06client\x18\x05 \x01(\tR\x06client\x12+\n" +
+	"\x04slow\x18\x06 \x03(\v2\x17.evenkeel.gab.v1.MemberR\x04slow\"\x19\n" +
 	"\x17GetConfigurationRequest\"\xff\x01\n" +
 	"\x18GetConfigurationResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\rR\x06nodeId\x12\x12\n" +
@@ -4601,7 +4757,7 @@ func file_evenkeel_gab_v1_gab_proto_rawDescGZIP() []byte {
 }
 
 var file_evenkeel_gab_v1_gab_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_evenkeel_gab_v1_gab_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_evenkeel_gab_v1_gab_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_evenkeel_gab_v1_gab_proto_goTypes = []any{
 	(EvidenceKind)(0),                // 0: evenkeel.gab.v1.EvidenceKind
 	(SendResult)(0),                  // 1: evenkeel.gab.v1.SendResult
@@ -4609,153 +4765,160 @@ var file_evenkeel_gab_v1_gab_proto_goTypes = []any{
 	(*Member)(nil),                   // 3: evenkeel.gab.v1.Member
 	(*Departed)(nil),                 // 4: evenkeel.gab.v1.Departed
 	(*AttachRequest)(nil),            // 5: evenkeel.gab.v1.AttachRequest
-	(*Register)(nil),                 // 6: evenkeel.gab.v1.Register
-	(*Send)(nil),                     // 7: evenkeel.gab.v1.Send
-	(*Credit)(nil),                   // 8: evenkeel.gab.v1.Credit
-	(*FenceAnswer)(nil),              // 9: evenkeel.gab.v1.FenceAnswer
-	(*Heartbeat)(nil),                // 10: evenkeel.gab.v1.Heartbeat
-	(*Protection)(nil),               // 11: evenkeel.gab.v1.Protection
-	(*AttachResponse)(nil),           // 12: evenkeel.gab.v1.AttachResponse
-	(*Registered)(nil),               // 13: evenkeel.gab.v1.Registered
-	(*View)(nil),                     // 14: evenkeel.gab.v1.View
-	(*Message)(nil),                  // 15: evenkeel.gab.v1.Message
-	(*Outcome)(nil),                  // 16: evenkeel.gab.v1.Outcome
-	(*Lease)(nil),                    // 17: evenkeel.gab.v1.Lease
-	(*EvidenceUpdate)(nil),           // 18: evenkeel.gab.v1.EvidenceUpdate
-	(*Gate)(nil),                     // 19: evenkeel.gab.v1.Gate
-	(*WatchLeaseRequest)(nil),        // 20: evenkeel.gab.v1.WatchLeaseRequest
-	(*WatchLeaseResponse)(nil),       // 21: evenkeel.gab.v1.WatchLeaseResponse
-	(*GetMembershipRequest)(nil),     // 22: evenkeel.gab.v1.GetMembershipRequest
-	(*GetMembershipResponse)(nil),    // 23: evenkeel.gab.v1.GetMembershipResponse
-	(*PortMembership)(nil),           // 24: evenkeel.gab.v1.PortMembership
-	(*GetConfigurationRequest)(nil),  // 25: evenkeel.gab.v1.GetConfigurationRequest
-	(*GetConfigurationResponse)(nil), // 26: evenkeel.gab.v1.GetConfigurationResponse
-	(*SeedRequest)(nil),              // 27: evenkeel.gab.v1.SeedRequest
-	(*SeedResponse)(nil),             // 28: evenkeel.gab.v1.SeedResponse
-	(*LeaveRequest)(nil),             // 29: evenkeel.gab.v1.LeaveRequest
-	(*LeaveResponse)(nil),            // 30: evenkeel.gab.v1.LeaveResponse
-	(*ListPeersRequest)(nil),         // 31: evenkeel.gab.v1.ListPeersRequest
-	(*ListPeersResponse)(nil),        // 32: evenkeel.gab.v1.ListPeersResponse
-	(*Peer)(nil),                     // 33: evenkeel.gab.v1.Peer
-	(*PeerLink)(nil),                 // 34: evenkeel.gab.v1.PeerLink
-	(*ListLinksRequest)(nil),         // 35: evenkeel.gab.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),        // 36: evenkeel.gab.v1.ListLinksResponse
-	(*Link)(nil),                     // 37: evenkeel.gab.v1.Link
-	(*GetStatisticsRequest)(nil),     // 38: evenkeel.gab.v1.GetStatisticsRequest
-	(*GetStatisticsResponse)(nil),    // 39: evenkeel.gab.v1.GetStatisticsResponse
-	(*Counter)(nil),                  // 40: evenkeel.gab.v1.Counter
-	(*GetTransportRequest)(nil),      // 41: evenkeel.gab.v1.GetTransportRequest
-	(*GetTransportResponse)(nil),     // 42: evenkeel.gab.v1.GetTransportResponse
-	(*Timer)(nil),                    // 43: evenkeel.gab.v1.Timer
-	(*SetTimerRequest)(nil),          // 44: evenkeel.gab.v1.SetTimerRequest
-	(*SetTimerResponse)(nil),         // 45: evenkeel.gab.v1.SetTimerResponse
-	(*AddLinkRequest)(nil),           // 46: evenkeel.gab.v1.AddLinkRequest
-	(*AddLinkResponse)(nil),          // 47: evenkeel.gab.v1.AddLinkResponse
-	(*RemoveLinkRequest)(nil),        // 48: evenkeel.gab.v1.RemoveLinkRequest
-	(*RemoveLinkResponse)(nil),       // 49: evenkeel.gab.v1.RemoveLinkResponse
-	(*SetLinkPriorityRequest)(nil),   // 50: evenkeel.gab.v1.SetLinkPriorityRequest
-	(*SetLinkPriorityResponse)(nil),  // 51: evenkeel.gab.v1.SetLinkPriorityResponse
-	(*SetAddressRequest)(nil),        // 52: evenkeel.gab.v1.SetAddressRequest
-	(*SetAddressResponse)(nil),       // 53: evenkeel.gab.v1.SetAddressResponse
-	(*SetNodesRequest)(nil),          // 54: evenkeel.gab.v1.SetNodesRequest
-	(*SetNodesResponse)(nil),         // 55: evenkeel.gab.v1.SetNodesResponse
-	(*ResetStatisticsRequest)(nil),   // 56: evenkeel.gab.v1.ResetStatisticsRequest
-	(*ResetStatisticsResponse)(nil),  // 57: evenkeel.gab.v1.ResetStatisticsResponse
-	(*ListTroublesRequest)(nil),      // 58: evenkeel.gab.v1.ListTroublesRequest
-	(*ListTroublesResponse)(nil),     // 59: evenkeel.gab.v1.ListTroublesResponse
-	(*Trouble)(nil),                  // 60: evenkeel.gab.v1.Trouble
-	(*GetKeysRequest)(nil),           // 61: evenkeel.gab.v1.GetKeysRequest
-	(*GetKeysResponse)(nil),          // 62: evenkeel.gab.v1.GetKeysResponse
-	(*RotateKeyRequest)(nil),         // 63: evenkeel.gab.v1.RotateKeyRequest
-	(*RotateKeyResponse)(nil),        // 64: evenkeel.gab.v1.RotateKeyResponse
+	(*RequestBatch)(nil),             // 6: evenkeel.gab.v1.RequestBatch
+	(*Register)(nil),                 // 7: evenkeel.gab.v1.Register
+	(*Send)(nil),                     // 8: evenkeel.gab.v1.Send
+	(*Credit)(nil),                   // 9: evenkeel.gab.v1.Credit
+	(*FenceAnswer)(nil),              // 10: evenkeel.gab.v1.FenceAnswer
+	(*Heartbeat)(nil),                // 11: evenkeel.gab.v1.Heartbeat
+	(*Protection)(nil),               // 12: evenkeel.gab.v1.Protection
+	(*AttachResponse)(nil),           // 13: evenkeel.gab.v1.AttachResponse
+	(*ResponseBatch)(nil),            // 14: evenkeel.gab.v1.ResponseBatch
+	(*Registered)(nil),               // 15: evenkeel.gab.v1.Registered
+	(*View)(nil),                     // 16: evenkeel.gab.v1.View
+	(*Message)(nil),                  // 17: evenkeel.gab.v1.Message
+	(*Outcome)(nil),                  // 18: evenkeel.gab.v1.Outcome
+	(*Lease)(nil),                    // 19: evenkeel.gab.v1.Lease
+	(*EvidenceUpdate)(nil),           // 20: evenkeel.gab.v1.EvidenceUpdate
+	(*Gate)(nil),                     // 21: evenkeel.gab.v1.Gate
+	(*WatchLeaseRequest)(nil),        // 22: evenkeel.gab.v1.WatchLeaseRequest
+	(*WatchLeaseResponse)(nil),       // 23: evenkeel.gab.v1.WatchLeaseResponse
+	(*GetMembershipRequest)(nil),     // 24: evenkeel.gab.v1.GetMembershipRequest
+	(*GetMembershipResponse)(nil),    // 25: evenkeel.gab.v1.GetMembershipResponse
+	(*PortMembership)(nil),           // 26: evenkeel.gab.v1.PortMembership
+	(*GetConfigurationRequest)(nil),  // 27: evenkeel.gab.v1.GetConfigurationRequest
+	(*GetConfigurationResponse)(nil), // 28: evenkeel.gab.v1.GetConfigurationResponse
+	(*SeedRequest)(nil),              // 29: evenkeel.gab.v1.SeedRequest
+	(*SeedResponse)(nil),             // 30: evenkeel.gab.v1.SeedResponse
+	(*LeaveRequest)(nil),             // 31: evenkeel.gab.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 32: evenkeel.gab.v1.LeaveResponse
+	(*ListPeersRequest)(nil),         // 33: evenkeel.gab.v1.ListPeersRequest
+	(*ListPeersResponse)(nil),        // 34: evenkeel.gab.v1.ListPeersResponse
+	(*Peer)(nil),                     // 35: evenkeel.gab.v1.Peer
+	(*PeerLink)(nil),                 // 36: evenkeel.gab.v1.PeerLink
+	(*ListLinksRequest)(nil),         // 37: evenkeel.gab.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),        // 38: evenkeel.gab.v1.ListLinksResponse
+	(*Link)(nil),                     // 39: evenkeel.gab.v1.Link
+	(*GetStatisticsRequest)(nil),     // 40: evenkeel.gab.v1.GetStatisticsRequest
+	(*GetStatisticsResponse)(nil),    // 41: evenkeel.gab.v1.GetStatisticsResponse
+	(*Counter)(nil),                  // 42: evenkeel.gab.v1.Counter
+	(*GetTransportRequest)(nil),      // 43: evenkeel.gab.v1.GetTransportRequest
+	(*GetTransportResponse)(nil),     // 44: evenkeel.gab.v1.GetTransportResponse
+	(*Timer)(nil),                    // 45: evenkeel.gab.v1.Timer
+	(*SetTimerRequest)(nil),          // 46: evenkeel.gab.v1.SetTimerRequest
+	(*SetTimerResponse)(nil),         // 47: evenkeel.gab.v1.SetTimerResponse
+	(*AddLinkRequest)(nil),           // 48: evenkeel.gab.v1.AddLinkRequest
+	(*AddLinkResponse)(nil),          // 49: evenkeel.gab.v1.AddLinkResponse
+	(*RemoveLinkRequest)(nil),        // 50: evenkeel.gab.v1.RemoveLinkRequest
+	(*RemoveLinkResponse)(nil),       // 51: evenkeel.gab.v1.RemoveLinkResponse
+	(*SetLinkPriorityRequest)(nil),   // 52: evenkeel.gab.v1.SetLinkPriorityRequest
+	(*SetLinkPriorityResponse)(nil),  // 53: evenkeel.gab.v1.SetLinkPriorityResponse
+	(*SetAddressRequest)(nil),        // 54: evenkeel.gab.v1.SetAddressRequest
+	(*SetAddressResponse)(nil),       // 55: evenkeel.gab.v1.SetAddressResponse
+	(*SetNodesRequest)(nil),          // 56: evenkeel.gab.v1.SetNodesRequest
+	(*SetNodesResponse)(nil),         // 57: evenkeel.gab.v1.SetNodesResponse
+	(*ResetStatisticsRequest)(nil),   // 58: evenkeel.gab.v1.ResetStatisticsRequest
+	(*ResetStatisticsResponse)(nil),  // 59: evenkeel.gab.v1.ResetStatisticsResponse
+	(*ListTroublesRequest)(nil),      // 60: evenkeel.gab.v1.ListTroublesRequest
+	(*ListTroublesResponse)(nil),     // 61: evenkeel.gab.v1.ListTroublesResponse
+	(*Trouble)(nil),                  // 62: evenkeel.gab.v1.Trouble
+	(*GetKeysRequest)(nil),           // 63: evenkeel.gab.v1.GetKeysRequest
+	(*GetKeysResponse)(nil),          // 64: evenkeel.gab.v1.GetKeysResponse
+	(*RotateKeyRequest)(nil),         // 65: evenkeel.gab.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),        // 66: evenkeel.gab.v1.RotateKeyResponse
 }
 var file_evenkeel_gab_v1_gab_proto_depIdxs = []int32{
 	3,  // 0: evenkeel.gab.v1.Departed.member:type_name -> evenkeel.gab.v1.Member
 	0,  // 1: evenkeel.gab.v1.Departed.evidence:type_name -> evenkeel.gab.v1.EvidenceKind
-	6,  // 2: evenkeel.gab.v1.AttachRequest.register:type_name -> evenkeel.gab.v1.Register
-	7,  // 3: evenkeel.gab.v1.AttachRequest.send:type_name -> evenkeel.gab.v1.Send
-	8,  // 4: evenkeel.gab.v1.AttachRequest.credit:type_name -> evenkeel.gab.v1.Credit
-	9,  // 5: evenkeel.gab.v1.AttachRequest.fence_answer:type_name -> evenkeel.gab.v1.FenceAnswer
-	10, // 6: evenkeel.gab.v1.AttachRequest.heartbeat:type_name -> evenkeel.gab.v1.Heartbeat
-	11, // 7: evenkeel.gab.v1.AttachRequest.protection:type_name -> evenkeel.gab.v1.Protection
-	2,  // 8: evenkeel.gab.v1.FenceAnswer.view:type_name -> evenkeel.gab.v1.ViewId
-	4,  // 9: evenkeel.gab.v1.FenceAnswer.departed:type_name -> evenkeel.gab.v1.Departed
-	13, // 10: evenkeel.gab.v1.AttachResponse.registered:type_name -> evenkeel.gab.v1.Registered
-	14, // 11: evenkeel.gab.v1.AttachResponse.view:type_name -> evenkeel.gab.v1.View
-	15, // 12: evenkeel.gab.v1.AttachResponse.message:type_name -> evenkeel.gab.v1.Message
-	16, // 13: evenkeel.gab.v1.AttachResponse.outcome:type_name -> evenkeel.gab.v1.Outcome
-	17, // 14: evenkeel.gab.v1.AttachResponse.lease:type_name -> evenkeel.gab.v1.Lease
-	8,  // 15: evenkeel.gab.v1.AttachResponse.credit:type_name -> evenkeel.gab.v1.Credit
-	18, // 16: evenkeel.gab.v1.AttachResponse.evidence_update:type_name -> evenkeel.gab.v1.EvidenceUpdate
-	19, // 17: evenkeel.gab.v1.AttachResponse.gate:type_name -> evenkeel.gab.v1.Gate
-	3,  // 18: evenkeel.gab.v1.Registered.self:type_name -> evenkeel.gab.v1.Member
-	2,  // 19: evenkeel.gab.v1.View.id:type_name -> evenkeel.gab.v1.ViewId
-	3,  // 20: evenkeel.gab.v1.View.members:type_name -> evenkeel.gab.v1.Member
-	3,  // 21: evenkeel.gab.v1.View.systems:type_name -> evenkeel.gab.v1.Member
-	4,  // 22: evenkeel.gab.v1.View.departed:type_name -> evenkeel.gab.v1.Departed
-	2,  // 23: evenkeel.gab.v1.Message.view:type_name -> evenkeel.gab.v1.ViewId
-	1,  // 24: evenkeel.gab.v1.Outcome.result:type_name -> evenkeel.gab.v1.SendResult
-	2,  // 25: evenkeel.gab.v1.EvidenceUpdate.view:type_name -> evenkeel.gab.v1.ViewId
-	4,  // 26: evenkeel.gab.v1.EvidenceUpdate.departed:type_name -> evenkeel.gab.v1.Departed
-	2,  // 27: evenkeel.gab.v1.Gate.view:type_name -> evenkeel.gab.v1.ViewId
-	3,  // 28: evenkeel.gab.v1.Gate.waiting_for:type_name -> evenkeel.gab.v1.Member
-	17, // 29: evenkeel.gab.v1.WatchLeaseResponse.lease:type_name -> evenkeel.gab.v1.Lease
-	24, // 30: evenkeel.gab.v1.GetMembershipResponse.ports:type_name -> evenkeel.gab.v1.PortMembership
-	19, // 31: evenkeel.gab.v1.GetMembershipResponse.gate:type_name -> evenkeel.gab.v1.Gate
-	3,  // 32: evenkeel.gab.v1.PortMembership.members:type_name -> evenkeel.gab.v1.Member
-	3,  // 33: evenkeel.gab.v1.PortMembership.visible:type_name -> evenkeel.gab.v1.Member
-	33, // 34: evenkeel.gab.v1.ListPeersResponse.peers:type_name -> evenkeel.gab.v1.Peer
-	34, // 35: evenkeel.gab.v1.Peer.links:type_name -> evenkeel.gab.v1.PeerLink
-	37, // 36: evenkeel.gab.v1.ListLinksResponse.links:type_name -> evenkeel.gab.v1.Link
-	40, // 37: evenkeel.gab.v1.GetStatisticsResponse.counters:type_name -> evenkeel.gab.v1.Counter
-	43, // 38: evenkeel.gab.v1.GetTransportResponse.timers:type_name -> evenkeel.gab.v1.Timer
-	43, // 39: evenkeel.gab.v1.SetTimerRequest.timer:type_name -> evenkeel.gab.v1.Timer
-	60, // 40: evenkeel.gab.v1.ListTroublesResponse.troubles:type_name -> evenkeel.gab.v1.Trouble
-	5,  // 41: evenkeel.gab.v1.GabService.Attach:input_type -> evenkeel.gab.v1.AttachRequest
-	20, // 42: evenkeel.gab.v1.GabService.WatchLease:input_type -> evenkeel.gab.v1.WatchLeaseRequest
-	22, // 43: evenkeel.gab.v1.GabService.GetMembership:input_type -> evenkeel.gab.v1.GetMembershipRequest
-	25, // 44: evenkeel.gab.v1.GabService.GetConfiguration:input_type -> evenkeel.gab.v1.GetConfigurationRequest
-	27, // 45: evenkeel.gab.v1.GabService.Seed:input_type -> evenkeel.gab.v1.SeedRequest
-	29, // 46: evenkeel.gab.v1.GabService.Leave:input_type -> evenkeel.gab.v1.LeaveRequest
-	31, // 47: evenkeel.gab.v1.LltService.ListPeers:input_type -> evenkeel.gab.v1.ListPeersRequest
-	35, // 48: evenkeel.gab.v1.LltService.ListLinks:input_type -> evenkeel.gab.v1.ListLinksRequest
-	38, // 49: evenkeel.gab.v1.LltService.GetStatistics:input_type -> evenkeel.gab.v1.GetStatisticsRequest
-	41, // 50: evenkeel.gab.v1.LltService.GetTransport:input_type -> evenkeel.gab.v1.GetTransportRequest
-	44, // 51: evenkeel.gab.v1.LltService.SetTimer:input_type -> evenkeel.gab.v1.SetTimerRequest
-	46, // 52: evenkeel.gab.v1.LltService.AddLink:input_type -> evenkeel.gab.v1.AddLinkRequest
-	48, // 53: evenkeel.gab.v1.LltService.RemoveLink:input_type -> evenkeel.gab.v1.RemoveLinkRequest
-	50, // 54: evenkeel.gab.v1.LltService.SetLinkPriority:input_type -> evenkeel.gab.v1.SetLinkPriorityRequest
-	52, // 55: evenkeel.gab.v1.LltService.SetAddress:input_type -> evenkeel.gab.v1.SetAddressRequest
-	54, // 56: evenkeel.gab.v1.LltService.SetNodes:input_type -> evenkeel.gab.v1.SetNodesRequest
-	56, // 57: evenkeel.gab.v1.LltService.ResetStatistics:input_type -> evenkeel.gab.v1.ResetStatisticsRequest
-	58, // 58: evenkeel.gab.v1.LltService.ListTroubles:input_type -> evenkeel.gab.v1.ListTroublesRequest
-	61, // 59: evenkeel.gab.v1.LltService.GetKeys:input_type -> evenkeel.gab.v1.GetKeysRequest
-	63, // 60: evenkeel.gab.v1.LltService.RotateKey:input_type -> evenkeel.gab.v1.RotateKeyRequest
-	12, // 61: evenkeel.gab.v1.GabService.Attach:output_type -> evenkeel.gab.v1.AttachResponse
-	21, // 62: evenkeel.gab.v1.GabService.WatchLease:output_type -> evenkeel.gab.v1.WatchLeaseResponse
-	23, // 63: evenkeel.gab.v1.GabService.GetMembership:output_type -> evenkeel.gab.v1.GetMembershipResponse
-	26, // 64: evenkeel.gab.v1.GabService.GetConfiguration:output_type -> evenkeel.gab.v1.GetConfigurationResponse
-	28, // 65: evenkeel.gab.v1.GabService.Seed:output_type -> evenkeel.gab.v1.SeedResponse
-	30, // 66: evenkeel.gab.v1.GabService.Leave:output_type -> evenkeel.gab.v1.LeaveResponse
-	32, // 67: evenkeel.gab.v1.LltService.ListPeers:output_type -> evenkeel.gab.v1.ListPeersResponse
-	36, // 68: evenkeel.gab.v1.LltService.ListLinks:output_type -> evenkeel.gab.v1.ListLinksResponse
-	39, // 69: evenkeel.gab.v1.LltService.GetStatistics:output_type -> evenkeel.gab.v1.GetStatisticsResponse
-	42, // 70: evenkeel.gab.v1.LltService.GetTransport:output_type -> evenkeel.gab.v1.GetTransportResponse
-	45, // 71: evenkeel.gab.v1.LltService.SetTimer:output_type -> evenkeel.gab.v1.SetTimerResponse
-	47, // 72: evenkeel.gab.v1.LltService.AddLink:output_type -> evenkeel.gab.v1.AddLinkResponse
-	49, // 73: evenkeel.gab.v1.LltService.RemoveLink:output_type -> evenkeel.gab.v1.RemoveLinkResponse
-	51, // 74: evenkeel.gab.v1.LltService.SetLinkPriority:output_type -> evenkeel.gab.v1.SetLinkPriorityResponse
-	53, // 75: evenkeel.gab.v1.LltService.SetAddress:output_type -> evenkeel.gab.v1.SetAddressResponse
-	55, // 76: evenkeel.gab.v1.LltService.SetNodes:output_type -> evenkeel.gab.v1.SetNodesResponse
-	57, // 77: evenkeel.gab.v1.LltService.ResetStatistics:output_type -> evenkeel.gab.v1.ResetStatisticsResponse
-	59, // 78: evenkeel.gab.v1.LltService.ListTroubles:output_type -> evenkeel.gab.v1.ListTroublesResponse
-	62, // 79: evenkeel.gab.v1.LltService.GetKeys:output_type -> evenkeel.gab.v1.GetKeysResponse
-	64, // 80: evenkeel.gab.v1.LltService.RotateKey:output_type -> evenkeel.gab.v1.RotateKeyResponse
-	61, // [61:81] is the sub-list for method output_type
-	41, // [41:61] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	7,  // 2: evenkeel.gab.v1.AttachRequest.register:type_name -> evenkeel.gab.v1.Register
+	8,  // 3: evenkeel.gab.v1.AttachRequest.send:type_name -> evenkeel.gab.v1.Send
+	9,  // 4: evenkeel.gab.v1.AttachRequest.credit:type_name -> evenkeel.gab.v1.Credit
+	10, // 5: evenkeel.gab.v1.AttachRequest.fence_answer:type_name -> evenkeel.gab.v1.FenceAnswer
+	11, // 6: evenkeel.gab.v1.AttachRequest.heartbeat:type_name -> evenkeel.gab.v1.Heartbeat
+	12, // 7: evenkeel.gab.v1.AttachRequest.protection:type_name -> evenkeel.gab.v1.Protection
+	6,  // 8: evenkeel.gab.v1.AttachRequest.batch:type_name -> evenkeel.gab.v1.RequestBatch
+	5,  // 9: evenkeel.gab.v1.RequestBatch.requests:type_name -> evenkeel.gab.v1.AttachRequest
+	2,  // 10: evenkeel.gab.v1.FenceAnswer.view:type_name -> evenkeel.gab.v1.ViewId
+	4,  // 11: evenkeel.gab.v1.FenceAnswer.departed:type_name -> evenkeel.gab.v1.Departed
+	15, // 12: evenkeel.gab.v1.AttachResponse.registered:type_name -> evenkeel.gab.v1.Registered
+	16, // 13: evenkeel.gab.v1.AttachResponse.view:type_name -> evenkeel.gab.v1.View
+	17, // 14: evenkeel.gab.v1.AttachResponse.message:type_name -> evenkeel.gab.v1.Message
+	18, // 15: evenkeel.gab.v1.AttachResponse.outcome:type_name -> evenkeel.gab.v1.Outcome
+	19, // 16: evenkeel.gab.v1.AttachResponse.lease:type_name -> evenkeel.gab.v1.Lease
+	9,  // 17: evenkeel.gab.v1.AttachResponse.credit:type_name -> evenkeel.gab.v1.Credit
+	20, // 18: evenkeel.gab.v1.AttachResponse.evidence_update:type_name -> evenkeel.gab.v1.EvidenceUpdate
+	21, // 19: evenkeel.gab.v1.AttachResponse.gate:type_name -> evenkeel.gab.v1.Gate
+	14, // 20: evenkeel.gab.v1.AttachResponse.batch:type_name -> evenkeel.gab.v1.ResponseBatch
+	13, // 21: evenkeel.gab.v1.ResponseBatch.responses:type_name -> evenkeel.gab.v1.AttachResponse
+	3,  // 22: evenkeel.gab.v1.Registered.self:type_name -> evenkeel.gab.v1.Member
+	2,  // 23: evenkeel.gab.v1.View.id:type_name -> evenkeel.gab.v1.ViewId
+	3,  // 24: evenkeel.gab.v1.View.members:type_name -> evenkeel.gab.v1.Member
+	3,  // 25: evenkeel.gab.v1.View.systems:type_name -> evenkeel.gab.v1.Member
+	4,  // 26: evenkeel.gab.v1.View.departed:type_name -> evenkeel.gab.v1.Departed
+	2,  // 27: evenkeel.gab.v1.Message.view:type_name -> evenkeel.gab.v1.ViewId
+	1,  // 28: evenkeel.gab.v1.Outcome.result:type_name -> evenkeel.gab.v1.SendResult
+	2,  // 29: evenkeel.gab.v1.EvidenceUpdate.view:type_name -> evenkeel.gab.v1.ViewId
+	4,  // 30: evenkeel.gab.v1.EvidenceUpdate.departed:type_name -> evenkeel.gab.v1.Departed
+	2,  // 31: evenkeel.gab.v1.Gate.view:type_name -> evenkeel.gab.v1.ViewId
+	3,  // 32: evenkeel.gab.v1.Gate.waiting_for:type_name -> evenkeel.gab.v1.Member
+	19, // 33: evenkeel.gab.v1.WatchLeaseResponse.lease:type_name -> evenkeel.gab.v1.Lease
+	26, // 34: evenkeel.gab.v1.GetMembershipResponse.ports:type_name -> evenkeel.gab.v1.PortMembership
+	21, // 35: evenkeel.gab.v1.GetMembershipResponse.gate:type_name -> evenkeel.gab.v1.Gate
+	3,  // 36: evenkeel.gab.v1.PortMembership.members:type_name -> evenkeel.gab.v1.Member
+	3,  // 37: evenkeel.gab.v1.PortMembership.visible:type_name -> evenkeel.gab.v1.Member
+	3,  // 38: evenkeel.gab.v1.PortMembership.slow:type_name -> evenkeel.gab.v1.Member
+	35, // 39: evenkeel.gab.v1.ListPeersResponse.peers:type_name -> evenkeel.gab.v1.Peer
+	36, // 40: evenkeel.gab.v1.Peer.links:type_name -> evenkeel.gab.v1.PeerLink
+	39, // 41: evenkeel.gab.v1.ListLinksResponse.links:type_name -> evenkeel.gab.v1.Link
+	42, // 42: evenkeel.gab.v1.GetStatisticsResponse.counters:type_name -> evenkeel.gab.v1.Counter
+	45, // 43: evenkeel.gab.v1.GetTransportResponse.timers:type_name -> evenkeel.gab.v1.Timer
+	45, // 44: evenkeel.gab.v1.SetTimerRequest.timer:type_name -> evenkeel.gab.v1.Timer
+	62, // 45: evenkeel.gab.v1.ListTroublesResponse.troubles:type_name -> evenkeel.gab.v1.Trouble
+	5,  // 46: evenkeel.gab.v1.GabService.Attach:input_type -> evenkeel.gab.v1.AttachRequest
+	22, // 47: evenkeel.gab.v1.GabService.WatchLease:input_type -> evenkeel.gab.v1.WatchLeaseRequest
+	24, // 48: evenkeel.gab.v1.GabService.GetMembership:input_type -> evenkeel.gab.v1.GetMembershipRequest
+	27, // 49: evenkeel.gab.v1.GabService.GetConfiguration:input_type -> evenkeel.gab.v1.GetConfigurationRequest
+	29, // 50: evenkeel.gab.v1.GabService.Seed:input_type -> evenkeel.gab.v1.SeedRequest
+	31, // 51: evenkeel.gab.v1.GabService.Leave:input_type -> evenkeel.gab.v1.LeaveRequest
+	33, // 52: evenkeel.gab.v1.LltService.ListPeers:input_type -> evenkeel.gab.v1.ListPeersRequest
+	37, // 53: evenkeel.gab.v1.LltService.ListLinks:input_type -> evenkeel.gab.v1.ListLinksRequest
+	40, // 54: evenkeel.gab.v1.LltService.GetStatistics:input_type -> evenkeel.gab.v1.GetStatisticsRequest
+	43, // 55: evenkeel.gab.v1.LltService.GetTransport:input_type -> evenkeel.gab.v1.GetTransportRequest
+	46, // 56: evenkeel.gab.v1.LltService.SetTimer:input_type -> evenkeel.gab.v1.SetTimerRequest
+	48, // 57: evenkeel.gab.v1.LltService.AddLink:input_type -> evenkeel.gab.v1.AddLinkRequest
+	50, // 58: evenkeel.gab.v1.LltService.RemoveLink:input_type -> evenkeel.gab.v1.RemoveLinkRequest
+	52, // 59: evenkeel.gab.v1.LltService.SetLinkPriority:input_type -> evenkeel.gab.v1.SetLinkPriorityRequest
+	54, // 60: evenkeel.gab.v1.LltService.SetAddress:input_type -> evenkeel.gab.v1.SetAddressRequest
+	56, // 61: evenkeel.gab.v1.LltService.SetNodes:input_type -> evenkeel.gab.v1.SetNodesRequest
+	58, // 62: evenkeel.gab.v1.LltService.ResetStatistics:input_type -> evenkeel.gab.v1.ResetStatisticsRequest
+	60, // 63: evenkeel.gab.v1.LltService.ListTroubles:input_type -> evenkeel.gab.v1.ListTroublesRequest
+	63, // 64: evenkeel.gab.v1.LltService.GetKeys:input_type -> evenkeel.gab.v1.GetKeysRequest
+	65, // 65: evenkeel.gab.v1.LltService.RotateKey:input_type -> evenkeel.gab.v1.RotateKeyRequest
+	13, // 66: evenkeel.gab.v1.GabService.Attach:output_type -> evenkeel.gab.v1.AttachResponse
+	23, // 67: evenkeel.gab.v1.GabService.WatchLease:output_type -> evenkeel.gab.v1.WatchLeaseResponse
+	25, // 68: evenkeel.gab.v1.GabService.GetMembership:output_type -> evenkeel.gab.v1.GetMembershipResponse
+	28, // 69: evenkeel.gab.v1.GabService.GetConfiguration:output_type -> evenkeel.gab.v1.GetConfigurationResponse
+	30, // 70: evenkeel.gab.v1.GabService.Seed:output_type -> evenkeel.gab.v1.SeedResponse
+	32, // 71: evenkeel.gab.v1.GabService.Leave:output_type -> evenkeel.gab.v1.LeaveResponse
+	34, // 72: evenkeel.gab.v1.LltService.ListPeers:output_type -> evenkeel.gab.v1.ListPeersResponse
+	38, // 73: evenkeel.gab.v1.LltService.ListLinks:output_type -> evenkeel.gab.v1.ListLinksResponse
+	41, // 74: evenkeel.gab.v1.LltService.GetStatistics:output_type -> evenkeel.gab.v1.GetStatisticsResponse
+	44, // 75: evenkeel.gab.v1.LltService.GetTransport:output_type -> evenkeel.gab.v1.GetTransportResponse
+	47, // 76: evenkeel.gab.v1.LltService.SetTimer:output_type -> evenkeel.gab.v1.SetTimerResponse
+	49, // 77: evenkeel.gab.v1.LltService.AddLink:output_type -> evenkeel.gab.v1.AddLinkResponse
+	51, // 78: evenkeel.gab.v1.LltService.RemoveLink:output_type -> evenkeel.gab.v1.RemoveLinkResponse
+	53, // 79: evenkeel.gab.v1.LltService.SetLinkPriority:output_type -> evenkeel.gab.v1.SetLinkPriorityResponse
+	55, // 80: evenkeel.gab.v1.LltService.SetAddress:output_type -> evenkeel.gab.v1.SetAddressResponse
+	57, // 81: evenkeel.gab.v1.LltService.SetNodes:output_type -> evenkeel.gab.v1.SetNodesResponse
+	59, // 82: evenkeel.gab.v1.LltService.ResetStatistics:output_type -> evenkeel.gab.v1.ResetStatisticsResponse
+	61, // 83: evenkeel.gab.v1.LltService.ListTroubles:output_type -> evenkeel.gab.v1.ListTroublesResponse
+	64, // 84: evenkeel.gab.v1.LltService.GetKeys:output_type -> evenkeel.gab.v1.GetKeysResponse
+	66, // 85: evenkeel.gab.v1.LltService.RotateKey:output_type -> evenkeel.gab.v1.RotateKeyResponse
+	66, // [66:86] is the sub-list for method output_type
+	46, // [46:66] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_gab_v1_gab_proto_init() }
@@ -4770,9 +4933,10 @@ func file_evenkeel_gab_v1_gab_proto_init() {
 		(*AttachRequest_FenceAnswer)(nil),
 		(*AttachRequest_Heartbeat)(nil),
 		(*AttachRequest_Protection)(nil),
+		(*AttachRequest_Batch)(nil),
 	}
-	file_evenkeel_gab_v1_gab_proto_msgTypes[5].OneofWrappers = []any{}
-	file_evenkeel_gab_v1_gab_proto_msgTypes[10].OneofWrappers = []any{
+	file_evenkeel_gab_v1_gab_proto_msgTypes[6].OneofWrappers = []any{}
+	file_evenkeel_gab_v1_gab_proto_msgTypes[11].OneofWrappers = []any{
 		(*AttachResponse_Registered)(nil),
 		(*AttachResponse_View)(nil),
 		(*AttachResponse_Message)(nil),
@@ -4781,16 +4945,17 @@ func file_evenkeel_gab_v1_gab_proto_init() {
 		(*AttachResponse_Credit)(nil),
 		(*AttachResponse_EvidenceUpdate)(nil),
 		(*AttachResponse_Gate)(nil),
+		(*AttachResponse_Batch)(nil),
 	}
-	file_evenkeel_gab_v1_gab_proto_msgTypes[13].OneofWrappers = []any{}
-	file_evenkeel_gab_v1_gab_proto_msgTypes[58].OneofWrappers = []any{}
+	file_evenkeel_gab_v1_gab_proto_msgTypes[15].OneofWrappers = []any{}
+	file_evenkeel_gab_v1_gab_proto_msgTypes[60].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_gab_v1_gab_proto_rawDesc), len(file_evenkeel_gab_v1_gab_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   63,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
