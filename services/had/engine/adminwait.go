@@ -1,27 +1,30 @@
 package engine
 
 import (
-	"fmt"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
-// adminWaits says that a resource waits for an administrator (engine.md 4.5).
-func (e *Engine) adminWaits(r *resourceModel, i *instance, n SystemID) {
+// adminWaits says, once, that a resource waits for an administrator (engine.md 4.5).
+func (e *Engine) adminWaits(r *resourceModel, i *instance, n SystemID, waited bool, waitedReason resource.AdminReason) {
+	in := decision.AdminWait{Group: r.group, Resource: r.name, System: n, Flagged: i.inDoubt(),
+		Waited: waited, WaitedReason: int(waitedReason), Reason: int(i.WaitReason), Said: i.Reason}
+	o := in.Decide()
+	if o.Do == decision.DoNothing {
+		return
+	}
 	e.log("ERROR", idAdminWait, n, r.group, "Resource %s (Owner: %s, Group: %s) waits for an administrator on System %s: %s (reason %d)",
 		r.name, r.owner, r.group, n, i.WaitReason, i.WaitReason)
-	e.explain(Explanation{Group: r.group, Subject: r.name + " is in ADMIN_WAIT on " + n,
-		Decision: fmt.Sprintf("its group is neither started, stopped nor moved (reason %d): %s", i.WaitReason, orUnsaid(i.Reason)),
-		WayOut:   clearWaitHint(r.in, n)})
+	e.told(r.group, in, o)
 }
 
-func clearWaitHint(g *groupModel, n SystemID) string {
-	return "put it right, then hagrp -clearadminwait " + g.name + " -sys " + n
-}
+func clearWaitHint(g *groupModel, n SystemID) string { return decision.ClearWaitHint(g.name, n) }
 
 func waitsForAdmin(g *groupModel, r string, n SystemID) *refusal {
-	return refuse(90210, "Group %s has resource %s in ADMIN_WAIT on system %s; %s", g.name, r, n, clearWaitHint(g, n))
+	no := decision.WaitsForAdmin(g.name, r, n)
+	return refuse(no.ID, "%s", no.Text)
 }
 
 // clearAdminWait is hagrp -clearadminwait: the resources of a group on a
@@ -59,7 +62,7 @@ func (e *Engine) clearAdminWait(g *groupModel, c Command) *refusal {
 		e.order(resource.CommandClear, r, n, pick(c.Fault, 1, 0))
 	}
 	e.unstick(g)
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "no longer waiting for an administrator: " + strings.Join(cleared, ", ") +
+	e.decide(g.name, decision.Order{Asked: c.ordered(), Does: "no longer waiting for an administrator: " + strings.Join(cleared, ", ") +
 		pick(c.Fault, "; taken as it is, without a clean", "; monitored again")})
 	for _, r := range faulted {
 		e.faulted(g, r, n, true)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -37,8 +38,11 @@ func (e *Engine) agentReported(from SystemID, ev AgentReported) {
 		ev.State = AgentStopped
 	}
 	e.setAgent(ev.Type, from, agentOn{State: ev.State, Version: ev.Version, Faults: ev.Faults, Watches: ev.Watches, Reason: ev.Reason})
-	if ev.State == AgentGivenUp && was.State != AgentGivenUp {
-		e.agentGivenUp(ev.Type, from, ev.Reason)
+	in := decision.AgentGivenUp{Type: ev.Type, System: from, Was: string(was.State), Is: string(ev.State), Said: ev.Reason}
+	if o := in.Decide(); o.Do == decision.DoForgo {
+		e.log("ERROR", 10015, from, "", "Agent %s is not run on this system: %s", ev.Type, orUnsaid(ev.Reason))
+		e.systemTrigger(TriggerUnableToRestartAgent, from, from, ev.Type)
+		e.told("", in, o)
 	}
 }
 
@@ -55,15 +59,6 @@ func (e *Engine) setAgent(typ string, n SystemID, a agentOn) {
 	if a.State != was.State {
 		e.emit(EventNotice{Kind: "agent", System: n, Type: typ, Old: string(was.State), New: string(a.State)})
 	}
-}
-
-// agentGivenUp: the system has added itself to AgentFailedOn of the type.
-func (e *Engine) agentGivenUp(typ string, n SystemID, reason string) {
-	e.log("ERROR", 10015, n, "", "Agent %s is not run on this system: %s", typ, orUnsaid(reason))
-	e.systemTrigger(TriggerUnableToRestartAgent, n, n, typ)
-	e.explain(Explanation{Subject: "agent " + typ + " on " + n,
-		Decision: "not started again; its resources keep their states and are not monitored: " + orUnsaid(reason),
-		WayOut:   "repair it, then haagent -start " + typ + " -sys " + n})
 }
 
 // forgetAgents drops what an earlier had of a system told of its agents.

@@ -1,8 +1,9 @@
 package engine
 
 import (
-	"fmt"
 	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/decision"
 )
 
 // autoClear clears the faults of a group that found no home because of them,
@@ -10,25 +11,45 @@ import (
 // start is owed all the while. It says whether it cleared any.
 func (e *Engine) autoClear(g *groupModel) bool {
 	c := e.course(g)
-	owed := c.Due != nil && c.Due.ByResource && !c.Due.Persistent && !e.frozenGroup(g)
-	switch {
-	case !owed:
-		if c.ClearAt != 0 {
-			c.ClearAt = 0
-			e.touch(g.name)
-		}
-		return false
-	case c.Stuck == "" || c.AutoClears >= g.autoClearLimit:
-		return false
-	case c.ClearAt == 0 && g.autoClearInterval > 0:
-		c.ClearAt = e.st.Now + g.autoClearInterval
-		e.explain(Explanation{Group: g.name, Subject: "automatic clear", Decision: fmt.Sprintf("in %s: %d of %d (AutoClearLimit)", g.autoClearInterval, c.AutoClears+1, g.autoClearLimit),
-			WayOut: "hagrp -clear " + g.name + " does it now"})
-		e.touch(g.name)
-		return false
-	case e.st.Now < c.ClearAt:
+	if c.Due == nil && c.ClearAt == 0 {
 		return false
 	}
+	in := decision.AutoClear{Group: g.name, Freeze: e.freezeOfGroup(g), Homeless: c.Stuck != "", Cleared: c.AutoClears,
+		Limit: g.autoClearLimit, Interval: g.autoClearInterval, Set: c.ClearAt != 0}
+	if c.Due != nil {
+		in.Owed, in.ByResource, in.Persistent = true, c.Due.ByResource, c.Due.Persistent
+	}
+	if in.Set {
+		in.Left = max(0, c.ClearAt-e.st.Now)
+	}
+	switch o := in.Decide(); o.Do {
+	case decision.DoForgo:
+		c.ClearAt = 0
+		e.touch(g.name)
+		return false
+	case decision.DoWait:
+		c.ClearAt = e.st.Now + g.autoClearInterval
+		e.told(g.name, in, o)
+		e.touch(g.name)
+		return false
+	case decision.DoNothing:
+		return false
+	}
+	in.Looked, in.Faults = true, e.clearEverywhere(g)
+	c.AutoClears++
+	c.ClearAt, c.Stuck = 0, ""
+	o := in.Decide()
+	if o.Do != decision.DoClear {
+		return false
+	}
+	e.log("NOTICE", idAutoClear, "", g.name, "Group %s: faults cleared automatically (%d of %d): %s", g.name, c.AutoClears, g.autoClearLimit, strings.Join(in.Faults, ", "))
+	e.told(g.name, in, o)
+	return true
+}
+
+// clearEverywhere clears the faults of a group wherever commands are carried
+// out, and returns them.
+func (e *Engine) clearEverywhere(g *groupModel) []string {
 	var cleared []string
 	for _, p := range g.list {
 		if !e.usable(p.System) {
@@ -38,12 +59,5 @@ func (e *Engine) autoClear(g *groupModel) bool {
 			cleared = append(cleared, r+"@"+p.System)
 		}
 	}
-	c.AutoClears++
-	c.ClearAt, c.Stuck = 0, ""
-	if len(cleared) == 0 {
-		return false
-	}
-	e.log("NOTICE", idAutoClear, "", g.name, "Group %s: faults cleared automatically (%d of %d): %s", g.name, c.AutoClears, g.autoClearLimit, strings.Join(cleared, ", "))
-	e.explain(Explanation{Group: g.name, Subject: "automatic clear", Decision: fmt.Sprintf("cleared, %d of %d (AutoClearLimit): %s", c.AutoClears, g.autoClearLimit, strings.Join(cleared, ", "))})
-	return true
+	return cleared
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
 
@@ -101,7 +102,7 @@ func (c configState) clone() configState {
 func (e *Engine) configCommand(c Command, res *CommandResult) ([]Notice, *refusal) {
 	switch c.Kind {
 	case CommandConfigWritable:
-		return nil, e.makeWritable()
+		return nil, e.makeWritable(c.User)
 	case CommandConfigChange:
 		return e.changeConfig(c, c.Edits, res)
 	case CommandConfigDump:
@@ -122,13 +123,13 @@ func (e *Engine) configCommand(c Command, res *CommandResult) ([]Notice, *refusa
 }
 
 // makeWritable is haconf -makerw (E80).
-func (e *Engine) makeWritable() *refusal {
+func (e *Engine) makeWritable(user string) *refusal {
 	if e.st.Conf.Writable {
 		return refuse(idWritable, "Cluster already writable.")
 	}
 	e.st.Conf.Writable = true
-	e.explain(Explanation{Subject: "configuration", Decision: "writable: changes are taken until haconf -dump -makero; the copies on the disks are marked .stale",
-		WayOut: "haconf -dump -makero"})
+	e.decide("", decision.Order{Asked: decision.Asked{Words: "configuration", User: user}, Does: "writable: changes are taken until haconf -dump -makero; the copies on the disks are marked .stale",
+		Then: "haconf -dump -makero"})
 	e.soil()
 	return nil
 }
@@ -349,7 +350,7 @@ func (e *Engine) applyConfig(c Command, res *CommandResult) ([]Notice, *refusal)
 	}
 	if len(edits) == 0 {
 		res.Unchanged = true
-		e.explain(Explanation{Subject: c.words(), Decision: "nothing changed: the files say what is running"})
+		e.decide("", decision.Order{Asked: c.ordered(), Does: "nothing changed: the files say what is running"})
 		return []Notice{{Severity: "NOTICE", ID: messageID(idChanged), Text: "The files say what is running: nothing changed"}}, nil
 	}
 	for _, edit := range edits[:min(len(edits), shownEdits)] {
@@ -363,7 +364,7 @@ func (e *Engine) applyConfig(c Command, res *CommandResult) ([]Notice, *refusal)
 	e.changedConfig(c)
 	if c.Confirm > 0 {
 		e.st.Conf.Unconfirmed = &old
-		e.explain(Explanation{Subject: c.words(), Decision: fmt.Sprintf("in force; reverted in %s unless confirmed", c.Confirm), WayOut: "ha config confirm"})
+		e.decide("", decision.Order{Asked: c.ordered(), Does: fmt.Sprintf("in force; reverted in %s unless confirmed", c.Confirm), Then: "ha config confirm"})
 	}
 	return nil, nil
 }
@@ -414,7 +415,7 @@ func (e *Engine) confirmConfig(c Command) *refusal {
 		return refuse(idNothing, "Nothing waits to be confirmed")
 	}
 	e.st.Conf.Unconfirmed = nil
-	e.explain(Explanation{Subject: c.words(), Decision: "the configuration that was applied stays"})
+	e.decide("", decision.Order{Asked: c.ordered(), Does: "the configuration that was applied stays"})
 	return nil
 }
 
@@ -422,19 +423,28 @@ func (e *Engine) confirmConfig(c Command) *refusal {
 // confirmed. Where the running state does not allow it, it is tried again.
 func (e *Engine) revertDue() {
 	u := e.st.Conf.Unconfirmed
-	if u == nil || e.st.Now < max(u.Until, u.Again) {
+	if u == nil {
 		return
 	}
+	in := decision.Reversal{Left: max(u.Until, u.Again) - e.st.Now, Said: u.Why}
+	if in.Decide().Do != decision.DoLook {
+		return
+	}
+	in.Looked = true
 	m, err := restoreModel(e.st.Main, u.Files, u.Edits)
 	if err != nil {
 		panic("engine: the former configuration cannot be read again: " + err.Error())
 	}
 	if no := e.breaks(m, nil); no != nil {
+		in.Refused = no.text
+	}
+	o := in.Decide()
+	if o.Do == decision.DoWait {
 		u.Again = e.st.Now + revertAgain
-		if u.Why != no.text {
-			u.Why = no.text
-			e.log("ERROR", idNotReverted, "", "", "The configuration that %s applied was not confirmed and cannot be reverted: %s", orNobody(u.User), no.text)
-			e.explain(Explanation{Subject: "reversal of the configuration", Decision: "not now: " + no.text, WayOut: "do as it says, or: ha config confirm"})
+		if u.Why != in.Refused {
+			u.Why = in.Refused
+			e.log("ERROR", idNotReverted, "", "", "The configuration that %s applied was not confirmed and cannot be reverted: %s", orNobody(u.User), in.Refused)
+			e.told("", in, o)
 		}
 		return
 	}
@@ -445,7 +455,7 @@ func (e *Engine) revertDue() {
 	pos := e.st.Pos
 	e.st.Conf.Changed = &pos
 	e.log("WARNING", idReverted, "", "", "Configuration %d: the one that %s applied was not confirmed and is reverted", e.st.Conf.Sequence, orNobody(u.User))
-	e.explain(Explanation{Subject: "reversal of the configuration", Decision: "nobody confirmed it in time: the former one is in force again"})
+	e.told("", in, o)
 	e.soil()
 }
 
@@ -598,8 +608,7 @@ func (e *Engine) freezeGroupForGood(c Command, res *CommandResult) ([]Notice, *r
 	}
 	notices, no := e.changeConfig(c, [][]string{{"hagrp", "-modify", g.name, "Frozen", pick(on, "1", "0")}}, res)
 	if no == nil {
-		e.explain(Explanation{Group: c.Group, Subject: c.words(), Decision: pick(on, "frozen persistently: nothing is started, stopped, cleaned or failed over; monitoring goes on", "no longer frozen"),
-			WayOut: pick(on, "hagrp -unfreeze "+c.Group+" -persistent", "")})
+		e.decide(c.Group, decision.Freezing{Asked: c.ordered(), Group: c.Group, On: on, Persistent: true})
 	}
 	return notices, no
 }
@@ -619,7 +628,7 @@ func (e *Engine) freezeSystemForGood(c Command, res *CommandResult) ([]Notice, *
 		return nil, refuse(40207, "System %s is frozen temporarily already; hasys -unfreeze %s first", n, n)
 	case !on && s.DrainedBy != nil:
 		s.Draining, s.DrainedBy = false, nil
-		e.explain(Explanation{Subject: c.words(), Decision: "not frozen: the evacuation is given up; groups that left stay where they are"})
+		e.decide("", decision.Freezing{Asked: c.ordered(), System: n, GivenUp: true})
 		e.touchAll()
 		return nil, nil
 	case !on && !e.mod.frozenSystem(n):
@@ -629,15 +638,15 @@ func (e *Engine) freezeSystemForGood(c Command, res *CommandResult) ([]Notice, *
 		if no := e.mayChange(); no != nil {
 			return nil, no
 		}
-		s.Draining, s.DrainedBy = true, &c.User
+		s.Draining, s.DrainedBy, s.FrozenBy = true, &c.User, c.User
 		e.evacuate(n)
-		e.explain(Explanation{Subject: c.words(), Decision: "its groups are moved away; then it is frozen persistently", WayOut: "hasys -unfreeze -persistent " + n})
+		e.decide("", decision.Freezing{Asked: c.ordered(), System: n, On: true, Persistent: true, Evacuate: true})
 		e.touchAll()
 		return nil, nil
 	}
 	notices, no := e.changeConfig(c, frozenEdit(n, on), res)
 	if no == nil {
-		e.explain(Explanation{Subject: c.words(), Decision: pick(on, "frozen persistently: no group comes online there", "no longer frozen"), WayOut: pick(on, "hasys -unfreeze -persistent "+n, "")})
+		e.decide("", decision.Freezing{Asked: c.ordered(), System: n, On: on, Persistent: true})
 	}
 	return notices, no
 }
@@ -647,18 +656,15 @@ func frozenEdit(n SystemID, on bool) [][]string {
 }
 
 // drainedForGood freezes a system persistently that an evacuation has
-// emptied; temporarily, if the configuration can no longer be changed.
-func (e *Engine) drainedForGood(n SystemID) {
+// emptied. It says why that is not possible: then it is frozen temporarily.
+func (e *Engine) drainedForGood(n SystemID) string {
 	s := e.st.Systems[n]
 	c := Command{User: *s.DrainedBy, Kind: CommandConfigChange, Edits: frozenEdit(n, true)}
 	s.Draining, s.DrainedBy = false, nil
-	x := Explanation{Subject: "evacuation of " + n, Decision: "done: the system is frozen persistently now", WayOut: "hasys -unfreeze -persistent " + n}
 	if _, no := e.changeConfig(c, c.Edits, &CommandResult{}); no != nil {
-		s.TFrozen = true
-		x.Decision, x.WayOut = "done: the system is frozen temporarily only: "+no.text, "hasys -unfreeze "+n
+		return no.text
 	}
-	e.explain(x)
-	e.touchAll()
+	return ""
 }
 
 // Dumping says whether a system owes a dump.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 )
 
@@ -29,7 +30,7 @@ func (e *Engine) command(from SystemID, c Command) {
 		if no.code == CodeNotFound {
 			group = ""
 		}
-		e.explain(Explanation{Group: group, Subject: c.words(), Decision: "refused: " + no.text})
+		e.decide(group, decision.Refused{Asked: c.ordered(), Refusal: decision.Refusal{Severity: no.severity, ID: no.id, Text: no.text}, Start: no.start})
 	}
 	if c.RequestID != "" {
 		e.keepRequest(res)
@@ -233,7 +234,8 @@ func (e *Engine) onlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	if ok, no := e.mayStart(g, c.System, here); !ok {
 		return nil, no
 	}
-	e.manualStart(g, c.System, Explanation{Subject: c.words(), Decision: "brought online on " + c.System + ", as asked"})
+	e.decide(g.name, decision.Online{Asked: c.ordered(), System: c.System})
+	e.beginManual(g, c.System)
 	return nil, nil
 }
 
@@ -250,19 +252,17 @@ func (e *Engine) onlineAny(g *groupModel, c Command) ([]Notice, *refusal) {
 	if no := e.anyRefusal(g); no != nil {
 		return nil, no
 	}
-	target, verdicts := policy.Target(g.failOverPolicy, e.candidates(g, g.systems()))
-	x := Explanation{Subject: c.words(), Candidates: verdictsOf(verdicts)}
-	if target == "" {
-		if len(at) > 0 {
-			return nil, refuse(50996, "Group %s is already online on %s", g.name, strings.Join(at, ","))
-		}
-		x.Group, x.Decision = g.name, "no system is able to take it"
-		e.explain(x)
-		return nil, refuse(40156, "Cannot online group %s, no target system found: %s", g.name, reasons(verdicts))
+	in := decision.OnlineAny{Asked: c.ordered(), Questions: []decision.Question{{Policy: g.failOverPolicy, Candidates: e.candidates(g, g.systems())}}}
+	o := in.Decide()
+	if o.Do == decision.DoNone && len(at) > 0 {
+		return nil, refuse(50996, "Group %s is already online on %s", g.name, strings.Join(at, ","))
 	}
-	x.Decision = "brought online on " + target
-	e.manualStart(g, target, x)
-	return notice(50735, "Attempting to online group on system %s", target), nil
+	e.told(g.name, in, o)
+	if o.Do == decision.DoNone {
+		return nil, refuse(40156, "Cannot online group %s, no target system found: %s", g.name, reasons(o.Verdicts))
+	}
+	e.beginManual(g, o.Target)
+	return notice(50735, "Attempting to online group on system %s", o.Target), nil
 }
 
 // onlineEverywhere brings a parallel group online on each system that will
@@ -274,24 +274,19 @@ func (e *Engine) onlineEverywhere(g *groupModel, c Command) ([]Notice, *refusal)
 	if e.frozenGroup(g) {
 		return nil, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
 	}
-	x := Explanation{Group: g.name, Subject: c.words()}
-	var targets []SystemID
+	in := decision.OnlineAny{Asked: c.ordered()}
 	at := e.activeAnywhere(g)
 	for _, part := range g.parts {
-		chosen, verdicts := e.everyTarget(part)
-		targets = append(targets, chosen...)
-		x.Candidates = append(x.Candidates, verdictsOf(verdicts)...)
+		in.Questions = append(in.Questions, e.everyQuestion(part))
 	}
-	if len(targets) == 0 {
-		if len(at) > 0 {
-			return nil, refuse(50996, "Group %s is already online on %s", g.name, strings.Join(at, ","))
-		}
-		x.Decision = "no system is able to take it"
-		e.explain(x)
-		return nil, refuse(40156, "Cannot online group %s, no target system found: %s", g.name, verdictText(x.Candidates))
+	o, targets := in.Decide(), in.Targets()
+	if o.Do == decision.DoNone && len(at) > 0 {
+		return nil, refuse(50996, "Group %s is already online on %s", g.name, strings.Join(at, ","))
 	}
-	x.Decision = "brought online on " + strings.Join(targets, ", ")
-	e.explain(x)
+	e.told(g.name, in, o)
+	if o.Do == decision.DoNone {
+		return nil, refuse(40156, "Cannot online group %s, no target system found: %s", g.name, reasons(o.Verdicts))
+	}
 	var notices []Notice
 	for _, n := range targets {
 		notices = append(notices, notice(50735, "Attempting to online group on system %s", n)...)
@@ -300,35 +295,23 @@ func (e *Engine) onlineEverywhere(g *groupModel, c Command) ([]Notice, *refusal)
 	return notices, nil
 }
 
-// everyTarget returns the systems that a parallel group, or the part of a
+// everyQuestion asks for the systems that a parallel group, or the part of a
 // hybrid one, may be brought online on.
-func (e *Engine) everyTarget(part *groupModel) (targets []SystemID, verdicts []policy.Verdict) {
+func (e *Engine) everyQuestion(part *groupModel) decision.Question {
 	candidates := e.candidates(part, part.systems())
-	if part.failover() {
-		if at := e.activeAnywhere(part); len(at) > 0 {
-			for i := range candidates {
-				candidates[i].Excluded = "online on " + strings.Join(at, ", ") + pick(part.hybrid(), " in this zone", "") + " already"
-			}
-		} else if no := e.anyRefusal(part); no != nil {
-			for i := range candidates {
-				candidates[i].Excluded = no.text
-			}
-		}
-		target, verdicts := policy.Target(part.failOverPolicy, candidates)
-		if target == "" {
-			return nil, verdicts
-		}
-		return []SystemID{target}, verdicts
+	if !part.failover() {
+		return decision.Question{Policy: policy.Every, Candidates: candidates}
 	}
-	return policy.Targets(candidates)
-}
-
-func verdictText(vs []Verdict) string {
-	out := make([]string, 0, len(vs))
-	for _, v := range vs {
-		out = append(out, v.System+": "+v.Reason)
+	if at := e.activeAnywhere(part); len(at) > 0 {
+		for i := range candidates {
+			candidates[i].Excluded = "online on " + strings.Join(at, ", ") + pick(part.hybrid(), " in this zone", "") + " already"
+		}
+	} else if no := e.anyRefusal(part); no != nil {
+		for i := range candidates {
+			candidates[i].Excluded = no.text
+		}
 	}
-	return strings.Join(out, "; ")
+	return decision.Question{Policy: part.failOverPolicy, Candidates: candidates}
 }
 
 // switchPart returns the group, of a hybrid one the part that is to be moved.
@@ -384,12 +367,6 @@ func reasons(vs []policy.Verdict) string {
 	return strings.Join(out, "; ")
 }
 
-func (e *Engine) manualStart(g *groupModel, n SystemID, x Explanation) {
-	x.Group = g.name
-	e.explain(x)
-	e.beginManual(g, n)
-}
-
 func (e *Engine) beginManual(g *groupModel, n SystemID) {
 	e.log("NOTICE", 10166, "", g.name, "Initiating manual online of group %s on system %s", g.name, n)
 	e.st.Groups[g.name].On[n].Retries, e.course(g).AutoClears = 0, 0
@@ -433,7 +410,7 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 		e.stop(g, n, stopUser)
 		gr.On[n].After = c.Propagate
 	}
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + strings.Join(active, ", ") + ", as asked; it does not start by itself until somebody onlines it", WayOut: e.onlineHint(g)})
+	e.decide(g.name, decision.Order{Asked: c.ordered(), Does: "taken offline on " + strings.Join(active, ", ") + ", as asked; it does not start by itself until somebody onlines it", Then: e.onlineHint(g)})
 	return nil, nil
 }
 
@@ -482,11 +459,11 @@ func (e *Engine) switchGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 		no.code = CodeInvalidArgument
 		return nil, no
 	}
-	target, verdicts, no := e.switchTo(g, c, from)
+	in, no := e.switchTo(g, c, from)
 	if no != nil {
 		return nil, no
 	}
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + from + ", then brought online on " + target, Candidates: verdictsOf(verdicts)})
+	target := e.decide(g.name, in).Target
 	e.move(g, from, target, "switch of group "+g.name+" from "+from+" to "+target)
 	e.course(g).Move.NoPre = c.NoPre
 	return nil, nil
@@ -531,29 +508,27 @@ func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 }
 
 // switchTo returns the system that a switch takes the group to.
-func (e *Engine) switchTo(g *groupModel, c Command, from SystemID) (SystemID, []policy.Verdict, *refusal) {
-	candidates := e.candidatesFrom(g, from)
-	if c.System == "" || c.Any {
-		target, verdicts := policy.Target(g.failOverPolicy, candidates)
-		if target == "" {
-			return "", nil, refuse(51055, "Group %s cannot be switched, no target system found: %s", g.name, reasons(verdicts))
-		}
-		if no := e.clearPath(g, from, target); no != nil {
-			return "", nil, no
-		}
-		return target, verdicts, nil
+func (e *Engine) switchTo(g *groupModel, c Command, from SystemID) (decision.Switch, *refusal) {
+	in := decision.Switch{Asked: c.ordered(), From: from, To: c.System}
+	if c.System != "" && !c.Any {
+		_, no := e.mayStartAfter(g, c.System, from)
+		return in, no
 	}
-	ok, no := e.mayStartAfter(g, c.System, from)
-	if !ok {
-		return "", nil, no
+	in.To, in.Question = "", &decision.Question{Policy: g.failOverPolicy, Candidates: e.candidatesFrom(g, from)}
+	o := in.Decide()
+	if o.Do == decision.DoNone {
+		return in, refuse(51055, "Group %s cannot be switched, no target system found: %s", g.name, reasons(o.Verdicts))
 	}
-	return c.System, []policy.Verdict{{System: c.System, Chosen: true, Reason: "the system that was asked for"}}, nil
+	return in, e.clearPath(g, from, o.Target)
 }
 
 // mayStartAfter is mayStart as if the group were offline on from already.
 func (e *Engine) mayStartAfter(g *groupModel, n, from SystemID) (bool, *refusal) {
 	ok, no := e.mayStart(g, n, false)
-	if ok || no.id != 10165 {
+	if ok {
+		return true, nil
+	}
+	if no.id != 10165 {
 		return ok, no
 	}
 	if no := e.clearPath(g, from, n); no != nil {
@@ -567,13 +542,8 @@ func (e *Engine) mayStartAfter(g *groupModel, n, from SystemID) (bool, *refusal)
 
 // clearPath refuses a move while a third system is in doubt.
 func (e *Engine) clearPath(g *groupModel, from, to SystemID) *refusal {
-	for _, p := range g.list {
-		if why, out := e.autoDisabled(g, p.System); why != "" {
-			return refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)
-		}
-		if p.System != from && p.System != to && e.active(g, p.System) {
-			return refuse(10165, "Group %s is active on system %s too; take it offline there first", g.name, p.System)
-		}
+	if no := decision.Path(g.name, from, to, e.elsewhere(g)); no != nil {
+		return refuse(no.ID, "%s", no.Text)
 	}
 	return nil
 }
@@ -598,7 +568,7 @@ func (e *Engine) afterClear(g *groupModel, cleared []string, c Command) {
 	if len(cleared) == 0 {
 		return
 	}
-	x := Explanation{Group: g.name, Subject: c.words(), Decision: "cleared: " + strings.Join(cleared, ", ")}
+	in := decision.Order{Asked: c.ordered(), Does: "cleared: " + strings.Join(cleared, ", ")}
 	for _, p := range g.whole.parts {
 		to := e.course(p)
 		to.AutoClears, to.ClearAt = 0, 0
@@ -606,10 +576,10 @@ func (e *Engine) afterClear(g *groupModel, cleared []string, c Command) {
 			continue
 		}
 		to.Due = nil
-		x.Decision += "; the group stays offline until somebody onlines it"
-		x.WayOut = e.onlineHint(g)
+		in.Does += "; the group stays offline until somebody onlines it"
+		in.Then = e.onlineHint(g)
 	}
-	e.explain(x)
+	e.decide(g.name, in)
 }
 
 func (e *Engine) freezeGroup(g *groupModel, c Command) *refusal {
@@ -620,8 +590,8 @@ func (e *Engine) freezeGroup(g *groupModel, c Command) *refusal {
 	case g.frozen:
 		return refuse(40209, "Group %s is frozen persistently already", g.name)
 	}
-	gr.TFrozen = true
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "frozen: nothing is started, stopped, cleaned or failed over; monitoring goes on", WayOut: "hagrp -unfreeze " + g.name})
+	gr.TFrozen, gr.FrozenBy = true, c.User
+	e.decide(g.name, decision.Freezing{Asked: c.ordered(), Group: g.name, On: true})
 	return nil
 }
 
@@ -631,9 +601,9 @@ func (e *Engine) unfreezeGroup(g *groupModel, c Command) *refusal {
 	case !gr.TFrozen:
 		return refuse(40201, "Group %s is not frozen temporarily", g.name)
 	}
-	gr.TFrozen = false
+	gr.TFrozen, gr.FrozenBy = false, ""
 	e.unstick(g)
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "no longer frozen"})
+	e.decide(g.name, decision.Freezing{Asked: c.ordered(), Group: g.name})
 	return nil
 }
 
@@ -664,11 +634,11 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 	on.Starting, on.Stopping, on.Owed, on.Pre = false, "", false, nil
 	to := e.course(g)
 	to.Move, to.Due, to.Stuck, to.ClearAt = nil, nil, "", 0
-	x := Explanation{Group: g.name, Subject: c.words(), Decision: "nothing was under way"}
+	in := decision.Order{Asked: c.ordered(), Does: "nothing was under way"}
 	if len(waiting) > 0 {
-		x.Decision = "no longer waiting for " + strings.Join(waiting, ", ") + "; what runs is not ended and may still change state"
+		in.Does = "no longer waiting for " + strings.Join(waiting, ", ") + "; what runs is not ended and may still change state"
 	}
-	e.explain(x)
+	e.decide(g.name, in)
 	return nil
 }
 
@@ -695,6 +665,6 @@ func (e *Engine) autoenable(g *groupModel, c Command) *refusal {
 	}
 	e.st.Groups[g.name].On[n].AutoEnabled = true
 	e.unstick(g)
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "autoenabled on " + n + " on the word of " + orNobody(c.User) + " (was: " + why + ")"})
+	e.decide(g.name, decision.Order{Asked: c.ordered(), Does: "autoenabled on " + n + " on the word of " + orNobody(c.User) + " (was: " + why + ")"})
 	return nil
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -80,7 +80,7 @@ func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *ref
 	for _, p := range g.list {
 		gr.On[p.System].Fresh = false
 	}
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "brought online on " + n + ", after what it needs: " + strings.Join(need, ", ")})
+	e.decide(g.name, decision.Order{Asked: c.ordered(), Does: "brought online on " + n + ", after what it needs: " + strings.Join(need, ", ")})
 	return nil
 }
 
@@ -112,7 +112,7 @@ func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *re
 	}
 	e.drop(g, drop, n)
 	i.Alone = c.IgnoreParent
-	e.explain(Explanation{Group: g.name, Subject: c.words(), Decision: "taken offline on " + n + ": " + strings.Join(drop, ", ")})
+	e.decide(g.name, decision.Order{Asked: c.ordered(), Does: "taken offline on " + n + ": " + strings.Join(drop, ", ")})
 	return nil
 }
 
@@ -166,11 +166,11 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 	case !on && !s.TFrozen && !s.Draining:
 		return refuse(40204, "System %s is not frozen temporarily", n)
 	}
-	s.TFrozen, s.Draining, s.DrainedBy = on && !c.Evacuate, on && c.Evacuate, nil
+	s.TFrozen, s.Draining, s.DrainedBy, s.FrozenBy = on && !c.Evacuate, on && c.Evacuate, nil, pick(on, c.User, "")
 	if s.Draining {
 		e.evacuate(n)
 	}
-	e.explain(Explanation{Subject: c.words(), Decision: pick(on, "frozen: no group comes online there", "no longer frozen"), WayOut: pick(on, "hasys -unfreeze "+n, "")})
+	e.decide("", decision.Freezing{Asked: c.ordered(), System: n, On: on, Evacuate: on && c.Evacuate})
 	for _, g := range e.groupsOn(n) {
 		e.course(g).Stuck = ""
 	}
@@ -189,23 +189,26 @@ func (e *Engine) evacuate(n SystemID) {
 		return a.turn - b.turn
 	})
 	for _, g := range groups {
-		if g.clusterService() && e.st.Systems[n].State == SystemRunning {
-			continue // A freeze is nothing to it.
-		}
-		if !e.active(g, n) || !g.failover() || !g.evacuate || e.frozen(g, n) || e.inTransit(g, n) {
+		in := decision.Evacuation{Group: g.name, System: n, Active: e.active(g, n)}
+		if !in.Active {
 			continue
 		}
-		if c := e.childLeaves(g, n); c != "" {
-			e.giveWay(g, n, "group "+c+", on which "+g.name+" stands, is evacuated from "+n)
+		in.ServesCluster = g.clusterService() && e.st.Systems[n].State == SystemRunning // A freeze is nothing to it.
+		in.Parallel, in.Evacuate, in.Freeze = !g.failover(), g.evacuate, e.freezeOn(g, n, false)
+		in.Moving, in.Child = e.inTransit(g, n), e.childLeaves(g, n)
+		o := in.Decide()
+		if o.Do == decision.DoLook {
+			in.Looked, in.Policy, in.Candidates, in.Places = true, g.failOverPolicy, e.candidatesFrom(g, n), e.elsewhere(g)
+			o = in.Decide()
+		}
+		if o.Do == decision.DoStop {
+			e.giveWay(g, n, in, o)
 			continue
 		}
-		target, verdicts := policy.Target(g.failOverPolicy, e.candidatesFrom(g, n))
-		if target == "" || e.clearPath(g, n, target) != nil {
-			e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "no system is able to take it", Candidates: verdictsOf(verdicts)})
-			continue
+		e.told(g.name, in, o)
+		if o.Do == decision.DoMove {
+			e.move(g, n, o.Target, "evacuation of group "+g.name+" from "+n+" to "+o.Target)
 		}
-		e.explain(Explanation{Group: g.name, Subject: "evacuation of " + n, Decision: "moved to " + target, Candidates: verdictsOf(verdicts)})
-		e.move(g, n, target, "evacuation of group "+g.name+" from "+n+" to "+target)
 	}
 }
 

@@ -3,8 +3,10 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
@@ -32,18 +34,22 @@ func TestDecisionsKeepTheirInputs(t *testing.T) {
 			chosen = x
 		}
 	}
-	switch asked := chosen.Candidates; {
-	case len(asked) == 0 || asked[0].Asked == nil:
-		t.Fatalf("no inputs in %+v", s.e.Explanations("web"))
-	case asked[0].Asked.Candidate.State != string(SystemRunning) || asked[0].Asked.Policy != policy.Order:
-		t.Fatalf("not what was decided on: %+v", *asked[0].Asked)
+	kept, err := chosen.On.Inputs()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !chosen.Repeatable() {
+	in, ok := kept.(decision.Autostart)
+	switch {
+	case !ok || len(in.Candidates) == 0:
+		t.Fatalf("no inputs in %+v", s.e.Explanations("web"))
+	case in.Candidates[0].State != string(SystemRunning) || in.Policy != policy.Order:
+		t.Fatalf("not what was decided on: %+v", in)
+	case !chosen.Repeatable():
 		t.Fatalf("not repeatable: %s", chosen)
 	}
-	changed := *chosen.Candidates[0].Asked
-	changed.Candidate.Frozen = true
-	chosen.Candidates = append([]Verdict{{System: "A", Chosen: true, Reason: chosen.Candidates[0].Reason, Asked: &changed}}, chosen.Candidates[1:]...)
+	in.Candidates = slices.Clone(in.Candidates)
+	in.Candidates[0].Frozen = true
+	chosen.On = decision.Keep(in)
 	if chosen.Repeatable() {
 		t.Fatal("a decision for a frozen system passes")
 	}
@@ -87,11 +93,13 @@ func (s *stage) inputs(group string) string {
 	xs := s.e.Explanations(group)
 	for i := len(xs) - 1; i >= 0; i-- {
 		x := xs[i]
-		if len(x.Candidates) == 0 || x.Candidates[0].Asked == nil {
+		again, _ := x.Again()
+		verdicts := again.Verdicts
+		if len(verdicts) == 0 || verdicts[0].Asked == nil {
 			continue
 		}
 		out := x.Subject + "\n"
-		for _, v := range x.Candidates {
+		for _, v := range verdicts {
 			text, err := json.Marshal(v.Asked)
 			if err != nil {
 				s.t.Fatal(err)

@@ -2,11 +2,10 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -96,8 +95,6 @@ type Verdict struct {
 	Chosen bool     `json:"chosen,omitempty"`
 	// Reason says why, for people.
 	Reason string `json:"reason"`
-	// Asked is what the verdict was given on; nil for the answer to an order.
-	Asked *policy.Asked `json:"asked,omitempty"`
 }
 
 // Explanation is the record of one decision.
@@ -116,21 +113,11 @@ type Explanation struct {
 	Evidence Evidence `json:"evidence,omitempty"`
 	// WayOut is the command that leads out, if something is stuck.
 	WayOut string `json:"way_out,omitempty"`
-}
-
-// Repeatable says whether deciding again on the stored inputs gives the stored
-// verdicts (true of a decision without candidates).
-func (x Explanation) Repeatable() bool {
-	var questions []policy.Asked
-	var given []Verdict
-	for _, v := range x.Candidates {
-		if v.Asked != nil {
-			questions, given = append(questions, *v.Asked), append(given, v)
-		}
-	}
-	return slices.EqualFunc(given, policy.Again(questions), func(a Verdict, b policy.Verdict) bool {
-		return a.System == b.System && a.Chosen == b.Chosen && a.Reason == b.Reason
-	})
+	// Do and Target say for programs what followed; On keeps what it was
+	// decided on.
+	Do     decision.Do     `json:"do,omitempty"`
+	Target SystemID        `json:"target,omitempty"`
+	On     decision.Record `json:"on"`
 }
 
 // Explained hands out an Explanation at the moment of its decision.

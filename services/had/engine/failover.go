@@ -1,10 +1,9 @@
 package engine
 
 import (
-	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 )
 
@@ -24,26 +23,26 @@ func (e *Engine) afterFault(g *groupModel, n SystemID) {
 
 func (e *Engine) retryHere(g *groupModel, n SystemID) bool {
 	on := e.on(g, n)
-	if g.retryInterval > 0 && on.Retries > 0 {
-		if e.st.Now-on.RetriedAt < g.retryInterval {
-			return false
-		}
-		on.Retries = 0
+	in := decision.Retry{Group: g.name, System: n, Limit: g.retryLimit, Interval: g.retryInterval, Tries: on.Retries,
+		Persistent: on.ByPersistent, State: string(e.st.Systems[n].State)}
+	if on.Retries > 0 {
+		in.Since = e.st.Now - on.RetriedAt
 	}
-	if on.ByPersistent || on.Retries >= g.retryLimit || e.st.Systems[n].State != SystemRunning {
+	on.Retries = in.Counted()
+	if in.Decide().Do != decision.DoLook {
 		return false
 	}
-	retries := on.Retries + 1
 	e.clearFaults(g, n, func(*resourceModel) bool { return true })
-	ok, no := e.mayStart(g, n, false)
-	if !ok {
-		e.explain(Explanation{Group: g.name, Subject: "restart on " + n, Decision: "not possible: " + no.text})
+	start := e.startFacts(g, n, false, true)
+	in.Start = &start
+	o := in.Decide()
+	if o.Do != decision.DoStart {
+		e.told(g.name, in, o)
 		return false
 	}
-	on.Retries, on.RetriedAt = retries, e.st.Now
+	on.Retries, on.RetriedAt = in.Counted()+1, e.st.Now
 	e.log("NOTICE", 10235, "", g.name, "Restart is set for group %s on system %s", g.name, n)
-	e.explain(Explanation{Group: g.name, Subject: "restart on " + n,
-		Decision: fmt.Sprintf("tried again on the same system: try %d of %d (OnlineRetryLimit)", retries, g.retryLimit)})
+	e.told(g.name, in, o)
 	e.startFor(g, n, whyFault, n)
 	return true
 }
@@ -76,101 +75,59 @@ func (e *Engine) progress(g *groupModel) bool {
 func (e *Engine) pay(g *groupModel) bool {
 	c := e.course(g)
 	d := c.Due
-	subject := "failover from " + d.From + " (" + d.Why + ")"
-	switch {
-	case d.Prefer != "":
-		subject = d.Why
-	case d.ByGroup:
-		subject = "return (" + d.Why + ")"
+	in := decision.Failover{Group: g.name, From: d.From, Why: d.Why, Prefer: d.Prefer, ByGroup: d.ByGroup,
+		AutoFailOver: g.autoFailOver, Freeze: e.freezeOfGroup(g), Places: e.placesOf(g)}
+	o := in.Decide()
+	if o.Do == decision.DoLook {
+		e.lookAround(g, &in)
+		o = in.Decide()
 	}
-	for _, p := range g.list {
-		if r := e.gaveUp(g, p.System); r != "" && e.st.Systems[p.System].InH {
-			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + r + " is in ADMIN_WAIT on " + p.System,
-				WayOut: clearWaitHint(g, p.System)})
-		}
-	}
-	for _, n := range e.activeAnywhere(g) {
-		if e.st.Systems[n].InH {
-			if e.on(g, n).Stopping == "" {
-				c.Due = nil
-				return true
-			}
-			return false
-		}
-	}
-	switch {
-	case g.autoFailOver == 0 && d.Prefer == "" && !d.ByGroup:
-		e.log("NOTICE", 90215, "", g.name, "Group %s is not failed over: AutoFailOver is 0", g.name)
-		e.explain(Explanation{Group: g.name, Subject: subject, Decision: "not failed over: AutoFailOver is 0", WayOut: e.onlineHint(g)})
+	switch o.Do {
+	case decision.DoAdopt:
 		c.Due = nil
 		return true
-	case e.frozenGroup(g):
-		return e.stuck(g, Explanation{Subject: subject, Decision: "waits: the group is frozen", WayOut: "hagrp -unfreeze " + g.name})
-	}
-	for _, p := range g.list {
-		if why, out := e.autoDisabled(g, p.System); why != "" {
-			return e.stuck(g, Explanation{Subject: subject, Decision: "waits: " + p.System + ": " + why,
-				Evidence: e.evidenceFor(p.System), WayOut: out})
-		}
-		if e.inTransit(g, p.System) || e.held(g, p.System) {
-			return false
-		}
-	}
-	return e.place(g, subject)
-}
-
-// place chooses a system for a group that is offline everywhere.
-func (e *Engine) place(g *groupModel, subject string) bool {
-	d := *e.course(g).Due
-	candidates := e.candidatesFrom(g, d.From)
-	if g.autoFailOver == 2 {
-		for i := range candidates {
-			if candidates[i].Foreign && candidates[i].System != d.Prefer {
-				candidates[i].Excluded = zoneForbids
-			}
-		}
-	}
-	if d.Prefer != "" && d.Prefer != d.From {
-		for i := range candidates {
-			if candidates[i].System == d.From && e.st.Systems[d.Prefer].State == SystemRunning {
-				candidates[i].Excluded = "the group is being moved away from it"
-			}
-		}
-	}
-	if d.ByGroup && g.autoFailOver == 0 {
-		for i := range candidates {
-			if candidates[i].System != d.From {
-				candidates[i].Excluded = "AutoFailOver is 0"
-			}
-		}
-	}
-	target, verdicts := policy.TargetPreferring(g.failOverPolicy, d.Prefer, candidates)
-	x := Explanation{Subject: subject, Candidates: verdictsOf(verdicts), Evidence: e.evidenceFor(d.From)}
-	if target == "" {
-		x.Decision, x.WayOut = "no system is able to take it", e.noTargetHint(g)
-		if c := firstForeign(candidates); c != "" {
-			x.Decision = "stays offline: no system of its zone is able to take it, and AutoFailOver is 2"
-			x.WayOut = "hagrp -online " + g.name + " -sys " + c + " (another zone)"
-		} else if c := firstUnmet(candidates); c != "" {
-			_, x.WayOut = e.unmet(g, c)
-			x.Decision = "waits for what it requires"
-			return e.stuck(g, x)
-		}
-		if e.course(g).Stuck == "" {
+	case decision.DoNothing:
+		return false
+	case decision.DoForgo:
+		e.log("NOTICE", 90215, "", g.name, "Group %s is not failed over: AutoFailOver is 0", g.name)
+		e.told(g.name, in, o)
+		c.Due = nil
+		return true
+	case decision.DoStart:
+		e.told(g.name, in, o)
+		e.log("NOTICE", 10465, "", g.name, "Bringing group %s online on system %s: %s", g.name, o.Target, o.Subject)
+		e.start(g, o.Target)
+		return true
+	case decision.DoNone:
+		if c.Stuck == "" {
 			e.log("WARNING", 10464, "", g.name, "Group %s faulted and cannot be failed over anywhere", g.name)
 			e.noFailover(g, d.From)
 		}
-		return e.stuck(g, x)
 	}
-	x.Group, x.Decision = g.name, "brought online on "+target+pick(target == d.From, " again", "")
-	e.explain(x)
-	e.log("NOTICE", 10465, "", g.name, "Bringing group %s online on system %s: %s", g.name, target, subject)
-	e.start(g, target)
-	return true
+	return e.stuck(g, in, o)
 }
 
-// zoneForbids is why AutoFailOver = 2 refuses a candidate.
-const zoneForbids = "in another zone, and AutoFailOver is 2"
+// lookAround gathers the facts about the systems that a group which is offline
+// everywhere may go to.
+func (e *Engine) lookAround(g *groupModel, in *decision.Failover) {
+	in.Looked, in.Policy, in.Evidence = true, g.failOverPolicy, e.evidenceFor(in.From)
+	if s := e.st.Systems[in.Prefer]; s != nil {
+		in.PreferRuns = s.State == SystemRunning
+	}
+	in.Candidates = e.candidatesFrom(g, in.From)
+	if o := in.Decide(); o.Do == decision.DoNone || o.Do == decision.DoWait {
+		in.Advice = e.advice(g, o.Do, in.Candidates)
+	}
+}
+
+// advice is what leads out if no system is able to take a group.
+func (e *Engine) advice(g *groupModel, do decision.Do, candidates []policy.Candidate) string {
+	if do == decision.DoNone {
+		return e.noTargetHint(g)
+	}
+	_, out := e.unmet(g, decision.FirstUnmet(candidates))
+	return out
+}
 
 // candidatesFrom are the candidates for a group that leaves a system: those
 // of other zones come last (engine.md 4.6).
@@ -182,43 +139,13 @@ func (e *Engine) candidatesFrom(g *groupModel, from SystemID) []policy.Candidate
 	return append(out, e.otherZones(g)...)
 }
 
-// firstForeign returns a system that only AutoFailOver = 2 forbids, or "".
-func firstForeign(candidates []policy.Candidate) SystemID {
-	for _, c := range candidates {
-		if c.Excluded != zoneForbids {
-			continue
-		}
-		if c.Excluded = ""; c.Refusal() == "" {
-			return c.System
-		}
-	}
-	return ""
-}
-
-// firstUnmet returns a system that only a group dependency forbids, or "" if
-// there is none, or if elsewhere a fault alone is in the way.
-func firstUnmet(candidates []policy.Candidate) SystemID {
-	if slices.ContainsFunc(candidates, func(c policy.Candidate) bool {
-		return c.State == string(SystemRunning) && c.Unmet == "" && len(c.Faulted) > 0
-	}) {
-		return ""
-	}
-	for _, c := range candidates {
-		if c.Unmet != "" && c.Refusal() == c.Unmet {
-			return c.System
-		}
-	}
-	return ""
-}
-
 // stuck explains, once, why something owed does not happen. It never counts
 // as progress.
-func (e *Engine) stuck(g *groupModel, x Explanation) bool {
-	c := e.course(g)
-	x.Group = g.name
+func (e *Engine) stuck(g *groupModel, in decision.Inputs, o decision.Outcome) bool {
+	c, x := e.course(g), explanationOf(g.name, o)
 	if key := x.String(); key != c.Stuck {
 		c.Stuck = key
-		e.explain(x)
+		e.keep(x, in)
 	}
 	return false
 }
@@ -287,55 +214,38 @@ func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidat
 	return out
 }
 
-func verdictsOf(vs []policy.Verdict) []Verdict {
-	out := make([]Verdict, 0, len(vs))
-	for _, v := range vs {
-		out = append(out, Verdict(v))
-	}
-	return out
-}
-
 // autostart starts a group when had has come up and probed (engine.md 4.7).
 func (e *Engine) autostart(g *groupModel) bool {
-	gr, c := e.group(g), e.course(g)
-	if !g.autoStart || (len(g.autoList) == 0 && !g.clusterService()) || c.UserOffline || c.Move != nil || e.frozenGroup(g) {
-		return false
-	}
-	if !g.failover() {
-		return e.autostartParallel(g)
-	}
+	c := e.course(g)
+	in := decision.Autostart{Group: g.name, AutoStart: g.autoStart, ListEmpty: len(g.autoList) == 0, ClusterService: g.clusterService(),
+		UserOffline: c.UserOffline, Moving: c.Move != nil}
 	if !e.anyOn(g, func(on *groupOn) bool { return on.Fresh }) {
+		return false // Nobody came up, so there is no question.
+	}
+	in.Freeze = e.freezeOfGroup(g)
+	if !g.failover() {
+		return in.Permits() && e.autostartParallel(g)
+	}
+	in.Places = e.placesOf(g)
+	o := in.Decide()
+	switch o.Do {
+	case decision.DoNothing:
 		return false
-	}
-	for _, p := range g.list {
-		n := p.System
-		if why, _ := e.autoDisabled(g, n); why != "" || e.inTransit(g, n) || e.held(g, n) || gr.On[n].Violation || e.gaveUp(g, n) != "" {
-			return false
-		}
-	}
-	if at := e.activeAnywhere(g); len(at) > 0 {
-		return e.found(g, at)
+	case decision.DoAdopt:
+		return e.found(g, e.activeAnywhere(g))
 	}
 	order, how := g.autoList, g.autoStartPolicy
 	if g.clusterService() {
 		order, how = e.byRunning(g), policy.Running
 	}
-	candidates := e.candidates(g, order)
-	target, verdicts := policy.Target(how, candidates)
-	x := Explanation{Subject: "autostart", Candidates: verdictsOf(verdicts)}
-	if c := firstUnmet(candidates); target == "" && c != "" {
-		x.Decision = "waits for what it requires"
-		_, x.WayOut = e.unmet(g, c)
-		return e.stuck(g, x)
+	in.Looked, in.AutoStartPolicy, in.Policy, in.Candidates = true, g.autoStartPolicy, how, e.candidates(g, order)
+	if o = in.Decide(); o.Do != decision.DoStart {
+		in.Advice = e.advice(g, o.Do, in.Candidates)
+		return e.stuck(g, in, in.Decide())
 	}
-	if target == "" {
-		x.Decision, x.WayOut = pick(g.clusterService(), "no system", "no system of AutoStartList")+" is able to take it", e.noTargetHint(g)
-		return e.stuck(g, x)
-	}
-	x.Group, x.Decision = g.name, "brought online on "+target+" ("+pick(g.clusterService(), "ClusterService: first, on the first system RUNNING", "AutoStartPolicy "+g.autoStartPolicy)+")"
-	e.explain(x)
-	e.log("NOTICE", 10442, "", g.name, "Initiating auto-start online of group %s on system %s", g.name, target)
-	e.start(g, target)
+	e.told(g.name, in, o)
+	e.log("NOTICE", 10442, "", g.name, "Initiating auto-start online of group %s on system %s", g.name, o.Target)
+	e.start(g, o.Target)
 	return true
 }
 
@@ -347,15 +257,18 @@ func (e *Engine) found(g *groupModel, at []string) bool {
 		gr.On[p.System].Fresh = false
 	}
 	n := at[0]
-	if len(at) > 1 || e.whole(g, n) || !g.autoStartIfPartial || len(e.faults(g, n)) > 0 {
-		return true
+	in := decision.Found{Group: g.name, At: at, Whole: e.whole(g, n), AutoStartIfPartial: g.autoStartIfPartial, Faults: e.faults(g, n)}
+	o := in.Decide()
+	if o.Do == decision.DoLook {
+		start := e.startFacts(g, n, true, true)
+		in.Start = &start
+		o = in.Decide()
 	}
-	ok, no := e.mayStart(g, n, true)
-	if !ok && no.id == idUnmet {
+	e.told(g.name, in, o)
+	switch o.Do {
+	case decision.DoOwe:
 		gr.On[n].Owed = true
-	}
-	if ok {
-		e.explain(Explanation{Group: g.name, Subject: "autostart", Decision: "found PARTIAL on " + n + "; the rest is started (AutoStartIfPartial)"})
+	case decision.DoStart:
 		e.start(g, n)
 	}
 	return true
@@ -369,25 +282,26 @@ func (e *Engine) autostartParallel(g *groupModel) bool {
 	moved := false
 	for _, n := range g.autoList {
 		on := gr.On[n]
-		if on == nil || !on.Fresh || on.Pre != nil || !e.usable(n) || len(e.unprobed(g, n)) > 0 {
+		if on == nil || !on.Fresh {
 			continue
 		}
-		if why, out := e.unmet(g, n); why != "" && !e.whole(g, n) {
-			e.waits(g, n, Explanation{Subject: "autostart on " + n, Decision: "waits: " + why, WayOut: out})
+		in := decision.Instance{Usable: e.usable(n), Whole: e.whole(g, n), Start: e.startFacts(g, n, true, true)}
+		o := in.Decide()
+		switch o.Do {
+		case decision.DoNothing:
+			continue
+		case decision.DoWait:
+			e.waits(g, n, in, o)
 			continue
 		}
-		on.Fresh = false
-		moved = true
-		if e.whole(g, n) {
+		on.Fresh, moved = false, true
+		e.told(g.name, in, o)
+		switch o.Do {
+		case decision.DoAdopt:
 			e.course(g).Intent = true
-			continue
+		case decision.DoStart:
+			e.start(g, n)
 		}
-		if ok, no := e.mayStart(g, n, true); !ok {
-			e.explain(Explanation{Group: g.name, Subject: "autostart on " + n, Decision: "not started: " + no.text})
-			continue
-		}
-		e.explain(Explanation{Group: g.name, Subject: "autostart on " + n, Decision: "brought online (parallel group)"})
-		e.start(g, n)
 	}
 	return moved
 }

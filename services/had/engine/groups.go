@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -92,42 +93,10 @@ func (e *Engine) faults(g *groupModel, n SystemID) []string {
 // autoDisabled says why the group is autodisabled on a system and what leads
 // out, or "" if it is not (engine.md 4.10, R1).
 func (e *Engine) autoDisabled(g *groupModel, n SystemID) (why, wayOut string) {
-	s, on := e.st.Systems[n], e.on(g, n)
-	enable := ""
-	if !s.InH || e.sum(g, n)&spotUnprobed != 0 {
-		enable = "hagrp -autoenable " + g.name + " -sys " + n
-	}
-	switch {
-	case on.AutoEnabled || !g.failover():
-		return "", ""
-	case s.InH:
-		if missing := e.unprobed(g, n); len(missing) > 0 {
-			return "not probed there yet: " + strings.Join(missing, ", "), e.probeHint(n, missing[0], enable)
-		}
-		return "", ""
-	case s.InA && !s.Clean && g.clusterService() && !e.mayRun(g, n):
-		return "", "" // Doubt alone holds it back.
-	case s.InA && !s.Clean:
-		if e.active(g, n) {
-			enable = wayOutDDNA(n)
-		}
-		return "had is not running there while the machine is up", enable
-	}
-	ok, reason := e.proven(g, n)
-	if ok || !e.mayRun(g, n) {
+	if e.on(g, n).AutoEnabled || !g.failover() {
 		return "", ""
 	}
-	return reason, "ha fencing vouch " + n + " (when " + n + " is off for certain)"
-}
-
-func (e *Engine) probeHint(n, r, enable string) string {
-	switch e.st.Systems[n].State {
-	case SystemStaleAdminWait, SystemAdminWait:
-		return "hasys -force " + n
-	case SystemRunning, SystemLeaving:
-		return "hares -probe " + r + " -sys " + n + ", or " + enable
-	}
-	return "wait until had is RUNNING on " + n + ", or " + enable
+	return e.doubt(g, n).AutoDisabled(g.name)
 }
 
 // step lets a group go one step; false when there is nothing to do.
@@ -184,19 +153,23 @@ func (e *Engine) adopt(g *groupModel, n SystemID) {
 		e.stop(g, n, on.Stopping)
 		return
 	}
-	switch {
-	case !was || on.Stopping != "" || !c.Intent || on.Violation || len(e.activeElsewhere(g, n)) > 0:
-		return
-	case e.whole(g, n):
-		e.explain(Explanation{Group: g.name, Subject: "had is back on " + n, Decision: "the group was found ONLINE and is adopted; nothing goes offline"})
-	case e.active(g, n):
-		e.explain(Explanation{Group: g.name, Subject: "had is back on " + n, Decision: "the group was found PARTIAL; the rest is started"})
-		if ok, no := e.mayStart(g, n, true); ok {
-			e.start(g, n)
-		} else if no.id == idUnmet {
-			on.Owed = true
-		}
-	case c.Due == nil:
+	in := decision.Adoption{Group: g.name, System: n, WasActive: was, Stopping: on.Stopping, Intent: c.Intent, Violation: on.Violation, Owed: c.Due != nil}
+	if was { // else there is nothing to look for
+		in.Elsewhere, in.Whole, in.Active = e.activeElsewhere(g, n), e.whole(g, n), e.active(g, n)
+	}
+	o := in.Decide()
+	if o.Do == decision.DoLook {
+		start := e.startFacts(g, n, true, true)
+		in.Start = &start
+		o = in.Decide()
+	}
+	e.told(g.name, in, o)
+	switch o.Do {
+	case decision.DoStart:
+		e.start(g, n)
+	case decision.DoOwe:
+		on.Owed = true
+	case decision.DoForgo:
 		e.gone(g, n, "is found offline")
 		c.Due = &due{From: n, Why: "found offline on " + n + " when had came back"}
 	}
@@ -228,15 +201,23 @@ func (e *Engine) bringUp(g *groupModel, n SystemID) {
 		e.raise(g, r, n)
 	}
 	if len(blocked) > 0 {
-		e.explain(Explanation{Group: g.name, Subject: "online on " + n,
-			Decision: "left out, because they or what they need are disabled (Enabled = 0): " + strings.Join(blocked, ", "),
-			WayOut:   "set Enabled = 1 for what is disabled"})
+		e.decide(g.name, e.leftOut(g, blocked, n))
 	}
 	on.Starting, on.Stopping, on.Pre = true, "", nil
 	c.Intent = true
 	e.settled(g, n)
 	on.NotInLoad, on.NotInMeters = e.st.Systems[n].LoadSet, e.st.Systems[n].Meters != nil
 	e.touchOn(g, n)
+}
+
+// leftOut says what keeps some resources of a group offline.
+func (e *Engine) leftOut(g *groupModel, blocked []string, n SystemID) decision.LeftOut {
+	in := decision.LeftOut{System: n}
+	for _, r := range blocked {
+		off := slices.DeleteFunc(append(g.graph.Descendants(r), r), func(need string) bool { return g.resource(need).enabled })
+		in.Resources = append(in.Resources, decision.Blocked{Resource: r, Disabled: off})
+	}
+	return in
 }
 
 func (e *Engine) raise(g *groupModel, r string, n SystemID) {
@@ -458,6 +439,8 @@ type refusal struct {
 	id       int
 	text     string
 	nearest  []string
+	// start are the facts that it comes from, if a group may not start.
+	start *decision.Start
 }
 
 func refuse(id int, format string, args ...any) *refusal {
@@ -465,7 +448,7 @@ func refuse(id int, format string, args ...any) *refusal {
 }
 
 // idUnmet is the message of a group dependency that is not met.
-const idUnmet = 10206
+const idUnmet = decision.MessageUnmet
 
 // mayStart says whether a group may be brought online on a system
 // (engine.md 4.1); here permits that it is active on this very system.
@@ -476,67 +459,7 @@ func (e *Engine) mayStart(g *groupModel, n SystemID, here bool) (bool, *refusal)
 // mayStartWith is mayStart, with or without regard to the groups that it
 // requires.
 func (e *Engine) mayStartWith(g *groupModel, n SystemID, here, linked bool) (bool, *refusal) {
-	s := e.st.Systems[n]
-	switch {
-	case !g.on(n):
-		return false, refuse(10135, "System %s is not in the SystemList of group %s", n, g.name)
-	case s.State != SystemRunning:
-		return false, refuse(10200, "System %s is not available: it is %s; hastart it, or choose another system", n, s.State)
-	case e.frozenGroup(g):
-		return false, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
-	case e.closed(n) && !g.clusterService():
-		return false, refuse(40207, "System %s is frozen; hasys -unfreeze %s first", n, n)
-	case g.disabled[n]:
-		return false, refuse(10164, "Group %s is disabled on system %s; hagrp -enable %s -sys %s first", g.name, n, g.name, n)
-	}
-	if missing := e.unprobed(g, n); len(missing) > 0 {
-		return false, refuse(10162, "Group %s is not fully probed on system %s: %s; hares -probe it, or wait", g.name, n, strings.Join(missing, ", "))
-	}
-	if r := e.gaveUp(g, n); r != "" {
-		return false, waitsForAdmin(g, r, n)
-	}
-	if e.held(g, n) {
-		return false, e.heldRefusal(g, n)
-	}
-	if why, out := e.unmet(g, n); linked && why != "" {
-		return false, refuse(idUnmet, "Group %s cannot be online on system %s: it %s; way out: %s", g.name, n, why, out)
-	}
-	if !here && (e.active(g, n) || e.inTransit(g, n)) {
-		return false, refuse(10165, "Group %s is active or in transition on system %s (%s); wait, or hagrp -flush %s -sys %s", g.name, n, e.groupText(g, n), g.name, n)
-	}
-	if f := e.faults(g, n); len(f) > 0 {
-		r := refuse(10284, "Cannot online a faulted resource on system %s: %s; %s first", n, strings.Join(f, ", "), e.faultHint(g, f, n))
-		r.severity = "NOTICE"
-		return false, r
-	}
-	if lacking := e.lacking(g, n); len(lacking) > 0 {
-		return false, refuse(90216, "Limits of system %s do not meet the Prerequisites of group %s: %s", n, g.name, strings.Join(lacking, ", "))
-	}
-	return e.freeElsewhere(g, n)
-}
-
-// freeElsewhere says whether a failover group is certainly not active on any
-// other system.
-func (e *Engine) freeElsewhere(g *groupModel, n SystemID) (bool, *refusal) {
-	if !g.failover() {
-		return true, nil
-	}
-	for _, p := range g.list {
-		if p.System == n {
-			continue
-		}
-		if e.held(g, p.System) {
-			return false, e.heldRefusal(g, p.System)
-		}
-		if why, out := e.autoDisabled(g, p.System); why != "" {
-			return false, refuse(10449, "Group %s is autodisabled on system %s: %s; way out: %s", g.name, p.System, why, out)
-		}
-		if r := e.gaveUp(g, p.System); r != "" {
-			return false, waitsForAdmin(g, r, p.System)
-		}
-		if e.active(g, p.System) || e.inTransit(g, p.System) {
-			return false, refuse(10165, "Group %s is not offline on system %s: it is %s; wait, or hagrp -switch or -offline it", g.name, p.System, e.groupText(g, p.System))
-		}
-	}
-	return true, nil
+	s := e.startFacts(g, n, here, linked)
+	no := refusedBy(s.Refusal(), s)
+	return no == nil, no
 }

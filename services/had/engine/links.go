@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 )
@@ -193,23 +194,21 @@ func (e *Engine) childHint(l *link, n SystemID, places []SystemID) string {
 	return "hagrp -online " + c.name + " on one of " + strings.Join(places, ", ")
 }
 
-// broken says why an active parent on n has lost what the link promises it.
-func (e *Engine) broken(l *link, n SystemID) string {
+// childLost gathers the facts on which a link holds for an active parent on n,
+// or not.
+func (e *Engine) childLost(l *link, n SystemID) decision.ChildLost {
 	c := l.child
-	switch {
-	case e.frozenGroup(c):
-		return ""
-	case l.offline:
-		if c.on(n) && e.active(c, n) {
-			return fmt.Sprintf("group %s comes to %s, where %s requires it to be offline (%s)", c.name, n, l.parent.name, l)
-		}
-		return ""
-	case l.above() && l.rigid() && c.on(n) && e.st.Groups[c.name].On[n].Stopping != "":
-		return fmt.Sprintf("group %s goes offline on %s, and %s requires it %s", c.name, n, l.parent.name, l)
-	case !c.faultPropagation || slices.ContainsFunc(l.places(e.mod, n), func(p SystemID) bool { return e.standing(c, p) }):
-		return ""
+	in := decision.ChildLost{Parent: l.parent.name, Child: c.name, Link: l.String(), System: n,
+		Offline: l.offline, Rigid: l.rigid(), Local: l.above(), Remote: l.location == "remote",
+		ChildFreeze: e.freezeOfGroup(c), ChildPropagates: c.faultPropagation}
+	if c.on(n) {
+		in.ChildActive = e.active(c, n)
+		in.ChildStopping = e.st.Groups[c.name].On[n].Stopping != ""
 	}
-	return fmt.Sprintf("group %s is not online where %s on %s requires it (%s)", c.name, l.parent.name, n, l)
+	if !l.offline {
+		in.ChildStands = slices.ContainsFunc(l.places(e.mod, n), func(p SystemID) bool { return e.standing(c, p) })
+	}
+	return in
 }
 
 // obey lets a group follow its children, or leave with them. It says whether
@@ -226,7 +225,7 @@ func (e *Engine) obey(g *groupModel) bool {
 			continue
 		}
 		for _, l := range g.requires {
-			if why := e.broken(l, n); why != "" && e.react(g, l, n, why) {
+			if e.react(g, l, n) {
 				moved = true
 				break
 			}
@@ -236,39 +235,37 @@ func (e *Engine) obey(g *groupModel) bool {
 }
 
 // react does what engine.md 4.15 says for a parent that lost its child.
-func (e *Engine) react(g *groupModel, l *link, n SystemID, why string) bool {
-	switch {
-	case l.rigid():
-		e.giveWay(g, n, why)
-		return true
-	case !g.failover():
-		if l.offline || l.location == "remote" {
-			e.giveWay(g, n, why)
-			return true
-		}
-		return false // An instance stays where soft lets it; others have theirs.
-	case !l.offline && !slices.ContainsFunc(l.child.systems(), func(s SystemID) bool { return e.serving(l.child, s) }):
-		return false // Soft: it stays as long as there is nobody to follow.
+func (e *Engine) react(g *groupModel, l *link, n SystemID) bool {
+	in := e.childLost(l, n)
+	if in.Broken() == "" {
+		return false
 	}
-	target, verdicts := policy.Target(g.failOverPolicy, e.candidatesFrom(g, n))
-	if target != "" && e.clearPath(g, n, target) == nil {
-		e.explain(Explanation{Group: g.name, Subject: why, Decision: "moved from " + n + " to " + target, Candidates: verdictsOf(verdicts)})
-		e.move(g, n, target, "move of group "+g.name+" from "+n+" to "+target+" for the sake of group "+l.child.name)
-		return true
+	in.Parent, in.Parallel = g.name, !g.failover()
+	o := in.Decide()
+	if o.Do == decision.DoLook {
+		in.Looked, in.Policy, in.Candidates, in.Places = true, g.failOverPolicy, e.candidatesFrom(g, n), e.elsewhere(g)
+		in.ChildServes = slices.ContainsFunc(l.child.systems(), func(s SystemID) bool { return e.serving(l.child, s) })
+		o = in.Decide()
 	}
-	if l.offline {
-		e.giveWay(g, n, why)
+	switch o.Do {
+	case decision.DoStop:
+		e.giveWay(g, n, in, o)
 		return true
+	case decision.DoMove:
+		e.told(g.name, in, o)
+		e.move(g, n, o.Target, "move of group "+g.name+" from "+n+" to "+o.Target+" for the sake of group "+l.child.name)
+		return true
+	case decision.DoWait:
+		return e.stuck(g, in, o)
 	}
-	return e.stuck(g, Explanation{Subject: why, Decision: "stays on " + n + " (soft): no system is able to take it", Candidates: verdictsOf(verdicts)})
+	return false
 }
 
 // giveWay takes a group offline because of another; it is owed a start.
-func (e *Engine) giveWay(g *groupModel, n SystemID, why string) {
-	on := e.on(g, n)
-	on.Cause = why
-	e.explain(Explanation{Group: g.name, Subject: why, Decision: "taken offline on " + n + "; it starts again where and when its dependencies are met"})
-	e.log("NOTICE", 10208, "", g.name, "Initiating offline of group %s on system %s: %s", g.name, n, why)
+func (e *Engine) giveWay(g *groupModel, n SystemID, in decision.Inputs, o decision.Outcome) {
+	e.on(g, n).Cause = o.Subject
+	e.told(g.name, in, o)
+	e.log("NOTICE", 10208, "", g.name, "Initiating offline of group %s on system %s: %s", g.name, n, o.Subject)
 	e.stop(g, n, stopChild)
 }
 
@@ -299,29 +296,25 @@ func (e *Engine) settleOwed(g *groupModel) bool {
 			on.Owed = false
 			return true
 		}
-		subject := "return on " + n
-		if on.Cause != "" {
-			subject = on.Cause
-		}
-		ok, no := e.mayStart(g, n, true)
-		if ok {
-			e.explain(Explanation{Group: g.name, Subject: subject, Decision: "brought online on " + n + ": its dependencies are met"})
+		in := decision.Return{Cause: on.Cause, Start: e.startFacts(g, n, true, true)}
+		o := in.Decide()
+		if o.Do == decision.DoStart {
+			e.told(g.name, in, o)
 			on.Cause = ""
 			e.start(g, n)
 			return true
 		}
-		e.waits(g, n, Explanation{Subject: subject, Decision: "waits: " + no.text})
+		e.waits(g, n, in, o)
 	}
 	return false
 }
 
 // waits explains, once for each system, what a group waits for there.
-func (e *Engine) waits(g *groupModel, n SystemID, x Explanation) {
-	on := e.on(g, n)
-	x.Group = g.name
+func (e *Engine) waits(g *groupModel, n SystemID, in decision.Inputs, o decision.Outcome) {
+	on, x := e.on(g, n), explanationOf(g.name, o)
 	if key := x.String(); key != on.Waits {
 		on.Waits = key
-		e.explain(x)
+		e.keep(x, in)
 	}
 }
 
@@ -391,52 +384,52 @@ func (e *Engine) leanedOn(g *groupModel, from []SystemID) *refusal {
 func (e *Engine) parentFault(g *groupModel, n SystemID) {
 	for _, l := range g.requires {
 		c := l.child.part(n)
-		if l.rigidity != "hard" || !c.on(n) || !e.active(c, n) || e.st.Groups[c.name].On[n].Stopping != "" || e.frozen(c, n) || !c.failover() {
+		in := decision.HardParent{Parent: g.name, Child: c.name, Link: l.String(), Hard: l.rigidity == "hard", System: n, Listed: c.on(n), Parallel: !c.failover()}
+		if !in.Hard {
 			continue
 		}
-		candidates := e.candidatesFrom(c, n)
-		for i := range candidates {
-			if no := e.cannotFollow(g, candidates[i].System); no != "" {
-				candidates[i].Excluded = "group " + g.name + " cannot follow: " + no
+		if in.Listed {
+			in.Active, in.Stopping, in.Freeze = e.active(c, n), e.st.Groups[c.name].On[n].Stopping, e.freezeOn(c, n, false)
+		}
+		o := in.Decide()
+		if o.Do == decision.DoLook {
+			in.Looked, in.Policy, in.Candidates, in.Places = true, c.failOverPolicy, e.candidatesFrom(c, n), e.elsewhere(c)
+			for _, to := range in.Candidates {
+				in.Follow = append(in.Follow, e.follower(g, to.System))
 			}
+			o = in.Decide()
 		}
-		target, verdicts := policy.Target(c.failOverPolicy, candidates)
-		x := Explanation{Group: c.name, Subject: "fault of group " + g.name + " on " + n + ", which requires it " + l.String(), Candidates: verdictsOf(verdicts)}
-		if target == "" || e.clearPath(c, n, target) != nil {
-			x.Decision = "stays on " + n + ": no system is able to take both"
-			e.explain(x)
-			continue
+		e.told(c.name, in, o)
+		if o.Do == decision.DoMove {
+			e.move(c, n, o.Target, "move of group "+c.name+" from "+n+" to "+o.Target+" with its parent "+g.name)
 		}
-		x.Decision = "moved to " + target + ", and its parent follows"
-		e.explain(x)
-		e.move(c, n, target, "move of group "+c.name+" from "+n+" to "+target+" with its parent "+g.name)
 	}
 }
 
-// cannotFollow says why a group could not run on a system even if its child
-// were there.
-func (e *Engine) cannotFollow(g *groupModel, n SystemID) string {
+// follower gathers the facts about a group on a system that its child may be
+// moved to; without a state if it cannot be there.
+func (e *Engine) follower(g *groupModel, n SystemID) policy.Candidate {
 	if !g.on(n) {
-		return n + " is not in its SystemList"
+		return policy.Candidate{System: n}
 	}
-	c := e.candidates(g, []SystemID{n})[0]
-	c.Unmet = ""
-	return c.Refusal()
+	return e.candidates(g, []SystemID{n})[0]
 }
 
 // gone tells firm global, remote and site parents of a group that it, or an
 // instance of it, went down on n: they start anew on what is left or comes.
 func (e *Engine) gone(g *groupModel, n SystemID, how string) {
 	for _, l := range g.requiredBy {
-		if !l.rigid() || l.location == "local" || !g.faultPropagation || e.frozenGroup(g) {
+		if !l.rigid() || l.location == "local" {
 			continue
 		}
 		for _, p := range l.parent.list {
 			s := p.System
-			if !slices.Contains(l.places(e.mod, s), n) || !e.active(l.parent, s) || !e.usable(s) || e.frozen(l.parent, s) || e.st.Groups[l.parent.name].On[s].Stopping != "" {
-				continue
+			in := decision.ChildWent{Parent: l.parent.name, Child: g.name, Link: l.String(), Rigid: true, How: how, Where: n, System: s,
+				Serves: slices.Contains(l.places(e.mod, s), n), ChildPropagates: g.faultPropagation, ChildFreeze: e.freezeOfGroup(g),
+				Active: e.active(l.parent, s), Usable: e.usable(s), Freeze: e.freezeOn(l.parent, s, false), Stopping: e.st.Groups[l.parent.name].On[s].Stopping}
+			if o := in.Decide(); o.Do == decision.DoStop {
+				e.giveWay(l.parent.part(s), s, in, o)
 			}
-			e.giveWay(l.parent.part(s), s, fmt.Sprintf("group %s %s on %s, and %s requires it %s", g.name, how, n, l.parent.name, l))
 		}
 	}
 }

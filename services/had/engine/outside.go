@@ -2,7 +2,8 @@ package engine
 
 import (
 	"slices"
-	"strings"
+
+	"github.com/evenkeel/evenkeel/services/had/decision"
 )
 
 // stoppedOutside follows a resource that somebody stopped outside of the
@@ -10,36 +11,23 @@ import (
 // (engine.md 4.19).
 func (e *Engine) stoppedOutside(g *groupModel, r *resourceModel, n SystemID) {
 	on := e.st.Groups[g.name].On[n]
-	x := Explanation{Group: g.name, Subject: r.name + " was stopped on purpose on " + n + ", outside of the cluster"}
 	leaning := e.leaning(g, r, n)
 	stays := slices.ContainsFunc(g.resources, func(m *resourceModel) bool {
 		i := e.at(m, n)
 		return m.onOff() && m != r && (i.up() || i.raising()) && !slices.Contains(leaning, m.name)
 	})
-	switch {
-	case e.frozen(g, n):
-		x.Decision = "only recorded: the group or the system is frozen"
-	case on.Stopping != "":
-		x.Decision = "the group is being taken offline there anyway"
-	case r.offlineHold && (stays || len(leaning) > 0):
-		x.Decision = "OFFLINE and no fault; nothing else goes offline (ExternalStateChange OfflineHold)"
-		x.WayOut = "hares -online " + r.name + " -sys " + n
-	case r.offlineGroup || !stays && len(leaning) == 0:
-		x.Decision = "OFFLINE and no fault; the group goes offline there as by hagrp -offline" + pick(r.offlineGroup, " (ExternalStateChange OfflineGroup)", "")
-		x.WayOut = "hagrp -online " + g.name + " -sys " + n
-		e.leaveOffline(g, n)
-	case len(leaning) > 0:
-		x.Decision = "OFFLINE and no fault; what needs it goes offline: " + strings.Join(leaning, ", ")
-		x.WayOut = "hares -online " + r.name + " -sys " + n
-		e.drop(g, leaning, n)
-		if !stays {
+	e.decideAfter(g.name, decision.StoppedOutside{Group: g.name, Resource: r.name, System: n, Freeze: e.freezeOn(g, n, false), Stopping: on.Stopping,
+		OfflineHold: r.offlineHold, OfflineGroup: r.offlineGroup, Leaning: leaning, Stays: stays}, func(o decision.Outcome) {
+		switch o.Do {
+		case decision.DoStop:
 			e.leaveOffline(g, n)
+		case decision.DoDrop:
+			e.drop(g, leaning, n)
+			if !stays {
+				e.leaveOffline(g, n)
+			}
 		}
-	default:
-		x.Decision = "OFFLINE and no fault; the rest of the group stays"
-		x.WayOut = "hares -online " + r.name + " -sys " + n
-	}
-	e.explain(x)
+	})
 }
 
 // leaveOffline takes a group offline on a system as a user would: it does not
@@ -57,22 +45,24 @@ func (e *Engine) leaveOffline(g *groupModel, n SystemID) {
 // there, if it may.
 func (e *Engine) startedOutside(g *groupModel, r *resourceModel, n SystemID) {
 	on := e.st.Groups[g.name].On[n]
-	if !r.onlineGroup || on.Violation || on.Stopping != "" {
-		return
+	in := decision.StartedOutside{Resource: r.name, System: n, OnlineGroup: r.onlineGroup, Violation: on.Violation, Stopping: on.Stopping}
+	if r.onlineGroup {
+		in.Whole = e.whole(g, n)
 	}
-	if c := e.course(g); e.whole(g, n) {
+	o := in.Decide()
+	if o.Do == decision.DoLook {
+		start := e.startFacts(g, n, true, true)
+		in.Start = &start
+		o = in.Decide()
+	}
+	e.told(g.name, in, o)
+	switch o.Do {
+	case decision.DoAdopt:
+		c := e.course(g)
 		c.Intent, c.UserOffline = true, false
-		return
+	case decision.DoStart:
+		e.start(g, n)
 	}
-	x := Explanation{Group: g.name, Subject: r.name + " was started on " + n + ", outside of the cluster"}
-	if ok, no := e.mayStart(g, n, true); !ok {
-		x.Decision = "the group is not brought online there: " + no.text
-		e.explain(x)
-		return
-	}
-	x.Decision = "the group is brought online there (ExternalStateChange OnlineGroup)"
-	e.explain(x)
-	e.start(g, n)
 }
 
 // clearParents clears the faults of the parents of a group that has come
@@ -85,23 +75,25 @@ func (e *Engine) clearParents(g *groupModel, n SystemID) bool {
 	}
 	any := false
 	for _, l := range g.requiredBy {
-		if l.offline || e.frozenGroup(l.parent) {
+		in := decision.ClearParent{Child: g.name, System: n, OnlineClearParent: true, Offline: l.offline, ParentFreeze: e.freezeOfGroup(l.parent)}
+		if in.Decide().Do != decision.DoLook {
 			continue
 		}
-		var cleared []string
+		in.Looked = true
 		for _, p := range l.parent.list {
 			if !e.usable(p.System) || !slices.Contains(l.places(e.mod, p.System), n) {
 				continue
 			}
 			for _, r := range e.clearFaults(l.parent, p.System, func(*resourceModel) bool { return true }) {
-				cleared = append(cleared, r+"@"+p.System)
+				in.Faults = append(in.Faults, r+"@"+p.System)
 			}
 		}
-		if len(cleared) > 0 {
+		o := in.Decide()
+		if o.Do == decision.DoClear {
 			any = true
 			e.unstick(l.parent)
-			e.explain(Explanation{Group: l.parent.name, Subject: "group " + g.name + " is online on " + n, Decision: "faults cleared (OnlineClearParent of " + g.name + "): " + strings.Join(cleared, ", ")})
 		}
+		e.told(l.parent.name, in, o)
 	}
 	return any
 }

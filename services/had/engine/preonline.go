@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/decision"
 )
 
 // The values of preonline's argument whyonlining.
@@ -92,15 +94,17 @@ func (e *Engine) start(g *groupModel, n SystemID) {
 // about.
 func (e *Engine) startFor(g *groupModel, n SystemID, why string, from SystemID) {
 	d := e.course(g).Due
-	if !g.triggers.preOnline[n] || e.active(g, n) || d != nil && d.NoPre && d.Prefer == n {
+	in := decision.PreOnline{Group: g.name, System: n, Asks: g.triggers.preOnline[n], Active: e.active(g, n),
+		Passed: d != nil && d.NoPre && d.Prefer == n, Timeout: g.triggers.preOnlineTimeout}
+	o := in.Decide()
+	if o.Do == decision.DoStart {
 		e.bringUp(g, n)
 		return
 	}
 	gr, c := e.st.Groups[g.name], e.course(g)
 	p := &preOnline{Why: why, From: from, Due: c.Due}
-	until := "without limit"
 	if t := g.triggers.preOnlineTimeout; t > 0 {
-		p.Until, until = e.st.Now+t, "for at most "+t.String()
+		p.Until = e.st.Now + t
 	}
 	args := []string{custom, n, g.name, why}
 	if from != "" {
@@ -113,16 +117,13 @@ func (e *Engine) startFor(g *groupModel, n SystemID, why string, from SystemID) 
 	e.settled(g, n)
 	gr.On[n].Pre = p
 	e.log("NOTICE", 90060, "", g.name, "Group %s waits for its preonline trigger on system %s", g.name, n)
-	e.explain(Explanation{Group: g.name, Subject: "online on " + n,
-		Decision: "held (PreOnline): the preonline trigger runs on " + n + " and decides; waits " + until, WayOut: noPreHint(g, n)})
+	e.told(g.name, in, o)
 	p.ID = e.trigger(RunTrigger{Event: TriggerPreOnline, System: n, Args: args, Group: g.name, Path: g.triggers.path,
 		Timeout: g.triggers.preOnlineTimeout, Why: reason})
 	e.touch(g.name)
 }
 
-func noPreHint(g *groupModel, n SystemID) string {
-	return "hagrp -online -nopre " + g.name + " -sys " + n + " goes on without it; hagrp -flush " + g.name + " -sys " + n + " ends it"
-}
+func noPreHint(g *groupModel, n SystemID) string { return decision.NoPreHint(g.name, n) }
 
 // settled: a system was found for the group, so nothing else is due.
 func (e *Engine) settled(g *groupModel, n SystemID) {
@@ -140,7 +141,8 @@ func (e *Engine) settled(g *groupModel, n SystemID) {
 
 // heldRefusal refuses what would pass by a preonline trigger.
 func (e *Engine) heldRefusal(g *groupModel, n SystemID) *refusal {
-	return refuse(90214, "Group %s waits for its preonline trigger on system %s; %s", g.name, n, noPreHint(g, n))
+	no := decision.HeldRefusal(g.name, n)
+	return refuse(no.ID, "%s", no.Text)
 }
 
 // stepHeld looks whether a held start has come to its end. It says whether it
@@ -150,36 +152,43 @@ func (e *Engine) stepHeld(g *groupModel, n SystemID) bool {
 	if p == nil {
 		return false
 	}
-	at := e.activeElsewhere(g, n)
-	switch {
-	case e.active(g, n):
-		e.unhold(g, n, "no longer waited for: the group has come up there meanwhile")
-	case g.failover() && len(at) > 0:
-		e.unhold(g, n, "no longer waited for: the group is active on "+at[0])
-	case e.st.Systems[n].State != SystemRunning:
-		e.lostHold(g, n)
-	case p.Until > 0 && e.st.Now >= p.Until:
-		e.veto(g, n, "the preonline trigger has not let it go on within PreOnlineTimeout")
+	in := decision.PreOnlineEnd{Group: g.name, System: n, State: string(e.st.Systems[n].State), Active: e.active(g, n),
+		Parallel: !g.failover(), Elsewhere: e.activeElsewhere(g, n), Limited: p.Until > 0}
+	if in.Limited {
+		in.Left = max(0, p.Until-e.st.Now)
+	}
+	switch o := in.Decide(); o.Do {
+	case decision.DoAdopt:
+		e.unhold(g, n, in, o)
+	case decision.DoForgo:
+		e.owedElsewhere(g, n, in, o)
+	case decision.DoRefuse:
+		e.veto(g, n, "the preonline trigger has not let it go on within PreOnlineTimeout", in, o)
 	default:
 		return false
 	}
 	return true
 }
 
-func (e *Engine) unhold(g *groupModel, n SystemID, text string) {
+func (e *Engine) unhold(g *groupModel, n SystemID, in decision.Inputs, o decision.Outcome) {
 	e.on(g, n).Pre = nil
-	e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: text})
+	e.told(g.name, in, o)
 	e.touch(g.name)
 }
 
-// lostHold: the system whose trigger was to decide is leaving or gone. The
-// group was not told to start there, so it is owed a start elsewhere.
+// lostHold: the system whose trigger was to decide is leaving or gone.
 func (e *Engine) lostHold(g *groupModel, n SystemID) {
-	c, p := e.course(g.part(n)), e.on(g, n).Pre
-	if p == nil {
-		return
+	if e.held(g, n) {
+		in := decision.PreOnlineEnd{Group: g.name, System: n, State: string(e.st.Systems[n].State), Lost: true}
+		e.owedElsewhere(g, n, in, in.Decide())
 	}
-	e.unhold(g, n, "void: "+n+" is "+string(e.st.Systems[n].State)+"; the group had not been started there")
+}
+
+// owedElsewhere: the group was not told to start there, so it is owed a start
+// elsewhere.
+func (e *Engine) owedElsewhere(g *groupModel, n SystemID, in decision.Inputs, o decision.Outcome) {
+	c, p := e.course(g.part(n)), e.on(g, n).Pre
+	e.unhold(g, n, in, o)
 	if !g.failover() || c.Due != nil {
 		return
 	}
@@ -189,12 +198,11 @@ func (e *Engine) lostHold(g *groupModel, n SystemID) {
 }
 
 // veto gives a held start up.
-func (e *Engine) veto(g *groupModel, n SystemID, why string) {
+func (e *Engine) veto(g *groupModel, n SystemID, why string, in decision.Inputs, o decision.Outcome) {
 	p := e.on(g, n).Pre
 	e.on(g, n).Pre = nil
 	e.log("WARNING", 90061, "", g.name, "Group %s is not brought online on system %s: %s", g.name, n, why)
-	e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: "not brought online, and nowhere else: " + why,
-		WayOut: "hagrp -online -nopre " + g.name + " -sys " + n + ", or hagrp -online " + g.name + " -sys another system"})
+	e.told(g.name, in, o)
 	e.on(g, n).Vetoed = why
 	if p.Why == whyFault {
 		e.noFailover(g, p.From)
@@ -204,17 +212,17 @@ func (e *Engine) veto(g *groupModel, n SystemID, why string) {
 
 // goOn starts a group whose trigger does not stand in the way, if nothing else
 // does by now.
-func (e *Engine) goOn(g *groupModel, n SystemID, why string) {
+func (e *Engine) goOn(g *groupModel, n SystemID, in decision.PreOnlineAnswer) {
 	gr := e.st.Groups[g.name]
 	p := gr.On[n].Pre
 	gr.On[n].Pre = nil
 	e.touch(g.name)
-	if ok, no := e.mayStart(g, n, e.active(g, n)); !ok {
+	start := e.startFacts(g, n, e.active(g, n), true)
+	in.Start = &start
+	if e.decide(g.name, in).Do != decision.DoStart {
 		e.course(g).Due = p.Due
-		e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: why + ", but: " + no.text})
 		return
 	}
-	e.explain(Explanation{Group: g.name, Subject: "preonline trigger on " + n, Decision: "brought online: " + why})
 	e.bringUp(g, n)
 }
 
@@ -232,14 +240,13 @@ func (e *Engine) triggerEnded(from SystemID, ev TriggerEnded) {
 	if p == nil || p.ID != ev.ID {
 		return // It has been decided without it.
 	}
-	switch ev.Outcome {
-	case OutcomeMissing:
-		e.goOn(g, from, "there is no preonline trigger on "+from)
-	case OutcomeReleased:
-		e.goOn(g, from, "the preonline trigger lets it go on")
-	case OutcomeFailed:
-		e.veto(g, from, "the preonline trigger failed: "+orUnsaid(ev.Detail))
-	case OutcomeEnded:
+	in := decision.PreOnlineAnswer{Group: g.name, System: from, Trigger: string(ev.Outcome), Detail: ev.Detail}
+	switch o := in.Decide(); o.Do {
+	case decision.DoLook:
+		e.goOn(g, from, in)
+	case decision.DoRefuse:
+		e.veto(g, from, in.Why(), in, o)
+	case decision.DoHold:
 		p.Ended = true
 		e.touch(g.name)
 	}
@@ -263,11 +270,7 @@ func (e *Engine) onlineNoPre(g *groupModel, c Command) *refusal {
 		gr.On[c.System].Pre = p
 		return no
 	}
-	x := Explanation{Group: g.name, Subject: c.words(), Decision: "brought online on " + c.System + ", without asking its preonline trigger"}
-	if p != nil {
-		x.Decision = "brought online on " + c.System + ": its preonline trigger lets it go on"
-	}
-	e.explain(x)
+	e.decide(g.name, decision.Online{Asked: c.ordered(), System: c.System, NoPre: true, Held: p != nil})
 	if p == nil || p.Why == whyManual {
 		e.log("NOTICE", 10166, "", g.name, "Initiating manual online of group %s on system %s", g.name, c.System)
 		gr.On[c.System].Retries = 0

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/decision"
 )
 
 // Our message ids about groups.
@@ -22,9 +22,10 @@ type climb struct {
 }
 
 type climbStep struct {
-	g        *groupModel
-	n        SystemID
-	verdicts []policy.Verdict
+	g *groupModel
+	n SystemID
+	// chosen is the question that chose the system, if one did.
+	chosen *decision.Question
 	// for whom it is brought online; nil for the group that was asked for.
 	parent *link
 }
@@ -68,19 +69,16 @@ func (e *Engine) onlinePropagate(g *groupModel, c Command) ([]Notice, *refusal) 
 // climbStep starts one group, or lets it wait for those that it requires.
 func (e *Engine) climbStep(s climbStep, c Command, last climbStep) {
 	on, to := e.st.Groups[s.g.name].On[s.n], e.course(s.g)
-	x := Explanation{Group: s.g.name, Subject: c.words(), Candidates: verdictsOf(s.verdicts)}
-	x.Decision = "brought online on " + s.n + ", as asked"
+	in := decision.Online{Asked: c.ordered(), System: s.n, Question: s.chosen}
 	if s.parent != nil {
-		x.Decision = "brought online on " + s.n + " first: group " + s.parent.parent.name + " requires it " + s.parent.String()
+		in.For, in.Link = s.parent.parent.name, s.parent.String()
 	}
-	if why, _ := e.unmet(s.g, s.n); why == "" {
-		e.explain(x)
+	in.Unmet, _ = e.unmet(s.g, s.n)
+	if e.decide(s.g.name, in).Do == decision.DoStart {
 		e.beginManual(s.g, s.n)
 		e.touch(s.g.name)
 		return
 	}
-	x.Decision += ", when the groups that it requires are"
-	e.explain(x)
 	e.log("NOTICE", 10166, "", s.g.name, "Initiating manual online of group %s on system %s", s.g.name, s.n)
 	on.Owed, on.Cause, on.Retries, on.Waits = true, "online with -propagate for group "+last.g.name, 0, ""
 	to.Intent, to.UserOffline, to.Due, to.Stuck = true, false, nil, ""
@@ -99,12 +97,14 @@ func (e *Engine) propagateTarget(plan *climb, g *groupModel) (*groupModel, *refu
 		for i := range candidates {
 			candidates[i].Unmet = ""
 		}
-		target, verdicts := policy.Target(g.failOverPolicy, candidates)
-		if target == "" {
+		q := decision.Question{Policy: g.failOverPolicy, Candidates: slices.Clone(candidates)}
+		targets, _ := q.Targets()
+		if len(targets) == 0 {
 			break
 		}
+		target := targets[0]
 		try := &climb{}
-		no := e.climbTo(try, g.part(target), target, nil, verdicts)
+		no := e.climbTo(try, g.part(target), target, nil, &q)
 		if no == nil {
 			*plan = *try
 			return g.part(target), nil
@@ -126,9 +126,10 @@ func (e *Engine) propagateTarget(plan *climb, g *groupModel) (*groupModel, *refu
 
 // climbTo adds to the plan what brings a group online on a system, children
 // first, or says why that cannot be.
-func (e *Engine) climbTo(plan *climb, g *groupModel, n SystemID, parent *link, verdicts []policy.Verdict) *refusal {
+func (e *Engine) climbTo(plan *climb, g *groupModel, n SystemID, parent *link, chosen *decision.Question) *refusal {
 	refused := func(no *refusal) *refusal {
 		if parent != nil {
+			no.start = nil
 			no.text = "Group " + g.name + ", which " + parent.parent.name + " requires " + parent.String() + ", is not brought online: " + no.text
 		}
 		return no
@@ -151,7 +152,7 @@ func (e *Engine) climbTo(plan *climb, g *groupModel, n SystemID, parent *link, v
 			return no
 		}
 	}
-	plan.steps = append(plan.steps, climbStep{g: g, n: n, parent: parent, verdicts: verdicts})
+	plan.steps = append(plan.steps, climbStep{g: g, n: n, parent: parent, chosen: chosen})
 	return nil
 }
 
@@ -178,14 +179,15 @@ func (e *Engine) climbChild(plan *climb, l *link, n SystemID) *refusal {
 		candidates[i].Unmet = ""
 		candidates[i].Active = false // PARTIAL: the rest is started.
 	}
-	target, verdicts := policy.Target(c.failOverPolicy, candidates)
+	q := decision.Question{Policy: c.failOverPolicy, Candidates: candidates}
+	targets, verdicts := q.Targets()
 	switch {
-	case target == "" && len(places) == 0:
+	case len(targets) == 0 && len(places) == 0:
 		return refuse(idUnmet, "Group %s on %s requires group %s %s, which has no such system in its SystemList", l.parent.name, n, c.name, l)
-	case target == "":
+	case len(targets) == 0:
 		return refuse(40156, "Group %s, which %s on %s requires %s, cannot be brought online: %s", c.name, l.parent.name, n, l, reasons(verdicts))
 	}
-	return e.climbTo(plan, c.part(target), target, l, verdicts)
+	return e.climbTo(plan, c.part(targets[0]), targets[0], l, &q)
 }
 
 // offlineParents takes the groups that stand on a group offline, which then
@@ -234,7 +236,7 @@ func (e *Engine) offlineParents(g *groupModel, from []SystemID, c Command) *refu
 				*e.course(part) = course{UserOffline: true}
 			}
 		}
-		e.explain(Explanation{Group: p.g.name, Subject: c.words(), Decision: "taken offline on " + strings.Join(p.from, ", ") + " first: it requires group " + p.link.child.name + " " + p.link.String(), WayOut: "hagrp -online -propagate " + p.g.name + " -sys " + p.from[0]})
+		e.decide(p.g.name, decision.Order{Asked: c.ordered(), Does: "taken offline on " + strings.Join(p.from, ", ") + " first: it requires group " + p.link.child.name + " " + p.link.String(), Then: "hagrp -online -propagate " + p.g.name + " -sys " + p.from[0]})
 	}
 	return nil
 }

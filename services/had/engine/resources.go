@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -186,11 +187,11 @@ func (e *Engine) heard(r *resourceModel, i *instance, from SystemID, rep *resour
 		return
 	}
 	risen := rep.Flags &^ i.Flags
-	gaveUp := rep.Flags&resource.FlagAdminWait != 0 && (!i.inDoubt() || i.WaitReason != rep.WaitReason)
+	waited, waitedReason := i.inDoubt(), i.WaitReason
 	i.Flags, i.Reason, i.Since = rep.Flags, rep.Reason, e.st.Now
 	i.WaitReason, i.MonitorMillis = rep.WaitReason, rep.MonitorMillis
-	if gaveUp {
-		e.adminWaits(r, i, from)
+	if i.inDoubt() {
+		e.adminWaits(r, i, from, waited, waitedReason)
 	}
 	e.flagTriggers(r.in, r, from, risen, int(rep.WaitReason))
 	e.transit(r.in.part(from), r, i, rep)
@@ -287,7 +288,9 @@ func (e *Engine) endOnline(g *groupModel, r *resourceModel, i *instance, rep *re
 }
 
 func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep *resource.Report, to resource.State) {
-	if to != resource.StateOnline {
+	in := decision.OfflineFailed{Resource: r.name, System: rep.System, Up: to == resource.StateOnline, AdminWait: i.inDoubt(), Said: rep.Reason}
+	o := in.Decide()
+	if o.Do == decision.DoNothing {
 		if i.Want == wantOffline {
 			i.Want = wantNothing
 		}
@@ -296,15 +299,11 @@ func (e *Engine) endOffline(g *groupModel, r *resourceModel, i *instance, rep *r
 	}
 	i.Halted = true
 	e.resourceTrigger(TriggerResNotOff, g, r, rep.System, custom, rep.System, r.name)
-	if i.inDoubt() {
+	if o.Do == decision.DoRecord {
 		return // said already
 	}
 	e.log("ERROR", 10302, rep.System, g.name, "Resource %s (Owner: %s, Group: %s) could not be taken offline on System %s: %s", r.name, r.owner, g.name, rep.System, orUnsaid(rep.Reason))
-	e.explain(Explanation{
-		Group: g.name, Subject: "offline of " + r.name + " on " + rep.System,
-		Decision: "stuck: the resource is still up, so the group starts nowhere else: " + orUnsaid(rep.Reason),
-		WayOut:   fmt.Sprintf("end it by hand on %s, then: hares -probe %s -sys %s", rep.System, r.name, rep.System),
-	})
+	e.told(g.name, in, o)
 }
 
 func orUnsaid(reason string) string {
@@ -353,39 +352,24 @@ func (e *Engine) risen(g *groupModel, r *resourceModel, i *instance, n SystemID,
 	if !r.onOff() || asked {
 		return
 	}
-	if g.failover() && e.violates(g, n) {
+	if g.failover() {
 		e.violation(g, r, n)
 	}
-}
-
-// violates says whether the group is active on another system that is in the
-// view, or may be on one that is not.
-func (e *Engine) violates(g *groupModel, n SystemID) bool {
-	on := e.on(g, n)
-	if on.Violation {
-		return true
-	}
-	return len(e.activeElsewhere(g, n)) > 0
 }
 
 // violation takes a group offline on the system that came second.
 func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
 	on := e.on(g, n)
-	others := strings.Join(e.activeElsewhere(g, n), ", ")
+	in := decision.Concurrency{Group: g.name, Resource: r.name, System: n, Known: on.Violation, Others: e.activeElsewhere(g, n),
+		Yielded: e.st.Systems[n].Yielded, Freeze: e.freezeOn(g, n, false)}
+	o := in.Decide()
+	if o.Do == decision.DoNothing {
+		return
+	}
 	if !on.Violation {
 		e.trigger(RunTrigger{Event: TriggerViolation, System: n, Args: []string{n, g.name}, Group: g.name, Path: g.triggers.path})
 		e.log("ERROR", 10214, n, g.name, "Concurrency Violation: CurrentCount increased above 1 for %s group %s", pick(g.hybrid(), "hybrid", "failover"), g.name)
-		x := Explanation{Group: g.name, Subject: "concurrency violation by " + r.name + " on " + n,
-			Decision: "taken offline on " + n + ", which came second; it is active on " + others}
-		if e.st.Systems[n].Yielded {
-			x.Decision = "taken offline on " + n + ", which yielded after a split; it is active on " + others +
-				". What " + n + " wrote since the split may be lost or damaged: check the data of the group"
-		}
-		if e.frozen(g, n) {
-			x.Decision = "left alone on " + n + ": the group or the system is frozen; it is active on " + others + " too"
-			x.WayOut = "take it offline by hand on one of them, or: hagrp -unfreeze " + g.name
-		}
-		e.explain(x)
+		e.told(g.name, in, o)
 	}
 	on.Violation = true
 	e.yield(g, n)
@@ -398,16 +382,19 @@ func (e *Engine) violation(g *groupModel, r *resourceModel, n SystemID) {
 // forbids it; it ends when the group is alone after all.
 func (e *Engine) yield(g *groupModel, n SystemID) bool {
 	on := e.on(g, n)
-	if !on.Violation || e.frozen(g, n) || !e.usable(n) || on.Stopping == stopViolation {
+	if !on.Violation {
 		return false
 	}
-	if len(e.activeElsewhere(g, n)) == 0 {
+	switch e.decide(g.name, decision.ConcurrencyEnd{System: n, Freeze: e.freezeOn(g, n, false), Usable: e.usable(n),
+		Stopping: on.Stopping == stopViolation, Others: e.activeElsewhere(g, n)}).Do {
+	case decision.DoForgo:
 		on.Violation = false
-		e.explain(Explanation{Group: g.name, Subject: "concurrency violation on " + n, Decision: "over: the group is active nowhere else"})
+		return true
+	case decision.DoStop:
+		e.stop(g, n, stopViolation)
 		return true
 	}
-	e.stop(g, n, stopViolation)
-	return true
+	return false
 }
 
 // faulted decides what the fault of a resource means for its group
@@ -415,43 +402,29 @@ func (e *Engine) yield(g *groupModel, n SystemID) bool {
 func (e *Engine) faulted(g *groupModel, r *resourceModel, n SystemID, wasUp bool) {
 	on := e.on(g, n)
 	affected := append([]string{r.name}, g.graph.Broken(r.name, func(c string) bool { return e.instance(c, n).up() })...)
-	critical := slices.ContainsFunc(affected, func(a string) bool { return g.resource(a).critical })
+	critical := slices.DeleteFunc(slices.Clone(affected), func(a string) bool { return !g.resource(a).critical })
 	for _, a := range affected {
 		if i := e.instance(a, n); i.Want == wantOnline {
 			i.Want, i.RetryAt = wantNothing, 0
 			e.markStaleOn(g, n)
 		}
 	}
-	x := Explanation{Group: g.name, Subject: "fault of " + r.name + " on " + n}
-	live := e.active(g, n) || on.Starting || (wasUp && r.onOff())
-	switch {
-	case e.frozen(g, n):
-		x.Decision = "only recorded: the group or the system is frozen"
-		x.WayOut = "hagrp -unfreeze " + g.name + " (or hasys -unfreeze " + n + "), then hagrp -clear " + g.name
-	case r.persistent() && !g.manageFaults:
-		x.Decision = "only recorded: ManageFaults is NONE, and the fault of a persistent resource moves nothing"
-		x.WayOut = e.clearHint(r, n)
-	case !g.faultPropagation || !r.faultPropagation:
-		x.Decision = "nothing else goes offline: FaultPropagation is 0"
-		x.WayOut = "hares -clear " + r.name + " -sys " + n
-	case !critical:
-		x.Decision = "not critical, and nothing critical needs it: what needs it goes offline, the rest stays"
-		x.WayOut = "hares -clear " + r.name + " -sys " + n
-		e.drop(g, affected, n)
-	case !live:
-		on.Faulted = true
-		x.Decision = n + " is no target for the group until the fault is gone"
-		x.WayOut = e.clearHint(r, n)
-	case on.Stopping == stopUser || on.Stopping == stopHastop || on.Stopping == stopViolation || on.Stopping == stopSwitch || on.Stopping == stopChild:
-		on.Faulted = true
-		x.Decision = "the group is being taken offline there anyway"
-	default:
-		on.Faulted, on.ByPersistent = true, r.persistent()
-		x.Decision = "critical: the group is faulted on " + n + " and goes offline there"
-		e.log("ERROR", 10205, "", g.name, "Group %s is faulted on system %s", g.name, n)
-		e.stop(g, n, stopFault)
-	}
-	e.explain(x)
+	e.decideAfter(g.name, decision.Fault{
+		Group: g.name, Resource: r.name, System: n, Freeze: e.freezeOn(g, n, false), Persistent: r.persistent(),
+		ManageFaults: g.manageFaults, GroupPropagates: g.faultPropagation, ResourcePropagates: r.faultPropagation,
+		Affected: affected, Critical: critical, Live: e.active(g, n) || on.Starting || (wasUp && r.onOff()), Stopping: on.Stopping,
+	}, func(o decision.Outcome) {
+		switch o.Do {
+		case decision.DoDrop:
+			e.drop(g, affected, n)
+		case decision.DoMark:
+			on.Faulted = true
+		case decision.DoStop:
+			on.Faulted, on.ByPersistent = true, r.persistent()
+			e.log("ERROR", 10205, "", g.name, "Group %s is faulted on system %s", g.name, n)
+			e.stop(g, n, stopFault)
+		}
+	})
 }
 
 func (e *Engine) clearHint(r *resourceModel, n SystemID) string {
@@ -481,13 +454,12 @@ func (e *Engine) recovered(g *groupModel, r *resourceModel, n SystemID) {
 	if g.autoRestart == 2 {
 		e.clearFaults(g, n, func(*resourceModel) bool { return true })
 	}
-	if c := e.course(g); c.Due != nil && c.Due.Persistent {
-		if g.autoRestart == 0 {
-			e.explain(Explanation{Group: g.name, Subject: "recovery of " + r.name + " on " + n,
-				Decision: "not restarted: AutoRestart is 0", WayOut: "hagrp -online " + g.name + " -sys " + n})
-			c.Due = nil
-			return
-		}
+	c := e.course(g)
+	switch e.decide(g.name, decision.Recovery{Group: g.name, Resource: r.name, System: n,
+		Owed: c.Due != nil && c.Due.Persistent, AutoRestart: g.autoRestart}).Do {
+	case decision.DoForgo:
+		c.Due = nil
+	case decision.DoStart:
 		e.log("NOTICE", 10181, "", g.name, "Group %s AutoRestart set to %d", g.name, g.autoRestart)
 		c.Stuck = ""
 	}

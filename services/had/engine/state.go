@@ -9,7 +9,7 @@ import (
 // LogicVersion is the version of the rules that this engine applies. It is
 // part of every event and of the snapshot, so that systems that would decide
 // differently never do so unnoticed (R22).
-const LogicVersion = 3
+const LogicVersion = 4
 
 // Bounds of what the state remembers.
 const (
@@ -61,7 +61,9 @@ type system struct {
 	// Clean: it left port h after everything there was offline.
 	Clean   bool `json:"clean,omitempty"`
 	TFrozen bool `json:"tfrozen,omitempty"`
-	Yielded bool `json:"yielded,omitempty"`
+	// FrozenBy is who did that, or drains it.
+	FrozenBy string `json:"frozen_by,omitempty"`
+	Yielded  bool   `json:"yielded,omitempty"`
 	// Draining: it will be frozen when its groups have moved away.
 	Draining bool `json:"draining,omitempty"`
 	// DrainedBy is who wants it frozen persistently then.
@@ -108,6 +110,8 @@ type loss struct {
 // group is what changes about a group.
 type group struct {
 	TFrozen bool `json:"tfrozen,omitempty"`
+	// FrozenBy is who did that.
+	FrozenBy string `json:"frozen_by,omitempty"`
 	course
 	// Zones are the courses of a hybrid group, by zone; it has no other.
 	Zones map[string]*course  `json:"zones,omitempty"`

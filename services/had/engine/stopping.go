@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/evenkeel/evenkeel/services/had/decision"
 )
 
 // Message ids of refusals of hastop.
@@ -80,7 +82,7 @@ func (e *Engine) undumped(targets []SystemID, c Command) *refusal {
 }
 
 func (e *Engine) leaveForcibly(n SystemID, c Command) {
-	e.explain(Explanation{Subject: c.words(), Decision: "had stops on " + n + ", groups go on running there; they are autodisabled until had is back", WayOut: "hastart on " + n})
+	e.decide("", decision.Order{Asked: c.ordered(), Does: "had stops on " + n + ", groups go on running there; they are autodisabled until had is back", Then: "hastart on " + n})
 	e.setState(n, SystemExitingForcibly)
 	e.emit(StopSystem{System: n, Forced: true})
 }
@@ -211,14 +213,15 @@ func (e *Engine) offlineAll(n SystemID, evacuated bool) {
 	for _, g := range e.groupsOn(n) {
 		gr, c := e.st.Groups[g.name], e.course(g)
 		on := gr.On[n]
-		if (c.Move != nil && c.Move.From == n) || (evacuated && on.Stopping == stopChild) || e.leftAlone(g, n) {
-			continue
+		in := decision.Stop{Group: g.name, System: n, Evacuated: evacuated, MovesAway: c.Move != nil && c.Move.From == n, GivesWay: on.Stopping == stopChild,
+			Alone: e.leftAlone(g, n), Held: on.Pre != nil, Active: e.active(g, n), Moving: e.inTransit(g, n), Stopping: on.Stopping}
+		o := in.Decide()
+		switch o.Do {
+		case decision.DoForgo, decision.DoStop:
+			on.Owed = false
 		}
-		on.Owed = false
-		if evacuated && on.Pre != nil {
-			continue // stepHeld finds it another system.
-		}
-		if !e.active(g, n) && !e.inTransit(g, n) && on.Stopping == "" && on.Pre == nil {
+		if o.Do != decision.DoStop {
+			e.told(g.name, in, o)
 			continue
 		}
 		if g.failover() {
@@ -229,7 +232,7 @@ func (e *Engine) offlineAll(n SystemID, evacuated bool) {
 				gr.On[p.System].Fresh = false
 			}
 		}
-		e.explain(Explanation{Group: g.name, Subject: "hastop of " + n, Decision: "taken offline, no failover", WayOut: e.onlineHint(g)})
+		e.told(g.name, in, o)
 		e.stop(g, n, stopHastop)
 	}
 }
@@ -246,7 +249,7 @@ func (e *Engine) forceSystem(c Command) *refusal {
 	case e.anyRunning():
 		return refuse(50129, "Operation refused: another system is RUNNING; %s takes the configuration from it", c.System)
 	}
-	e.explain(Explanation{Subject: c.words(), Decision: fmt.Sprintf("%s builds from its own disk, by order of %s", c.System, orNobody(c.User))})
+	e.decide("", decision.Order{Asked: c.ordered(), Does: fmt.Sprintf("%s builds from its own disk, by order of %s", c.System, orNobody(c.User))})
 	e.emit(BuildLocal{System: c.System})
 	return nil
 }

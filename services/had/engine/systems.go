@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
@@ -124,23 +125,17 @@ func (e *Engine) daemonDown(n SystemID) {
 	e.log("ERROR", 10113, "", "", "System %s (Node '%d') is in DDNA Membership", n, s.Node)
 	e.shutdownLate(n)
 	for _, g := range e.groupsOn(n) {
-		if !g.failover() {
+		in := decision.DaemonDown{Group: g.name, System: n, MachineUp: true, Clean: s.Clean, Parallel: !g.failover(), Active: e.active(g, n)}
+		o := in.Decide()
+		if o.Do == decision.DoNothing {
 			continue
 		}
 		e.log("WARNING", 10449, "", g.name, "Group %s autodisabled on node %s until it is probed", g.name, n)
-		if e.active(g, n) {
-			e.explain(Explanation{
-				Group: g.name, Subject: "had is gone from " + n,
-				Decision: "no failover: the machine lives, so the group may be running there; it stays autodisabled",
-				WayOut:   wayOutDDNA(n),
-			})
-		}
+		e.told(g.name, in, o)
 	}
 }
 
-func wayOutDDNA(n SystemID) string {
-	return "hastart on " + n + ", or power it off (then: ha fencing vouch " + n + ")"
-}
+func wayOutDDNA(n SystemID) string { return decision.WayOutDaemonDown(n) }
 
 // seeA applies what the view says about port a.
 func (e *Engine) seeA(n SystemID, alive, wasJeopardy bool, departed []Departed) {
@@ -217,22 +212,26 @@ func (e *Engine) lost(n SystemID) {
 // is out of the view, and why or why not.
 func (e *Engine) proven(g *groupModel, n SystemID) (bool, string) {
 	s := e.st.Systems[n]
-	switch {
-	case s == nil || (s.State == SystemUnknown && !s.InA && s.Lost == nil):
-		return true, n + " was never there"
-	case s.InH:
-		return false, n + " is in the view"
-	case s.Clean:
-		return true, n + " left with nothing online"
-	case s.InA:
-		return false, "had is not running on " + n + " while the machine is up"
-	case s.Lost == nil:
+	if s == nil {
 		return true, n + " was never there"
 	}
-	return policy.Suffices(policy.Loss{
+	d := decision.Doubt{System: n, InView: s.InH, MachineUp: s.InA, Clean: s.Clean,
+		Never: s.State == SystemUnknown && !s.InA && s.Lost == nil}
+	e.lossOf(&d, g, n)
+	return d.Proven()
+}
+
+// lossOf adds what is known of how a system went.
+func (e *Engine) lossOf(d *decision.Doubt, g *groupModel, n SystemID) {
+	s := e.st.Systems[n]
+	if s.Lost == nil {
+		return
+	}
+	d.AcceptOverlap = g.acceptOverlap
+	d.Loss = &policy.Loss{
 		System: n, Evidence: s.Lost.Evidence, FencingDisabled: e.st.Unfenced,
 		Jeopardy: s.Lost.Jeopardy, StopBound: s.Lost.StopBound, Late: s.Late,
-	}, g.acceptOverlap)
+	}
 }
 
 // mayRun says whether a group may be running on a system: it was active there
@@ -308,8 +307,7 @@ func (e *Engine) configure(from SystemID, ev ConfigLoaded) {
 	if ev.System != from {
 		return
 	}
-	if e.mod != nil && e.anyRunning() {
-		e.explain(Explanation{Subject: "configuration from " + from, Decision: "ignored: the cluster is running one already"})
+	if e.decide("", decision.Offer{From: from, Loaded: e.mod != nil, Running: e.runningIt()}).Do == decision.DoForgo {
 		return
 	}
 	m, err := parse(ev.Main, ev.Files)
@@ -351,14 +349,17 @@ func (e *Engine) addGroup(g *groupModel) {
 	}
 }
 
-func (e *Engine) anyRunning() bool {
+func (e *Engine) anyRunning() bool { return len(e.runningIt()) > 0 }
+
+// runningIt are the systems that run the configuration.
+func (e *Engine) runningIt() []SystemID {
+	var out []SystemID
 	for _, n := range e.systemNames() {
-		s := e.st.Systems[n]
-		if s.InH && (s.State == SystemRunning || s.State == SystemLeaving) {
-			return true
+		if e.usable(n) {
+			out = append(out, n)
 		}
 	}
-	return false
+	return out
 }
 
 // announced applies a system's word about its own state.
@@ -411,22 +412,35 @@ func (e *Engine) drain() bool {
 	drained, names := false, e.systemNames()
 	for i, s := range e.systems() {
 		n := names[i]
-		if !s.Draining || slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool {
-			m := e.course(g).Move
-			return (m != nil && m.From == n) || e.st.Groups[g.name].On[n].Stopping == stopChild
-		}) {
+		if !s.Draining {
+			continue
+		}
+		in := decision.Drained{System: n, Leaving: e.leavingFrom(n), Persistent: s.DrainedBy != nil}
+		o := in.Decide()
+		if o.Do == decision.DoNothing {
 			continue
 		}
 		drained = true
-		if s.DrainedBy != nil {
-			e.drainedForGood(n)
-			continue
+		if o.Do == decision.DoLook {
+			in.Tried, in.Refused = true, e.drainedForGood(n)
+			o = in.Decide()
 		}
-		s.Draining, s.TFrozen = false, true
-		e.explain(Explanation{Subject: "evacuation of " + n, Decision: "done: the system is frozen now", WayOut: "hasys -unfreeze " + n})
+		s.Draining, s.DrainedBy, s.TFrozen = false, nil, !in.Persistent || in.Refused != ""
+		e.told("", in, o)
 		e.touchAll()
 	}
 	return drained
+}
+
+// leavingFrom are the groups that are being moved away from a system.
+func (e *Engine) leavingFrom(n SystemID) []string {
+	var out []string
+	for _, g := range e.groupsOn(n) {
+		if m := e.course(g).Move; (m != nil && m.From == n) || e.st.Groups[g.name].On[n].Stopping == stopChild {
+			out = append(out, g.name)
+		}
+	}
+	return out
 }
 
 // leave lets each LEAVING system go on which nothing is active any more.

@@ -21,16 +21,16 @@ const (
 
 // Loss is what is known about a system that left.
 type Loss struct {
-	System   string
-	Evidence Evidence
+	System   string   `json:"system"`
+	Evidence Evidence `json:"evidence,omitempty"`
 	// FencingDisabled: the cluster runs without fencing.
-	FencingDisabled bool
+	FencingDisabled bool `json:"fencing_disabled,omitempty"`
 	// Jeopardy: it was lost over its last link while in jeopardy.
-	Jeopardy bool
+	Jeopardy bool `json:"jeopardy,omitempty"`
 	// StopBound is T_stop; zero is infinite.
-	StopBound time.Duration
+	StopBound time.Duration `json:"stop_bound,omitempty"`
 	// Late: had there had been gone for longer than ShutdownTimeout.
-	Late bool
+	Late bool `json:"late,omitempty"`
 }
 
 // Suffices says whether a group that accepts an overlap (zero: none) may start

@@ -12,6 +12,7 @@ import (
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
+	"github.com/evenkeel/evenkeel/services/had/policy"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -483,11 +484,11 @@ func (r *replica) clusterAttributes(name, state string) []*hadv1.Attribute {
 }
 
 // inputsOf is what a verdict was given on, for programs.
-func inputsOf(v engine.Verdict) string {
-	if v.Asked == nil {
+func inputsOf(asked *policy.Asked) string {
+	if asked == nil {
 		return ""
 	}
-	text, err := json.Marshal(v.Asked)
+	text, err := json.Marshal(asked)
 	if err != nil {
 		panic("inputs of a verdict: " + err.Error()) // strings and numbers
 	}
@@ -497,8 +498,13 @@ func inputsOf(v engine.Verdict) string {
 func decisionProto(x engine.Explanation) *hadv1.Decision {
 	d := &hadv1.Decision{Position: positionProto(x.Pos), EngineTimeMs: x.Time.Milliseconds(), Group: x.Group, Subject: x.Subject,
 		Verdict: x.Decision, Evidence: string(x.Evidence), WayOut: x.WayOut, Repeatable: x.Repeatable()}
-	for _, c := range x.Candidates {
-		d.Candidates = append(d.Candidates, &hadv1.Candidate{System: c.System, Chosen: c.Chosen, Reason: c.Reason, Inputs: inputsOf(c)})
+	again, _ := x.Again()
+	for i, c := range x.Candidates {
+		p := &hadv1.Candidate{System: c.System, Chosen: c.Chosen, Reason: c.Reason}
+		if i < len(again.Verdicts) {
+			p.Inputs = inputsOf(again.Verdicts[i].Asked)
+		}
+		d.Candidates = append(d.Candidates, p)
 	}
 	return d
 }
