@@ -56,7 +56,7 @@ test: deps build test-unit test-lab ## everything: unit, datadriven, property, f
 test-unit: ## all that needs no lab, with the race detector; the long randomised runs without it
 	$(TESTS) -race -timeout 20m $$($(GO) list ./... | grep -v /test/lab)
 	$(TESTS) -timeout 10m ./services/gab/... ./services/had/engine/... ./internal/simrun/...
-	$(TESTS) -timeout 20m ./internal/sim -args -sim.seeds 2000
+	$(TESTS) -timeout 30m ./internal/sim -args -sim.seeds 2000
 
 test-lab: build bin/lab-nfswrite ## real daemons in namespaces (root only; an ordinary user gets the list of what was left out)
 	$(TESTS) -count=1 -timeout 20m ./test/lab/...

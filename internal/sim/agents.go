@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/services/had/maincf"
+	"github.com/evenkeel/evenkeel/services/had/resource"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
 )
 
@@ -31,7 +32,12 @@ func (h *hadd) loadResources() {
 	if c == nil {
 		return
 	}
-	intended := h.intended()
+	h.loaded = c
+	former, intended := h.told, map[string]bool{}
+	if len(former) == 0 { // what is added later was not online before
+		intended = h.intended()
+	}
+	h.told = map[string]schedule.Spec{}
 	for _, name := range c.TypesOn(h.n.name) {
 		if h.agents[name] == nil {
 			h.agents[name] = &agent{typ: name}
@@ -43,9 +49,23 @@ func (h *hadd) loadResources() {
 		}
 		for _, r := range g.Resources {
 			spec := specOf(c, g, r, h.n.name)
+			spec.Seen = resource.EffectID(h.engine.Born(r.Name, h.n.name))
+			was, there := former[r.Name]
+			if there && was.Type != spec.Type {
+				h.stepSchedule(schedule.RemoveResource{Resource: r.Name})
+				there = false
+			}
+			h.told[r.Name] = spec
+			delete(former, r.Name)
+			if there && was == spec {
+				continue
+			}
 			spec.IntentOnline = intended[r.Name]
 			h.stepSchedule(schedule.SetResource{Spec: spec})
 		}
+	}
+	for _, name := range sortedKeys(former) {
+		h.stepSchedule(schedule.RemoveResource{Resource: name})
 	}
 	h.startAgents()
 }

@@ -17,6 +17,7 @@ func Broken() [][2]string {
 		{"power-lies", "R4: the power switch says off and does nothing"},
 		{"diverge", "I3: one system's engine counts time, and reads failures, otherwise"},
 		{"answer-early", "R15: users are answered before the order"},
+		{"no-sync", "I6: the disk makes nothing durable"},
 		{"join-once", "R22: JOIN is said once; who builds later has not heard it"},
 		{"gab:deliver-early", "R5: messages are delivered before they are stable"},
 		{"gab:forget-flush", "R18: the flush forgets"},

@@ -127,7 +127,7 @@ func (w *World) groupTrouble(name string) string {
 	for _, n := range w.nodes {
 		up, all := 0, 0
 		for _, r := range w.res {
-			if r.group != name || r.op == schedule.None {
+			if r.group != name || r.op == schedule.None || r.gone || !r.enabled {
 				continue
 			}
 			parallel = !r.failover
@@ -148,7 +148,7 @@ func (w *World) groupTrouble(name string) string {
 
 func (w *World) onOff(group string) bool {
 	for _, r := range w.res {
-		if r.group == group && r.op == schedule.OnOff {
+		if r.group == group && r.op == schedule.OnOff && !r.gone && r.enabled {
 			return true
 		}
 	}

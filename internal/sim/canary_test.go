@@ -11,8 +11,8 @@ import (
 // TestOracleCatches proves that the checks can fail: each deliberate fault is
 // caught within a bounded number of seeds.
 func TestOracleCatches(t *testing.T) {
-	if raceEnabled || testing.Short() {
-		t.Skip("hundreds of runs for each fault: without -race and -short only")
+	if raceEnabled || *flagSeeds == 0 {
+		t.Skip("hundreds of runs for each fault: make test does it, with -sim.seeds and without the race detector")
 	}
 	limit := 2 * time.Minute // a bound against hanging; seeds are what counts
 	for _, fault := range Broken() {

@@ -16,6 +16,8 @@ type resourceModel struct {
 	index            int
 	op               schedule.Operations
 	failover         bool
+	gone             bool // the configuration has it no more
+	enabled          bool
 	disk             int                  // -1: none
 	broken           []bool               // of a persistent resource, by node
 	trouble          []string             // a scenario's word for an entry point, by node
@@ -155,35 +157,9 @@ func (w *World) load() error {
 		return fmt.Errorf("simulate main.cf: it names %d systems; 1 to 16 can be simulated", n)
 	}
 	w.cfg = cfg
-	for _, g := range cfg.Groups {
-		parallel, _ := cfg.GroupAttr(g, "Parallel", "")
-		for _, r := range g.Resources {
-			m := &resourceModel{name: r.Name, group: g.Name, typ: r.Type, index: len(w.res), failover: parallel.Int() != 1, disk: -1,
-				broken: make([]bool, len(cfg.Systems)), trouble: make([]string, len(cfg.Systems)),
-				lies: make([]schedule.Monitored, len(cfg.Systems)), lieUntil: make([]vclock.Time, len(cfg.Systems))}
-			switch cfg.Operations(r.Type) {
-			case maincf.OperationsNone:
-				m.op = schedule.None
-			case maincf.OperationsOnOnly:
-				m.op = schedule.OnOnly
-			}
-			for _, t := range diskTypes {
-				if t == r.Type && m.op == schedule.OnOff && m.failover {
-					m.disk = len(w.disks)
-					w.disks = append(w.disks, disk{name: r.Name, group: g.Name, wrote: -1})
-				}
-			}
-			w.res = append(w.res, m)
-		}
-	}
+	w.names = w.systemNames()
+	w.model(cfg)
 	return nil
 }
 
-func (w *World) resource(name string) *resourceModel {
-	for _, r := range w.res {
-		if r.name == name {
-			return r
-		}
-	}
-	return nil
-}
+func (w *World) resource(name string) *resourceModel { return w.byName[name] }

@@ -88,6 +88,8 @@ type Engine interface {
 	Config() *maincf.Config
 	ConfigStatus() engine.ConfigStatus
 	Source() engine.Source
+	HashPart(n uint64) uint64
+	Repeated(c engine.Command) (engine.CommandResult, bool)
 	Born(name string, system engine.SystemID) uint64
 	Status() engine.Status
 	Answer(requestID string) (engine.CommandResult, bool)

@@ -110,6 +110,7 @@ func init() { // faults lie in ambush for moments, and moments bring faults
 		}},
 		{"operator", false, 0, 0, func(w *World, n *node, h hit) { w.randomCommand(h.r, n) }},
 		{"two operators", false, 0, 0, func(w *World, n *node, h hit) { w.randomCommand(h.r, n); w.randomCommand(h.r, h.other) }},
+		{"operator reconfigures", false, 0, 0, func(w *World, n *node, h hit) { w.reconfigure(h.r, n) }},
 		{"node stop", false, 0, 0, func(w *World, n *node, h hit) { w.stopNode(n) }},
 	}
 }

@@ -9,8 +9,10 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/services/gab"
+	"github.com/evenkeel/evenkeel/services/had/confdisk"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/join"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
@@ -39,6 +41,11 @@ type hadd struct {
 	spooling  bool
 	spool     []spooled
 	snapshots map[string]snapshot
+	loaded    *maincf.Config // what the scheduler was told of
+	told      map[string]schedule.Spec
+	disk      onDisk
+	diskJobs  []diskJob
+	diskBusy  bool
 
 	clockBase vclock.Time
 	clockSent bool
@@ -77,6 +84,8 @@ type wireHad struct {
 	Event json.RawMessage `json:",omitempty"`
 	State join.State      `json:",omitempty"`
 	View  uint64          `json:",omitempty"`
+	Rank  uint64          `json:",omitempty"`
+	Hash  uint64          `json:",omitempty"`
 	Build uint64          `json:",omitempty"`
 	N     int             `json:",omitempty"`
 	Total int             `json:",omitempty"`
@@ -91,12 +100,13 @@ func (n *node) startHad() {
 	if !n.on || n.had != nil || n.stopped {
 		return
 	}
-	core, err := w.cores.Join(n.id, join.Config{Self: n.name, Disk: join.DiskValid})
+	d := n.readDisk()
+	core, err := w.cores.Join(n.id, join.Config{Self: n.name, Disk: d.state, Rank: d.rank})
 	if err != nil {
 		panic(err)
 	}
-	w.lastInc++
-	h := &hadd{proc: n.newProc("had"), inc: w.lastInc, engine: w.cores.Engine(n.id), join: core, sched: w.cores.Schedule(n.id),
+	n.hadInc = max(n.hadInc+1, uint64(n.wall()))
+	h := &hadd{proc: n.newProc("had"), inc: n.hadInc, disk: d, engine: w.cores.Engine(n.id), join: core, sched: w.cores.Schedule(n.id),
 		snapshots: map[string]snapshot{}, agents: map[string]*agent{}, calls: map[schedule.CallID]*call{},
 		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, waiters: map[string]func(engine.CommandResult, bool){}}
 	n.had = h
@@ -118,6 +128,7 @@ func (n *node) endHad(h *hadd, why string, ordered bool) {
 	w.tell("had of %s ends: %s", n.name, why)
 	h.dead = true
 	n.had = nil
+	n.disk.killed()
 	h.sess.close()
 	for _, name := range sortedKeys(h.waiters) {
 		h.waiters[name](engine.CommandResult{}, false)
@@ -225,7 +236,7 @@ func (h *hadd) viewed(v gab.DeliverView) {
 	h.n.learnView(v)
 	h.apply(h.position(v.ID, v.Seq), "", ev)
 	if first || !h.running && h.n.w.opt.Broken != "join-once" {
-		h.sendEvent(engine.SystemJoined{System: h.n.name, Node: h.n.id, ConfigValid: true, Incarnation: h.inc, Yielded: h.yielded})
+		h.sendEvent(engine.SystemJoined{System: h.n.name, Node: h.n.id, ConfigValid: h.disk.state == join.DiskValid, Incarnation: h.inc, Yielded: h.yielded})
 	}
 	jv := join.View{ID: v.Seq}
 	for _, m := range v.Members {
@@ -280,12 +291,16 @@ func (h *hadd) message(m gab.DeliverMessage) {
 	switch in.Kind {
 	case "announce":
 		h.apply(pos, from, engine.StateChanged{System: from, State: engine.SystemState(in.State)})
-		h.stepJoin(join.Announced{System: from, State: in.State, View: in.View})
+		h.stepJoin(join.Announced{System: from, State: in.State, View: in.View, Rank: in.Rank})
 	case "wanted":
 		if from == h.n.name && in.Build == h.wantBuild {
 			h.spooling, h.spool = true, nil
 		}
 		h.stepJoin(join.SnapshotWanted{System: from, Build: in.Build})
+	case "mark":
+		h.stepJoin(join.Marked{N: m.Seq})
+	case "vote":
+		h.stepJoin(join.Voted{System: from, N: in.Build, Hash: in.Hash})
 	case "chunk":
 		h.stepJoin(join.Chunk{Build: in.Build, N: in.N, Total: in.Total, Data: in.Data})
 	case "event":
@@ -295,7 +310,7 @@ func (h *hadd) message(m gab.DeliverMessage) {
 		}
 		h.apply(pos, from, ev)
 		if c, is := ev.(engine.ConfigLoaded); is {
-			h.n.w.oracle.rebuilt()
+			h.n.w.oracle.rebuilt(c)
 			h.stepJoin(join.ConfigDelivered{System: c.System})
 		}
 		if _, is := ev.(engine.Clock); is && from == h.n.name {
@@ -318,7 +333,11 @@ func (h *hadd) apply(pos engine.Pos, from string, ev engine.Event) {
 		h.clockBase = h.n.clock()
 	}
 	record(w, h.n.name, "engine "+pos.String()+" "+from, ev, out)
-	w.oracle.applied(h, pos)
+	w.oracle.applied(h, pos, ev)
+	if h.running && h.engine.Config() != h.loaded {
+		w.adopt(h)
+		h.loadResources() // before the orders for what is new
+	}
 	h.engineEffects(out)
 }
 
@@ -351,6 +370,19 @@ func (h *hadd) engineEffects(out []engine.Effect) {
 			h.noticed(e)
 		case engine.Explained:
 			h.n.w.explained(e.Explanation)
+		case engine.MarkStale:
+			if e.System == h.n.name && h.running {
+				h.toDisk(diskJob{mark: true})
+			}
+		case engine.DumpConfig:
+			if e.System == h.n.name && h.running {
+				h.toDisk(diskJob{source: h.engine.Source(), answers: []engine.DumpConfig{e},
+					record: confdisk.Version{Number: e.Version, Sequence: e.Sequence, At: e.At, User: e.User, Request: e.Request}})
+			}
+		case engine.ConfigChanged:
+			if c := h.engine.Config(); h.join.State() == join.Unknown && c != nil && c.System(h.n.name) != nil {
+				h.stepJoin(join.Named{})
+			}
 		case engine.StopSystem:
 			if e.System == h.n.name {
 				h.stepJoin(join.Stop{Forced: e.Forced})
@@ -399,11 +431,9 @@ func (h *hadd) joinEffect(effect join.Effect) {
 	w := h.n.w
 	switch e := effect.(type) {
 	case join.Announce:
-		h.send(nil, wireHad{Kind: "announce", State: e.State, View: e.View})
+		h.send(nil, wireHad{Kind: "announce", State: e.State, View: e.View, Rank: e.Rank})
 	case join.LoadConfig:
-		w.later(h.proc, w.store.between(time.Millisecond, 50*time.Millisecond), func() {
-			h.sendEvent(engine.ConfigLoaded{System: h.n.name, Main: "main.cf", Files: w.files})
-		})
+		w.later(h.proc, w.store.between(time.Millisecond, 50*time.Millisecond), func() { h.loadConfig(e.Force) })
 	case join.RequestSnapshot:
 		h.wantBuild = e.Build
 		h.send(nil, wireHad{Kind: "wanted", Build: e.Build})
@@ -418,6 +448,12 @@ func (h *hadd) joinEffect(effect join.Effect) {
 		h.sendSnapshot(e)
 	case join.DropSnapshot:
 		delete(h.snapshots, e.For)
+	case join.Mark:
+		h.send(nil, wireHad{Kind: "mark"})
+	case join.Vote:
+		h.send(nil, wireHad{Kind: "vote", Build: e.N, Hash: h.engine.HashPart(e.N)})
+	case join.Diverged:
+		w.fail("I3: the engine of %s is not what %v have, they say", h.n.name, e.With)
 	case join.Leave:
 		h.n.endHad(h, fmt.Sprintf("stopped, forced=%t", e.Forced), true)
 	}
@@ -454,6 +490,8 @@ func (h *hadd) startRunning() {
 	}
 	h.running = true
 	h.n.w.moment(h.n, "joined")
+	h.saveRunning()
+	h.n.w.adopt(h)
 	h.loadResources()
 	h.engineEffects(h.engine.Outstanding(h.n.name))
 	h.tick()
@@ -538,8 +576,7 @@ func (h *hadd) outcome(o gab.Outcome) {
 // submit is a call of a user; done gets at most one answer, ok false meaning
 // that nothing is known.
 func (h *hadd) submit(c engine.Command, done func(engine.CommandResult, bool)) {
-	if known, is := h.engine.Answer(c.RequestID); is {
-		known.Repeated = true
+	if known, is := h.engine.Repeated(c); is {
 		done(known, true)
 		return
 	}

@@ -31,6 +31,8 @@ type node struct {
 	had    *hadd
 	shadow *shadow
 
+	disk      *ownDisk
+	hadInc    uint64       // the last incarnation of had, on disk
 	persisted uint64       // gab's counter on disk
 	declared  uint32       // /run/evenkeel/protection
 	declKnown bool         // the file is there
@@ -107,6 +109,7 @@ func (n *node) powerOff(why string) {
 	}
 	n.procs = nil
 	n.gab, n.fence, n.had, n.shadow = nil, nil, nil, nil
+	n.disk.powerLost()
 	for r := range n.running {
 		n.running[r] = false
 	}

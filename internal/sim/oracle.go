@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 
 	"github.com/evenkeel/evenkeel/services/gab"
+	"github.com/evenkeel/evenkeel/services/had/confdisk"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
 )
@@ -29,6 +30,12 @@ type oracle struct {
 	// admitted since (I7).
 	released []releasedNode
 
+	// known are the configurations that somebody wrote to a disk, by their hash:
+	// the sequence of each. dumped is the highest of which each system's disk
+	// was acknowledged to hold it (I6).
+	known  map[uint64]uint64
+	dumped [gab.MaxNodes]uint64
+
 	// excused are groups of which a monitor hid that they run.
 	excused map[string]bool
 }
@@ -48,7 +55,7 @@ type releasedNode struct {
 func newOracle(w *World) *oracle {
 	return &oracle{w: w, counts: map[string]int{}, log: map[place]uint64{}, last: map[*hadd]place{}, gaps: map[place]bool{},
 		states: map[place]uint64{}, told: map[tellKey]bool{}, first: map[string]engine.Pos{}, released: make([]releasedNode, gab.MaxNodes),
-		excused: map[string]bool{}}
+		excused: map[string]bool{}, known: map[uint64]uint64{}}
 }
 
 func (o *oracle) count(name string) { o.counts[name]++ }
@@ -94,7 +101,7 @@ func (o *oracle) raised(n *node, r *resourceModel) {
 			continue
 		}
 		for _, q := range w.res {
-			if q.group == r.group && q.op == schedule.OnOff && other.running[q.index] {
+			if !q.gone && q.group == r.group && q.op == schedule.OnOff && other.running[q.index] {
 				w.fail("I1: %s starts on %s while %s of group %s runs on %s", r.name, n.name, q.name, r.group, other.name)
 				return
 			}
@@ -190,7 +197,14 @@ func (o *oracle) ordered(h *hadd, v gab.ViewID, seq uint64, text string) {
 }
 
 // applied checks I3 and I4 after an engine took an event.
-func (o *oracle) applied(h *hadd, pos engine.Pos) {
+func (o *oracle) applied(h *hadd, pos engine.Pos, ev engine.Event) {
+	if d, is := ev.(engine.ConfigDumped); is && d.Problem == "" && h.running && h.n.name == d.System {
+		st := h.engine.ConfigStatus()
+		if d.Version == st.Version && !st.Undumped {
+			o.dumped[h.n.id] = max(o.dumped[h.n.id], st.Sequence)
+			o.count("I6 dumps acknowledged")
+		}
+	}
 	if !h.running || pos.Seq%8 != 0 {
 		return
 	}
@@ -220,9 +234,30 @@ func (o *oracle) acknowledged(r engine.CommandResult) {
 	o.acked = append(o.acked, ack{r.RequestID, r.Pos})
 }
 
+// written: a configuration goes to some disk.
+func (o *oracle) written(files []engine.File, sequence uint64) {
+	o.known[confdisk.Hash(files)] = sequence
+}
+
+// diskRead checks I6 at what a starting had finds: a configuration that was
+// written as a whole, not older than the last acknowledged dump.
+func (o *oracle) diskRead(n *node, d onDisk) {
+	o.count("I6")
+	sequence, known := o.known[confdisk.Hash(d.files)]
+	switch {
+	case !known:
+		o.w.fail("I6: the files on %s are no configuration that anybody wrote, but parts of several", n.name)
+	case sequence < o.dumped[n.id]:
+		o.w.fail("I6: the disk of %s holds configuration %d; the dump of %d was acknowledged", n.name, sequence, o.dumped[n.id])
+	}
+}
+
 // rebuilt: the state was built from a disk again after the loss of all systems
 // that had it; what only it knew is gone (the exception of I4).
-func (o *oracle) rebuilt() {
+func (o *oracle) rebuilt(c engine.ConfigLoaded) {
+	for i := range o.dumped { // what nobody brought is gone, for all
+		o.dumped[i] = min(o.dumped[i], c.Sequence)
+	}
 	for _, n := range o.w.nodes {
 		if n.had != nil && n.had.running {
 			return

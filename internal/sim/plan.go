@@ -161,7 +161,7 @@ func (p *Plan) drawFaults(r *random) {
 }
 
 // moments are the worst moments: a fault may wait for one.
-var moments = []string{"gate held", "race", "jeopardy", "view", "online", "offline", "import", "command", "snapshot", "joined"}
+var moments = []string{"gate held", "race", "jeopardy", "view", "online", "offline", "import", "command", "snapshot", "joined", "disk"}
 
 // moment is called at each of them.
 func (w *World) moment(n *node, what string) {

@@ -66,7 +66,7 @@ func many(first, n uint64, limit time.Duration, broken string, each func(Result)
 // TestSeeds runs whole clusters through random faults; I1 to I5 and I7 are
 // checked after every step.
 func TestSeeds(t *testing.T) {
-	n := uint64(400)
+	n := uint64(60) // make test runs 2,000
 	if raceEnabled || testing.Short() {
 		n = 20
 	}

@@ -98,7 +98,10 @@ type World struct {
 	points   []point
 	cfg      *maincf.Config
 	files    []engine.File
+	confPos  engine.Pos // where cfg came from
+	names    []string
 	res      []*resourceModel
+	byName   map[string]*resourceModel
 	disks    []disk
 	calm     bool // no more faults
 	tainted  bool // a partition or pause happened: without fencing I1 says nothing
@@ -124,6 +127,7 @@ func NewWorld(opt Options) (*World, error) {
 	w.net, w.boot, w.fate = fork(opt.Seed, "net"), fork(opt.Seed, "boot"), fork(opt.Seed, "fate")
 	w.agents, w.user, w.store = fork(opt.Seed, "agents"), fork(opt.Seed, "user"), fork(opt.Seed, "store")
 	w.oracle = newOracle(w)
+	w.byName = map[string]*resourceModel{}
 	w.cores = Product()
 	if opt.Cores != nil {
 		w.cores = *opt.Cores
@@ -144,10 +148,17 @@ func NewWorld(opt Options) (*World, error) {
 	if w.fenced {
 		w.points = make([]point, 3)
 	}
-	for i, name := range w.systemNames() {
+	for i, name := range w.names {
 		w.nodes = append(w.nodes, &node{w: w, id: i, name: name, running: make([]bool, len(w.res)),
 			offset: w.boot.between(time.Second, time.Hour), drift: int64(w.boot.n(401)) - 200, dark: make([]bool, w.swarm.Links)})
 	}
+	for _, n := range w.nodes {
+		n.disk = newDisk(n)
+		for _, f := range w.files {
+			n.disk.install("/etc/"+f.Name, f.Text)
+		}
+	}
+	w.oracle.written(w.files, 0)
 	w.newNetwork(w.swarm.Links)
 	w.network.loss, w.network.dup, w.network.corrupt, w.network.late = w.swarm.Loss, w.swarm.Dup, w.swarm.Corrupt, w.swarm.Late
 	return w, nil

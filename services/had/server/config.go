@@ -13,6 +13,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/localrpc"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/confdisk"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"google.golang.org/grpc/codes"
 )
@@ -29,7 +30,7 @@ func (a configAPI) GetConfig(ctx context.Context, _ *hadv1.GetConfigRequest) (*h
 	if err != nil {
 		return nil, err
 	}
-	out := &hadv1.GetConfigResponse{Hash: hashFiles(files), Writable: st.Writable, State: a.stateProto(st)}
+	out := &hadv1.GetConfigResponse{Hash: confdisk.Hash(files), Writable: st.Writable, State: a.stateProto(st)}
 	out.StaleOnDisk = out.State.GetStaleOnDisk()
 	for _, f := range files {
 		out.Files = append(out.Files, &hadv1.ConfigFile{Name: f.Name, Text: f.Text})
@@ -226,25 +227,25 @@ func (a configAPI) RollbackConfig(ctx context.Context, r *hadv1.RollbackConfigRe
 }
 
 // version finds a kept version on this disk.
-func (a configAPI) version(n uint64) (version, []engine.File, error) {
-	all := versions(a.root)
+func (a configAPI) version(n uint64) (confdisk.Version, []engine.File, error) {
+	all := diskOf(a.root).All()
 	for _, v := range all {
 		if v.Number != n {
 			continue
 		}
-		files, err := textOf(a.root, v)
+		files, err := diskOf(a.root).Text(v)
 		if err != nil || len(files) == 0 {
 			return v, nil, refusal(codes.DataLoss, "VERSION_UNREADABLE", "V-16-1-90040", "ERROR", fmt.Sprintf("Version %d is not kept whole: %v", n, err))
 		}
 		return v, files, nil
 	}
-	return version{}, nil, noVersion(n, all)
+	return confdisk.Version{}, nil, noVersion(n, all)
 }
 
 func (a configAPI) ListConfigVersions(_ context.Context, r *hadv1.ListConfigVersionsRequest) (*hadv1.ListConfigVersionsResponse, error) {
 	out := &hadv1.ListConfigVersionsResponse{}
 	before, err := strconv.ParseUint(r.GetPageToken(), 10, 64)
-	for _, v := range versions(a.root) {
+	for _, v := range diskOf(a.root).All() {
 		if err == nil && v.Number >= before {
 			continue
 		}
@@ -257,7 +258,7 @@ func (a configAPI) ListConfigVersions(_ context.Context, r *hadv1.ListConfigVers
 	return out, nil
 }
 
-func versionProto(v version, files []engine.File) *hadv1.ConfigVersion {
+func versionProto(v confdisk.Version, files []engine.File) *hadv1.ConfigVersion {
 	out := &hadv1.ConfigVersion{Number: v.Number, Sequence: v.Sequence, User: v.User, RequestId: v.Request,
 		WrittenUnixMs: v.Written.UnixMilli(), Summary: v.Summary}
 	if v.At != (engine.Pos{}) {
@@ -302,11 +303,11 @@ func (a configAPI) DiffConfig(ctx context.Context, r *hadv1.DiffConfigRequest) (
 		}
 		to = completed(to, running)
 	}
-	before, err := loadFiles(completed(from, running))
+	before, err := confdisk.Load(completed(from, running))
 	if err != nil {
 		return nil, badConfig(err)
 	}
-	after, err := loadFiles(completed(to, running))
+	after, err := confdisk.Load(completed(to, running))
 	if err != nil {
 		return nil, badConfig(err)
 	}
@@ -337,7 +338,7 @@ func badConfig(err error) error {
 	return refusal(codes.InvalidArgument, "BAD_CONFIG", "V-16-1-90054", "ERROR", strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
-func noVersion(n uint64, all []version) error {
+func noVersion(n uint64, all []confdisk.Version) error {
 	text := fmt.Sprintf("Version %d is not kept on this system", n)
 	var near []string
 	for _, v := range all[:min(len(all), 3)] {

@@ -14,6 +14,7 @@ import (
 	"github.com/evenkeel/evenkeel/etc"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/confdisk"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"google.golang.org/grpc/codes"
 )
@@ -320,7 +321,7 @@ func TestDumpFails(t *testing.T) {
 	a.writable()
 	poll(t, "the first writing is over", func() bool { return stale(b.root) })
 	before := file(t, b.root, "main.cf")
-	dir := versionsDir(b.root)
+	dir := b.root.State("config")
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}
@@ -351,46 +352,6 @@ func TestDumpFails(t *testing.T) {
 	}
 }
 
-// I6: a power failure at any point of a dump leaves the old configuration or
-// the new one, never some files of each.
-func TestDumpCutShort(t *testing.T) {
-	l := newLab(t, "disabled")
-	types := "type T (\n\tstr Old\n\tstatic str ArgList[] = { Old }\n)\n"
-	text := "include \"types.cf\"\ncluster demo (\n\t)\nsystem A (\n\t)\ngroup g (\n\tSystemList = { A = 0 }\n\t)\n\tT r (\n\t\tOld = x\n\t\t)\n"
-	old := []engine.File{{Name: "main.cf", Text: text}, {Name: "types.cf", Text: types}}
-	next := []engine.File{{Name: "main.cf", Text: strings.ReplaceAll(text, "Old", "New")}, {Name: "types.cf", Text: strings.ReplaceAll(types, "Old", "New")}}
-	for cut := range 5 {
-		root := l.root("A", "")
-		if err := saveCopy(root, old, version{Number: 1, Sequence: 1}, false); err != nil {
-			t.Fatal(err)
-		}
-		// The steps of saveCopy up to a power failure.
-		v := version{Number: 2, Sequence: 2, Hash: hashFiles(next), Files: []string{"main.cf", "types.cf"}}
-		want := old
-		steps := []func() error{
-			func() error { // half a folder
-				return os.MkdirAll(filepath.Join(versionDir(root, "00000002.tmp"), "files"), 0o755)
-			},
-			func() error { return stage(root, "00000002", v, next) },
-			func() error { want = next; return replaceFile(pendingFile(root), []byte("00000002")) },
-			func() error { return replaceFile(root.Config("types.cf"), []byte(next[1].Text)) },
-			func() error { return replaceFile(root.Config("main.cf"), []byte(next[0].Text)) },
-		}
-		for _, step := range steps[:cut+1] {
-			if err := step(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		d := readDisk(root, "A")
-		if d.config == nil || !slices.Equal(d.files, want) || len(d.problems) > 0 {
-			t.Errorf("cut after step %d: %v %v", cut, d.problems, d.files)
-		}
-		if seq := uint64(1); d.edited || (cut >= 2 && d.copy.Sequence != 2) || (cut < 2 && d.copy.Sequence != seq) {
-			t.Errorf("cut after step %d: record %+v edited=%t", cut, d.copy, d.edited)
-		}
-	}
-}
-
 // The sequence comes back from the disk, and a joiner takes the running copy
 // whatever the times of its own files.
 func TestSequenceOverRestart(t *testing.T) {
@@ -402,7 +363,7 @@ func TestSequenceOverRestart(t *testing.T) {
 		text string
 		seq  uint64
 	}{{rootB, newer, 8}, {rootA, twoSystems, 7}} { // A's files are the younger ones
-		if err := saveCopy(c.root, []engine.File{{Name: "main.cf", Text: c.text}, {Name: "types.cf", Text: etc.TypesCF}}, version{Number: c.seq, Sequence: c.seq}, false); err != nil {
+		if err := diskOf(c.root).Save([]engine.File{{Name: "main.cf", Text: c.text}, {Name: "types.cf", Text: etc.TypesCF}}, confdisk.Version{Number: c.seq, Sequence: c.seq}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -410,7 +371,7 @@ func TestSequenceOverRestart(t *testing.T) {
 	b.awaitLocal("RUNNING")
 	a := l.start("A", rootA)
 	poll(t, "A has B's copy", func() bool { // main.cf is not the last thing to be written
-		_, pending := os.Stat(pendingFile(rootA))
+		_, pending := os.Stat(filepath.Join(rootA.State("config"), "pending"))
 		text, err := os.ReadFile(rootA.Config("main.cf"))
 		return err == nil && string(text) == newer && errors.Is(pending, fs.ErrNotExist)
 	})
@@ -420,7 +381,7 @@ func TestSequenceOverRestart(t *testing.T) {
 	if err := os.WriteFile(rootA.Config("main.cf"), []byte(twoSystems), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if d := readDisk(rootA, "A"); !d.edited || d.sequence() != 9 || rank(rootA, d.files) <= rank(rootB, readDisk(rootB, "B").files) {
+	if d := readDisk(rootA, "A"); !d.edited || d.sequence() != 9 || diskOf(rootA).Rank(d.files) <= diskOf(rootB).Rank(readDisk(rootB, "B").files) {
 		t.Errorf("a copy that was edited by hand is not the younger one: %+v", d.copy)
 	}
 }

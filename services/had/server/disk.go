@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/etc"
 	"github.com/evenkeel/evenkeel/internal/paths"
+	"github.com/evenkeel/evenkeel/services/had/confdisk"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/join"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
@@ -28,15 +28,19 @@ type onDisk struct {
 	warnings []string
 	// copy says which configuration of the cluster it is; edited: somebody
 	// changed the files since had wrote them.
-	copy   copyRecord
+	copy   confdisk.Record
 	edited bool
 }
+
+// sequence is that with which the copy is loaded.
+func (d onDisk) sequence() uint64 { return d.copy.AsLoaded(d.edited) }
 
 // readDisk reads and checks the configuration. Nothing is half-loaded: files
 // and config are set only if all of it is good.
 func readDisk(root paths.Root, self string) onDisk {
 	d := onDisk{state: join.DiskValid}
-	if err := recoverCopy(root); err != nil {
+	disk := diskOf(root)
+	if err := disk.Recover(); err != nil {
 		d.warnings = append(d.warnings, err.Error())
 	}
 	var files []engine.File
@@ -67,9 +71,9 @@ func readDisk(root paths.Root, self string) onDisk {
 	}
 	d.config, d.files = config, files
 	same := false
-	d.copy, same = readCopy(root, files)
+	d.copy, same = disk.Copy(files)
 	d.edited = !same
-	if _, err := os.Stat(root.Config(".stale")); err == nil {
+	if disk.Stale() {
 		d.state = join.DiskStale
 		d.problems = []string{fmt.Sprintf("%s exists: the configuration was being changed when had went; check main.cf, then hasys -force %s", root.Config(".stale"), self)}
 	}
@@ -117,68 +121,6 @@ func contradiction(config *maincf.Config, mode string) string {
 	return ""
 }
 
-func removeStale(root paths.Root) error {
-	if err := os.Remove(root.Config(".stale")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	return syncDir(root.ConfigDir())
-}
-
-func keepPrevious(path, next string) error {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && string(text) == next) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return replaceFile(path+".previous", text)
-}
-
-// replaceFile replaces a file so that after a power failure there is the old
-// or the new one.
-func replaceFile(path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err := tmp.Write(text); err != nil {
-		tmp.Close()
-		return err
-	}
-	if err := tmp.Chmod(0o644); err != nil {
-		tmp.Close()
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		tmp.Close()
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
-}
-
 // readSettings reads had.conf: lines NAME=VALUE, # begins a comment. Unknown
 // names are mistakes.
 func readSettings(root paths.Root) (map[string]string, error) {
@@ -205,13 +147,4 @@ func readSettings(root paths.Root) (map[string]string, error) {
 		out[name] = strings.TrimSpace(value)
 	}
 	return out, nil
-}
-
-// hashFiles is the same on all systems that run the same configuration.
-func hashFiles(files []engine.File) uint64 {
-	h := fnv.New64a()
-	for _, f := range files {
-		fmt.Fprintf(h, "%d %s %d %s", len(f.Name), f.Name, len(f.Text), f.Text)
-	}
-	return h.Sum64()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+	"github.com/evenkeel/evenkeel/services/had/confdisk"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/host"
 	"github.com/evenkeel/evenkeel/services/had/join"
@@ -131,7 +132,7 @@ type snapshot struct {
 }
 
 func newLoop(cfg Config, disk onDisk) (*loop, error) {
-	j, err := join.New(join.Config{Self: cfg.Name, Disk: disk.state, Rank: rank(cfg.Root, disk.files)})
+	j, err := join.New(join.Config{Self: cfg.Name, Disk: disk.state, Rank: diskOf(cfg.Root).Rank(disk.files)})
 	if err != nil {
 		return nil, err
 	}
@@ -648,7 +649,7 @@ func (l *loop) engineEffects(out []engine.Effect) {
 		case engine.DumpConfig:
 			if e.System == l.self && l.running {
 				l.toDisk(diskJob{source: l.engine.Source(), answers: []engine.DumpConfig{e},
-					record: version{Number: e.Version, Sequence: e.Sequence, At: e.At, User: e.User, Request: e.Request}})
+					record: confdisk.Version{Number: e.Version, Sequence: e.Sequence, At: e.At, User: e.User, Request: e.Request}})
 			}
 		case engine.BuildLocal:
 			if e.System == l.self {
