@@ -31,51 +31,110 @@ func spent(f func()) time.Duration {
 }
 
 // scale measures one engine, in this process: processor time, the collection
-// of garbage included.
+// of garbage included, and what does not depend on the machine or on who else
+// uses it: how much an event looks at and allocates.
 func scale(context.Context, int) error {
-	small := enginetest.Shape{Systems: 64, Groups: 200, Resources: 2000, Width: 3}
-	large := enginetest.Shape{Systems: 64, Groups: 2000, Resources: 20000, Width: 3}
-	byLoad := large
-	byLoad.Policy = "Load"
-	fmt.Println("  64 systems, 3 of them in each SystemList, 10 resources in a group; processor time")
-	fmt.Printf("  %-58s %9s %9s %6s\n", "each", "2,000", "20,000", "ratio")
+	shape := func(resources int, policy string) enginetest.Shape {
+		return enginetest.Shape{Systems: 64, Groups: resources / 10, Resources: resources, Width: 3, Policy: policy}
+	}
+	fmt.Println("  64 systems, 3 of them in each SystemList, 10 resources in a group; processor time; looks: instances of resources")
+	fmt.Println("  and groups on systems that an event looks at; allocs: what it allocates; clusters of so many resources by turns")
 	before := heap()
 	var c enginetest.Cluster
-	boot := spent(func() { c = *large.Boot() })
-	held := heap() - before
-	s := *small.Boot()
-	l := *byLoad.Boot()
-	row := func(what string, each func(*enginetest.Cluster) time.Duration) time.Duration {
-		a, b := middle(func() time.Duration { return each(&s) }), middle(func() time.Duration { return each(&c) })
-		fmt.Printf("  %-58s %6.1f us %6.1f us %6.2f\n", what, us(a), us(b), float64(b)/float64(a))
-		return b
-	}
-	report := row("report that changes nothing", func(c *enginetest.Cluster) time.Duration { return reports(c, false) })
-	row("the same with decoding", func(c *enginetest.Cluster) time.Duration { return reports(c, true) })
-	row("event of a switch there and back", switches)
-	row("event of a fault, failover and clear", faults)
-	byLoadEvent := switches(&l)
-	fmt.Printf("  %-58s %9s %6.1f us\n", "event of a switch, FailOverPolicy Load", "", us(byLoadEvent))
-	fmt.Printf("  %-58s %9.0f /s (50,000 wanted)\n", "reports applied on one core, 20,000 resources", float64(time.Second)/float64(report))
-	fmt.Printf("  %-58s %9.0f /s, %d events\n", "events from nothing to all online, 20,000 resources", float64(c.Events)*float64(time.Second)/float64(boot), c.Events)
+	boot := spent(func() { c = *shape(20000, "").Boot() })
+	held, events := heap()-before, c.Events
+	sizes := [3]*enginetest.Cluster{shape(200, "").Boot(), shape(2000, "").Boot(), &c}
+	head()
+	report := row("report of what is known", func(c *enginetest.Cluster) figure { return reports(c, false) }, sizes)
+	row("the same with decoding", func(c *enginetest.Cluster) figure { return reports(c, true) }, sizes)
+	row("report that changes a state's flag, and back", flags, sizes)
+	row("event of a switch there and back", switches, sizes)
+	row("event of a fault, failover and clear", faults, sizes)
+	loads := [3]*enginetest.Cluster{shape(200, "Load").Boot(), shape(2000, "Load").Boot(), shape(20000, "Load").Boot()}
+	row("event of a switch, FailOverPolicy Load", switches, loads)
+	fmt.Printf("  %-58s %9.0f /s (50,000 wanted)\n", "reports applied on one core, 20,000 resources", perSecond(report))
+	fmt.Printf("  %-58s %9.0f /s, %d events\n", "events from nothing to all online, 20,000 resources", float64(events)*float64(time.Second)/float64(boot), events)
+	loads = [3]*enginetest.Cluster{}
 	for _, policy := range []string{"Priority", "Load"} {
 		lossOf200(policy)
 	}
 	state(&c, held)
-	wide := enginetest.Shape{Systems: 64, Groups: 200, Resources: 2000, Width: 64}
-	before = heap()
-	w := wide.Boot()
-	fmt.Printf("  all 64 systems in each SystemList: %d B for each of 64 instances of a resource; report %.1f us\n",
-		(heap()-before)/int64(wide.Resources*wide.Width), us(reports(w, false)))
+	wide()
 	return nil
 }
 
-// middle is the median of three measurements.
-func middle(measure func() time.Duration) time.Duration {
-	three := []time.Duration{measure(), measure(), measure()}
-	slices.Sort(three)
-	return median(three)
+// wide measures groups that may run on every system.
+func wide() {
+	shape := func(resources int) enginetest.Shape {
+		return enginetest.Shape{Systems: 64, Groups: resources / 10, Resources: resources, Width: 64}
+	}
+	fmt.Println("  all 64 systems in each SystemList")
+	before := heap()
+	var c enginetest.Cluster
+	boot := spent(func() { c = *shape(2000).Boot() })
+	held, events := heap()-before, c.Events
+	before = heap()
+	copied := c.Engine.Clone()
+	alone := heap() - before
+	runtime.KeepAlive(copied)
+	copied = nil
+	sizes := [3]*enginetest.Cluster{shape(20).Boot(), shape(200).Boot(), &c}
+	fmt.Printf("  %-46s %23s  %5s\n", "each; resources:", "20       200      2,000", "ratio")
+	report := row("report of what is known", func(c *enginetest.Cluster) figure { return reports(c, false) }, sizes)
+	changed := row("report that changes a state's flag, and back", flags, sizes)
+	row("event of a switch there and back", switches, sizes)
+	row("event of a fault, failover and clear", faults, sizes)
+	fmt.Printf("  %-58s %9.0f /s known, %.0f /s changing (50,000 wanted)\n", "reports applied on one core, 128,000 instances", perSecond(report), perSecond(changed))
+	fmt.Printf("  %-58s %9.0f /s, %d events\n", "events from nothing to all probed and online", float64(events)*float64(time.Second)/float64(boot), events)
+	n := int64(c.Shape.Resources)
+	fmt.Printf("  %-58s %9d B of state, %d B with the index and the parsed configuration; %d B for each of its 64 instances\n",
+		"memory for each resource", alone/n, held/n, held/n/int64(c.Shape.Width))
 }
+
+// figure is what one event costs on average.
+type figure struct {
+	took          time.Duration
+	looks, allocs float64
+}
+
+// per measures a function that applies events and divides by their number.
+func per(c *enginetest.Cluster, f func()) figure {
+	var before, after runtime.MemStats
+	events, looks := c.Events, c.Engine.Looks()
+	runtime.ReadMemStats(&before)
+	took := spent(f)
+	runtime.ReadMemStats(&after)
+	n := c.Events - events
+	return figure{took / time.Duration(n), float64(c.Engine.Looks()-looks) / float64(n), float64(after.Mallocs-before.Mallocs) / float64(n)}
+}
+
+func head() {
+	fmt.Printf("  %-46s %23s  %5s\n", "each; resources:", "200     2,000    20,000", "ratio")
+}
+
+// row prints what the same costs in three clusters, each ten times the one
+// before; the ratio is that of the last two. It returns the time in the last.
+func row(what string, each func(*enginetest.Cluster) figure, sizes [3]*enginetest.Cluster) time.Duration {
+	const turns = 5
+	var took [3][]time.Duration
+	var last [3]figure
+	for range turns {
+		for i, c := range sizes {
+			last[i] = each(c)
+			took[i] = append(took[i], last[i].took)
+		}
+	}
+	var m [3]time.Duration
+	for i := range took {
+		slices.Sort(took[i])
+		m[i] = median(took[i])
+	}
+	fmt.Printf("  %-46s %6.2f %7.2f %7.2f us %5.2f; looks %.1f %.1f %.1f; allocs %.1f %.1f %.1f\n", what, us(m[0]), us(m[1]), us(m[2]),
+		float64(m[2])/float64(m[1]), last[0].looks, last[1].looks, last[2].looks, last[0].allocs, last[1].allocs, last[2].allocs)
+	return m[2]
+}
+
+func perSecond(d time.Duration) float64 { return float64(time.Second) / float64(d) }
 
 func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
@@ -87,7 +146,7 @@ func heap() int64 {
 }
 
 // reports says again of resources all over the cluster that they are online.
-func reports(c *enginetest.Cluster, decode bool) time.Duration {
+func reports(c *enginetest.Cluster, decode bool) figure {
 	const n = 20000
 	s := c.Shape
 	wires := make([][]byte, n)
@@ -103,20 +162,41 @@ func reports(c *enginetest.Cluster, decode bool) time.Duration {
 		}
 		wires[i] = wire
 	}
-	return spent(func() {
+	return per(c, func() {
 		for i, ev := range events {
 			if decode {
 				ev, _ = engine.Decode(wires[i])
 			}
 			c.Apply(ev.(engine.Reported).Report.System, ev)
 		}
-	}) / n
+	})
+}
+
+// flags says of resources all over the cluster that their agent starts them
+// again, and then that they are online as before.
+func flags(c *enginetest.Cluster) figure {
+	const n = 5000
+	s := c.Shape
+	events := make([]engine.Reported, 0, 2*n)
+	for i := range n {
+		g := i * 7 % s.Groups
+		rep := resource.Report{System: s.Home(g), Resource: s.Resource(g, i%s.PerGroup()), Incarnation: 1,
+			Seen: c.Seen, Probed: true, State: resource.StateOnline, Confidence: 100}
+		again := rep
+		again.Flags = resource.FlagRestarting
+		events = append(events, engine.Reported{Report: again}, engine.Reported{Report: rep})
+	}
+	return per(c, func() {
+		for _, ev := range events {
+			c.Apply(ev.Report.System, ev)
+		}
+	})
 }
 
 // switches moves groups to their second system and back.
-func switches(c *enginetest.Cluster) time.Duration {
-	s, events := c.Shape, c.Events
-	took := spent(func() {
+func switches(c *enginetest.Cluster) figure {
+	s := c.Shape
+	return per(c, func() {
 		for i := range 300 {
 			g := i * 7 % s.Groups
 			for _, to := range []int{1, 0} {
@@ -125,13 +205,12 @@ func switches(c *enginetest.Cluster) time.Duration {
 			}
 		}
 	})
-	return took / time.Duration(c.Events-events)
 }
 
 // faults lets groups fail over and come back.
-func faults(c *enginetest.Cluster) time.Duration {
-	s, events := c.Shape, c.Events
-	took := spent(func() {
+func faults(c *enginetest.Cluster) figure {
+	s := c.Shape
+	return per(c, func() {
 		for i := range 300 {
 			g := i * 11 % s.Groups
 			rep := resource.Report{System: s.Home(g), Resource: s.Resource(g, 0), Incarnation: 1, Seen: c.Seen, Probed: true, State: resource.StateFaulted}
@@ -142,7 +221,6 @@ func faults(c *enginetest.Cluster) time.Duration {
 			c.Settle()
 		}
 	})
-	return took / time.Duration(c.Events-events)
 }
 
 // lossOf200 is the loss of a system that holds 200 of the 2,000 groups.

@@ -36,6 +36,8 @@ type Engine struct {
 	// thorough, set by tests alone, looks at everything that an event could
 	// concern; what comes of it must be the same.
 	thorough bool
+	// looks counts the instances and spots that events looked at.
+	looks uint64
 }
 
 // New returns an empty replica: no system, no configuration.
@@ -148,6 +150,11 @@ func (e *Engine) Time() time.Duration { return e.st.Now }
 
 // Position returns the position of the last event applied.
 func (e *Engine) Position() Pos { return e.st.Pos }
+
+// Looks counts how often events looked at an instance of a resource, or at a
+// group on a system: what they cost, apart from the machine. It is no part of
+// the state.
+func (e *Engine) Looks() uint64 { return e.looks }
 
 // Config returns the running configuration, or nil before one is loaded. It
 // must not be changed.

@@ -233,6 +233,7 @@ func (e *Engine) at(r *resourceModel, n SystemID) *instance {
 // atPlace is at for a place in the SystemList of the group.
 func (e *Engine) atPlace(r *resourceModel, place int) *instance {
 	ix := e.indexed()
+	e.looks++
 	if r.first+place >= len(ix.instances) {
 		return nil
 	}
@@ -357,6 +358,7 @@ func (e *Engine) sum(g *groupModel, n SystemID) spotFlags {
 
 func (e *Engine) sumAt(g *groupModel, place int) spotFlags {
 	f := e.indexed().spots[g.first+place].flags
+	e.looks++
 	if f&spotStale != 0 {
 		return e.look(g, place)
 	}
@@ -371,6 +373,7 @@ func (e *Engine) sumAt(g *groupModel, place int) spotFlags {
 func (e *Engine) resting(g *groupModel, place int, frozen bool) bool {
 	s := &e.indexed().spots[g.first+g.placeInWhole(place)]
 	on := s.on
+	e.looks++
 	if e.thorough || s.flags&(spotStale|spotToDo) != 0 || on == nil || s.sys == nil || g.onlineClearParent {
 		return false
 	}
@@ -384,6 +387,7 @@ func (e *Engine) resting(g *groupModel, place int, frozen bool) bool {
 func (e *Engine) anyOn(g *groupModel, is func(*groupOn) bool) bool {
 	spots := e.indexed().spots
 	for place, p := range g.list {
+		e.looks++
 		on := spots[g.first+g.placeInWhole(place)].on
 		if on == nil {
 			on = e.st.Groups[g.name].On[p.System]
