@@ -258,6 +258,6 @@ func state(c *enginetest.Cluster, held int64) {
 	fmt.Printf("  %-58s %6.1f MB (%.1f MB of it main.cf); written in %.0f ms, restored in %.0f ms\n", "snapshot of 20,000 resources",
 		float64(len(snap))/1e6, float64(text)/1e6, us(write)/1000, us(restore)/1000)
 	fmt.Printf("  %-58s %6.0f ms; everything for a reader %.0f ms\n", "copy for a plan", us(clone)/1000, us(status)/1000)
-	fmt.Printf("  %-58s %6d B of state (2,048 wanted); %d B with the index and the parsed configuration\n", "memory for each resource",
+	fmt.Printf("  %-58s %6d B of state, %d B with the index and the parsed configuration (2,048 wanted)\n", "memory for each resource",
 		alone/int64(c.Shape.Resources), held/int64(c.Shape.Resources))
 }

@@ -9,15 +9,15 @@ import (
 
 // adminWaits says, once, that a resource waits for an administrator (engine.md 4.5).
 func (e *Engine) adminWaits(r *resourceModel, i *instance, n SystemID, waited bool, waitedReason resource.AdminReason) {
-	in := decision.AdminWait{Group: r.group, Resource: r.name, System: n, Flagged: i.inDoubt(),
+	in := decision.AdminWait{Group: r.in.name, Resource: r.name, System: n, Flagged: i.inDoubt(),
 		Waited: waited, WaitedReason: int(waitedReason), Reason: int(i.WaitReason), Said: i.Reason}
 	o := in.Decide()
 	if o.Do == decision.DoNothing {
 		return
 	}
-	e.log("ERROR", idAdminWait, n, r.group, "Resource %s (Owner: %s, Group: %s) waits for an administrator on System %s: %s (reason %d)",
-		r.name, r.owner, r.group, n, i.WaitReason, i.WaitReason)
-	e.told(r.group, in, o)
+	e.log("ERROR", idAdminWait, n, r.in.name, "Resource %s (Owner: %s, Group: %s) waits for an administrator on System %s: %s (reason %d)",
+		r.name, r.owner, r.in.name, n, i.WaitReason, i.WaitReason)
+	e.told(r.in.name, in, o)
 }
 
 func clearWaitHint(g *groupModel, n SystemID) string { return decision.ClearWaitHint(g.name, n) }

@@ -148,7 +148,7 @@ func (e *Engine) busyResources(rs []*resourceModel, n SystemID) []string {
 		i := e.at(r, n)
 		switch {
 		case i.moving():
-			text, _ := e.waiting(e.mod.byGroup[r.group], r, i, n)
+			text, _ := e.waiting(e.mod.byGroup[r.in.name], r, i, n)
 			out = append(out, r.name+" is "+text)
 		case i.up() && !r.persistent():
 			out = append(out, r.name+" is ONLINE")
@@ -189,7 +189,7 @@ func (e *Engine) infoCommand(c Command) *refusal {
 		}
 		return e.unknown(10260, "Resource", c.Resource, known)
 	}
-	g := e.mod.byGroup[r.group]
+	g := e.mod.byGroup[r.in.name]
 	if no := e.checkSystem(g, c.System); no != nil {
 		return no
 	}

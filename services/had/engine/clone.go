@@ -24,9 +24,10 @@ func (e *Engine) Clone() *Engine {
 	}
 	c.st.Resources = make(map[string]map[string]*instance, len(e.st.Resources))
 	for n, at := range e.st.Resources {
-		copied := make(map[string]*instance, len(at))
+		copied, room := make(map[string]*instance, len(at)), make([]instance, len(at))
 		for s, i := range at {
-			copied[s] = i.clone()
+			i.copyTo(&room[0])
+			copied[s], room = &room[0], room[1:]
 		}
 		c.st.Resources[n] = copied
 	}
@@ -88,8 +89,7 @@ func (c *course) clone() *course {
 	return &copied
 }
 
-func (i *instance) clone() *instance {
-	c := *i
+func (i *instance) copyTo(c *instance) {
+	*c = *i
 	c.Unseen = slices.Clone(i.Unseen)
-	return &c
 }

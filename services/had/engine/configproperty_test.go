@@ -133,7 +133,7 @@ func (w *world) follow() {
 		m := w.machines[n]
 		gone := func(name string) bool {
 			r, was := w.mod.byRes[name], old.byRes[name]
-			return r == nil || !r.in.whole.on(n) || was == nil || was.typ != r.typ || was.group != r.group
+			return r == nil || !r.in.whole.on(n) || was == nil || was.typ != r.typ || was.in.name != r.in.name
 		}
 		m.queue = slices.DeleteFunc(m.queue, func(c resource.Command) bool { return gone(c.Resource) })
 		m.unprobed = slices.DeleteFunc(m.unprobed, gone)

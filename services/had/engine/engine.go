@@ -317,13 +317,13 @@ func (e *Engine) Outstanding(system SystemID) []Effect {
 		}
 		cmds = append(cmds, i.Unseen...)
 		if i.Pending.ID != 0 {
-			cmds = append(cmds, i.Pending)
+			cmds = append(cmds, resource.Command{ID: i.Pending.ID, Kind: i.Pending.Kind, System: system, Resource: r.name})
 		}
 	}
 	sort.Slice(cmds, func(a, b int) bool { return cmds[a].ID < cmds[b].ID })
 	out := make([]Effect, 0, len(cmds)+1)
 	for _, c := range cmds {
-		out = append(out, ResourceCommand{Command: c, Group: e.mod.byRes[c.Resource].group})
+		out = append(out, ResourceCommand{Command: c, Group: e.mod.byRes[c.Resource].in.name})
 	}
 	if slices.Contains(e.st.Conf.Dumping, system) {
 		out = append(out, e.dumpOf(system))
@@ -345,7 +345,7 @@ func (e *Engine) Outstanding(system SystemID) []Effect {
 func (e *Engine) Protected(system SystemID) bool {
 	for _, r := range e.resourceModels() {
 		i := e.at(r, system)
-		if i == nil || !r.onOff() || !e.mod.byGroup[r.group].failover() {
+		if i == nil || !r.onOff() || !e.mod.byGroup[r.in.name].failover() {
 			continue
 		}
 		if r.enabled && (!i.Probed || i.up() || i.moving() || i.inDoubt()) {

@@ -25,13 +25,16 @@ type index struct {
 	systems []*system
 	// on is what is known of each system of a SystemList.
 	on map[SystemID]*systemIndex
-	// groups by number, spots from the first of a group on, instances from the
-	// first of a resource on, both in the order of the SystemList.
+	// groups by number, spots from the first of a group on, in the order of its
+	// SystemList, and instances likewise, those of one system together.
 	groups    []*group
 	spots     []spot
 	instances []*instance
 	// homes is LastOnline by number of the resource: 1 and the place, or 0.
 	homes []int16
+	// counts, by number of the resource, is what its configuration makes of its
+	// instances: spotActive if it is OnOff, spotUnprobed if it is enabled.
+	counts []spotFlags
 	// waiting, by number, are the groups with anything owed or under way.
 	waiting []bool
 	// deadlines of the groups that wait for time to pass.
@@ -119,12 +122,13 @@ func (e *Engine) reindex() {
 	ix, groups := &e.ix, len(e.mod.groups)
 	ix.groups, ix.waiting, ix.settled = make([]*group, groups), make([]bool, groups), make([]bool, groups)
 	ix.deadlines = newDeadlines(groups)
-	ix.homes = make([]int16, len(e.mod.resources))
+	ix.homes, ix.counts = make([]int16, len(e.mod.resources)), make([]spotFlags, len(e.mod.resources))
 	if last := len(e.mod.groups) - 1; last >= 0 {
 		ix.spots = make([]spot, e.mod.groups[last].first+len(e.mod.groups[last].list))
 	}
-	if last := len(e.mod.resources) - 1; last >= 0 {
-		ix.instances = make([]*instance, e.mod.resources[last].first+len(e.mod.resources[last].in.list))
+	if last := len(e.mod.groups) - 1; last >= 0 {
+		g := e.mod.groups[last]
+		ix.instances = make([]*instance, g.firstInstance+len(g.list)*len(g.resources))
 	}
 	for _, g := range e.mod.groups {
 		e.indexGroup(g)
@@ -153,8 +157,9 @@ func (e *Engine) indexGroup(g *groupModel) {
 	}
 	for _, r := range g.resources {
 		for place, p := range g.list {
-			ix.instances[r.first+place] = e.st.Resources[r.name][p.System]
+			ix.instances[r.instanceAt(place)] = e.st.Resources[r.name][p.System]
 		}
+		ix.counts[r.num] = pick(r.onOff(), spotActive, 0) | pick(r.enabled, spotUnprobed, 0)
 		ix.homes[r.num] = int16(1 + g.place(e.st.LastOnline[r.name]))
 	}
 	e.markStale(g)
@@ -234,15 +239,22 @@ func (e *Engine) at(r *resourceModel, n SystemID) *instance {
 func (e *Engine) atPlace(r *resourceModel, place int) *instance {
 	ix := e.indexed()
 	e.looks++
-	if r.first+place >= len(ix.instances) {
+	at := r.instanceAt(place)
+	if at >= len(ix.instances) {
 		return nil
 	}
-	i := ix.instances[r.first+place]
+	i := ix.instances[at]
 	if i == nil { // The state was not there yet when the index was built.
 		i = e.st.Resources[r.name][r.in.list[place].System]
-		ix.instances[r.first+place] = i
+		ix.instances[at] = i
 	}
 	return i
+}
+
+// instanceAt is where the instance at a place of the SystemList is in the
+// index.
+func (r *resourceModel) instanceAt(place int) int {
+	return r.in.firstInstance + place*len(r.in.resources) + r.num - r.in.resources[0].num
 }
 
 // instance is at for a name.
@@ -304,22 +316,33 @@ func (e *Engine) noteWaiting(g *groupModel) {
 // look sums up the instances of a whole group at a place.
 func (e *Engine) look(g *groupModel, place int) spotFlags {
 	var f spotFlags
-	for _, r := range g.resources {
-		f |= e.lookAt(r, e.atPlace(r, place))
+	ix, n := e.indexed(), len(g.resources)
+	if n > 0 {
+		at := g.firstInstance + place*n
+		counts := ix.counts[g.resources[0].num:][:n]
+		e.looks += uint64(n)
+		for k, i := range ix.instances[at : at+n] {
+			if i == nil {
+				i = e.atPlace(g.resources[k], place)
+			}
+			f |= i.sum(counts[k], e.st.Now)
+		}
 	}
-	if on := e.indexed().spots[g.first+place].on; on != nil && on.Pre != nil && on.Pre.Until > e.st.Now {
+	if on := ix.spots[g.first+place].on; on != nil && on.Pre != nil && on.Pre.Until > e.st.Now {
 		f |= spotTimed
 	}
 	return f
 }
 
-func (e *Engine) lookAt(r *resourceModel, i *instance) spotFlags {
+// sum is what an instance adds to the flags of its spot, of those that counts
+// lets it.
+func (i *instance) sum(counts spotFlags, now time.Duration) spotFlags {
 	var f spotFlags
-	if r.onOff() && (i.up() || i.raising() || i.inDoubt()) {
-		f |= spotActive
+	if i.up() || i.raising() || i.inDoubt() {
+		f |= counts & spotActive
 	}
-	if r.enabled && !i.Probed {
-		f |= spotUnprobed
+	if !i.Probed {
+		f |= counts & spotUnprobed
 	}
 	if i.State == resource.StateFaulted {
 		f |= spotFaulted
@@ -327,7 +350,7 @@ func (e *Engine) lookAt(r *resourceModel, i *instance) spotFlags {
 	if i.inDoubt() {
 		f |= spotDoubt
 	}
-	if i.RetryAt > e.st.Now {
+	if i.RetryAt > now {
 		f |= spotTimed
 	}
 	if !i.moving() {

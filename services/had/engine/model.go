@@ -36,8 +36,8 @@ type groupModel struct {
 	name   string
 	source *maincf.Group
 	// num is the place in model.groups, first that of its first system among
-	// those of all groups.
-	num, first int
+	// those of all groups, firstInstance that of its first instance.
+	num, first, firstInstance int
 	// turn is the place in the order in which groups choose where to go, and
 	// priority the attribute Priority, which gives it.
 	turn, priority int
@@ -86,11 +86,10 @@ type groupModel struct {
 }
 
 type resourceModel struct {
-	// num is the place in model.resources, first that of its first instance
-	// among all.
-	num, first                int
+	// num is the place in model.resources.
+	num                       int
 	in                        *groupModel
-	name, typ, group          string
+	name, typ                 string
 	category                  string
 	critical, enabled, autoUp bool
 	faultPropagation          bool
@@ -161,13 +160,13 @@ func (g *groupModel) sameZone(a, b SystemID) bool {
 
 // parse reads the files of a configuration.
 func parse(main string, files []File) (*model, error) {
-	cfg, _, err := maincf.Load(main, func(name string) ([]byte, error) {
+	cfg, _, err := maincf.LoadText(main, func(name string) (string, error) {
 		for _, f := range files {
 			if f.Name == name {
-				return []byte(f.Text), nil
+				return f.Text, nil
 			}
 		}
-		return nil, fmt.Errorf("open %s: no such file in the configuration that was sent", name)
+		return "", fmt.Errorf("open %s: no such file in the configuration that was sent", name)
 	})
 	if err != nil {
 		return nil, err
@@ -186,8 +185,6 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		name:               g.Name,
 		list:               g.SystemList(),
 		autoList:           g.AutoStartList(),
-		disabled:           map[string]bool{},
-		zones:              map[string]int{},
 		autoStart:          value("AutoStart").Bool(),
 		autoStartIfPartial: value("AutoStartIfPartial").Bool(),
 		frozen:             value("Frozen").Bool(),
@@ -213,17 +210,26 @@ func newGroupModel(cfg *maincf.Config, g *maincf.Group) *groupModel {
 		meterLoad:          value("Load").Pairs,
 		meterWeight:        value("MeterWeight").Pairs,
 	}
+	if pairs := value("SystemZones").Pairs; len(pairs) > 0 {
+		gm.zones = make(map[string]int, len(pairs))
+	}
 	for _, p := range value("SystemZones").Pairs {
 		gm.zones[p.Key] = number(p.Value)
 	}
 	sort.SliceStable(gm.list, func(i, j int) bool { return gm.list[i].Priority < gm.list[j].Priority })
 	for _, s := range gm.list {
 		v, _ := cfg.GroupAttr(g, "Enabled", s.System)
-		gm.disabled[s.System] = !v.Bool()
+		if !v.Bool() {
+			if gm.disabled == nil {
+				gm.disabled = map[string]bool{}
+			}
+			gm.disabled[s.System] = true
+		}
 	}
 	gm.findPlaces()
 	gm.triggers = newGroupTriggers(cfg, g, gm.list)
-	var order []string
+	order := make([]string, 0, len(g.Resources))
+	gm.resources = make([]*resourceModel, 0, len(g.Resources))
 	for _, r := range g.Resources {
 		gm.resources = append(gm.resources, newResourceModel(cfg, g, r))
 		order = append(order, r.Name)
@@ -241,7 +247,7 @@ func newResourceModel(cfg *maincf.Config, g *maincf.Group, r *maincf.Resource) *
 	external, _ := cfg.StaticAttr(r, "ExternalStateChange", "")
 	propagate, ok := cfg.StaticAttr(r, "FaultPropagation", "")
 	return &resourceModel{
-		name: r.Name, typ: r.Type, group: g.Name,
+		name: r.Name, typ: r.Type,
 		category:         cfg.Operations(r.Type),
 		critical:         value("Critical").Bool(),
 		enabled:          value("Enabled").Bool(),

@@ -398,7 +398,7 @@ func (m *machine) waits(r string) bool { _, is := m.waiting[r]; return is }
 // group runs on one system that has power, seen or not, at most.
 func (w *world) exclusive() {
 	for _, r := range w.e.resourceModels() {
-		if !r.onOff() || !w.mod.byGroup[r.group].failover() {
+		if !r.onOff() || !w.mod.byGroup[r.in.name].failover() {
 			continue
 		}
 		for _, part := range r.in.parts {

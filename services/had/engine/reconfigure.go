@@ -74,7 +74,7 @@ func (e *Engine) clusterFlag(m *model, name string) bool {
 func (e *Engine) breaksGroup(old, g *groupModel, m *model, deleting bool, forced map[string]bool) *refusal {
 	for _, r := range old.resources {
 		to := m.byRes[r.name]
-		gone := to == nil || to.typ != r.typ || to.group != r.group
+		gone := to == nil || to.typ != r.typ || to.in.name != r.in.name
 		for _, p := range old.list {
 			i := e.at(r, p.System)
 			held := !r.persistent() && (i.up() || i.moving())
@@ -352,7 +352,7 @@ func (e *Engine) fitInstance(r, was *resourceModel, n SystemID) bool {
 		at = map[string]*instance{}
 		e.st.Resources[r.name] = at
 	}
-	if i := at[n]; i != nil && was != nil && was.typ == r.typ && was.group == r.group {
+	if i := at[n]; i != nil && was != nil && was.typ == r.typ && was.in.name == r.in.name {
 		if r.enabled && !was.enabled {
 			i.Probed = false
 		}
@@ -412,16 +412,16 @@ func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *mode
 	}
 	spots, instances := 0, 0
 	for i, g := range m.groups {
-		g.num, g.first = i, spots
+		g.num, g.first, g.firstInstance = i, spots, instances
 		spots += len(g.list)
+		instances += len(g.list) * len(g.resources)
 		for place := range g.list {
 			if s, ok := names[g.list[place].System]; ok {
 				g.list[place].System = s
 			}
 		}
 		for _, r := range g.resources {
-			r.num, r.first, r.in = len(m.resources), instances, g
-			instances += len(g.list)
+			r.num, r.in = len(m.resources), g
 			m.resources = append(m.resources, r)
 		}
 	}

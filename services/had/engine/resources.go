@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -13,11 +14,11 @@ import (
 func (e *Engine) order(kind resource.CommandKind, r *resourceModel, n SystemID, arg int) resource.Command {
 	e.st.LastID++
 	c := resource.Command{ID: e.st.LastID, Kind: kind, System: n, Resource: r.name, Arg: arg}
-	e.emit(ResourceCommand{Command: c, Group: r.group, Attempt: e.on(r.in, n).Retries})
+	e.emit(ResourceCommand{Command: c, Group: r.in.name, Attempt: e.on(r.in, n).Retries})
 	i := e.at(r, n)
 	switch kind {
 	case resource.CommandOnline, resource.CommandOffline:
-		i.Pending, i.Bound, i.Flushed, i.RetryAt = c, c.ID, false, 0
+		i.Pending, i.Bound, i.Flushed, i.RetryAt = order{c.ID, c.Kind}, c.ID, false, 0
 	case resource.CommandClear:
 		i.Bound = c.ID
 		i.Unseen = append(i.Unseen, c)
@@ -141,11 +142,18 @@ func (e *Engine) reported(from SystemID, rep *resource.Report) bool {
 		e.heardAgain(r, i, place, rep)
 		return false
 	}
-	e.dirty[r.group] = true
+	e.dirty[r.in.name] = true
 	e.markSpot(r.in, place)
 	e.heard(r, i, from, rep)
 	return true
 }
+
+// monitorMillis and confidence are what a report says of them, within bounds.
+func monitorMillis(rep *resource.Report) int32 {
+	return int32(max(0, min(rep.MonitorMillis, math.MaxInt32)))
+}
+
+func confidence(rep *resource.Report) uint8 { return uint8(max(0, min(rep.Confidence, 100))) }
 
 // says says whether a report is what is known of an instance already, which
 // nothing is under way for.
@@ -169,9 +177,9 @@ func (e *Engine) waitsWithKin(g *groupModel) bool {
 // that rested before it rests after it, so nothing else is looked at, and it
 // costs the same whatever the cluster holds (E195).
 func (e *Engine) heardAgain(r *resourceModel, i *instance, place int, rep *resource.Report) {
-	i.Since, i.MonitorMillis = e.st.Now, rep.MonitorMillis
+	i.Since, i.MonitorMillis = e.st.Now, monitorMillis(rep)
 	if i.up() {
-		i.Confidence = rep.Confidence
+		i.Confidence = confidence(rep)
 		e.homed(r, place)
 	}
 }
@@ -189,7 +197,7 @@ func (e *Engine) heard(r *resourceModel, i *instance, from SystemID, rep *resour
 	risen := rep.Flags &^ i.Flags
 	waited, waitedReason := i.inDoubt(), i.WaitReason
 	i.Flags, i.Reason, i.Since = rep.Flags, rep.Reason, e.st.Now
-	i.WaitReason, i.MonitorMillis = rep.WaitReason, rep.MonitorMillis
+	i.WaitReason, i.MonitorMillis = rep.WaitReason, monitorMillis(rep)
 	if i.inDoubt() {
 		e.adminWaits(r, i, from, waited, waitedReason)
 	}
@@ -219,7 +227,7 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep *reso
 	i.Probed, i.State = true, to
 	i.Confidence = 0
 	if to == resource.StateOnline {
-		i.Confidence = rep.Confidence
+		i.Confidence = confidence(rep)
 		e.homed(r, r.in.place(n))
 	} else {
 		i.Info = nil
@@ -265,7 +273,7 @@ func (e *Engine) complete(g *groupModel, r *resourceModel, i *instance, rep *res
 	if rep.Done != p.ID && !reached {
 		return false
 	}
-	i.Pending, i.Flushed = resource.Command{}, false
+	i.Pending, i.Flushed = order{}, false
 	switch p.Kind {
 	case resource.CommandOnline:
 		e.endOnline(g, r, i, rep, to)

@@ -223,39 +223,49 @@ const (
 	wantOffline
 )
 
-// instance is a resource on one system.
+// instance is a resource on one system. There is one for each system of each
+// resource's group: what every report reads comes first, and nothing here is
+// wider than it need be.
 type instance struct {
-	Probed     bool           `json:"probed,omitempty"`
-	State      resource.State `json:"state"`
-	Flags      resource.Flags `json:"flags,omitempty"`
-	Confidence int            `json:"confidence,omitempty"`
-	Reason     string         `json:"reason,omitempty"`
-	Since      time.Duration  `json:"since"`
-	Want       want           `json:"want,omitempty"`
-	// Pending is the online or offline that is under way (ID zero: none).
-	Pending resource.Command `json:"pending,omitzero"`
-	// Bound is the id below which reports are out of date (R6).
-	Bound resource.EffectID `json:"bound,omitempty"`
-	// Unseen are other commands that no report has seen yet.
-	Unseen []resource.Command `json:"unseen,omitempty"`
+	Probed bool           `json:"probed,omitempty"`
+	State  resource.State `json:"state"`
+	Flags  resource.Flags `json:"flags,omitempty"`
+	Want   want           `json:"want,omitempty"`
+	// WaitReason is the clean reason of an ADMIN_WAIT.
+	WaitReason resource.AdminReason `json:"wait_reason,omitempty"`
+	// Confidence is 0 to 100.
+	Confidence uint8 `json:"confidence,omitempty"`
 	// Halted: offline failed; wait for its report or for a user.
 	Halted bool `json:"halted,omitempty"`
 	// Flushed: the user gave up waiting for Pending.
 	Flushed bool `json:"flushed,omitempty"`
 	// Alone: offline without regard to parents.
 	Alone bool `json:"alone,omitempty"`
+	// MonitorMillis is the average time of its monitors.
+	MonitorMillis int32 `json:"monitor_millis,omitempty"`
+	// Pending is the online or offline that is under way (ID zero: none).
+	Pending order `json:"pending,omitzero"`
+	// Bound is the id below which reports are out of date (R6).
+	Bound resource.EffectID `json:"bound,omitempty"`
 	// RetryAt is the engine time of the next try after a refusal.
 	RetryAt time.Duration `json:"retry_at,omitempty"`
+	Since   time.Duration `json:"since"`
+	// Unseen are other commands that no report has seen yet.
+	Unseen []resource.Command `json:"unseen,omitempty"`
+	Reason string             `json:"reason,omitempty"`
 	// Shown is the state last told to watchers.
 	Shown string `json:"shown,omitempty"`
 	// Info is ResourceInfo; nil: Stale.
 	Info *resource.Info `json:"info,omitempty"`
-	// WaitReason is the clean reason of an ADMIN_WAIT.
-	WaitReason resource.AdminReason `json:"wait_reason,omitempty"`
-	// MonitorMillis is the average time of its monitors.
-	MonitorMillis int `json:"monitor_millis,omitempty"`
 	// Born is LastID when it was added to a running cluster.
 	Born uint64 `json:"born,omitempty"`
+}
+
+// order is a command to a resource's scheduler on a system, which need not be
+// said again in the state of just that.
+type order struct {
+	ID   resource.EffectID    `json:"id"`
+	Kind resource.CommandKind `json:"kind"`
 }
 
 func (i *instance) up() bool { return i.State == resource.StateOnline }
@@ -276,7 +286,7 @@ func (i *instance) moving() bool { return i.Want != wantNothing || i.Pending.ID 
 
 // forget drops what was asked of a scheduler that is gone.
 func (i *instance) forget() {
-	i.Want, i.Pending, i.Bound, i.Unseen = wantNothing, resource.Command{}, 0, nil
+	i.Want, i.Pending, i.Bound, i.Unseen = wantNothing, order{}, 0, nil
 	i.Halted, i.Flushed, i.Alone, i.RetryAt = false, false, false, 0
 	i.Info, i.MonitorMillis = nil, 0
 }

@@ -292,8 +292,8 @@ func (e *Engine) resourceStatus(g *groupModel, r *resourceModel) ResourceStatus 
 		text, code := e.waiting(g, r, i, p.System)
 		out.Systems = append(out.Systems, ResourceOnSystemStatus{
 			System: p.System, State: e.stateText(r, i), IState: text, IStateCode: code,
-			Flags: flagText(i.Flags, " "), Probed: i.Probed, Confidence: i.Confidence, Reason: i.Reason,
-			Stale: !e.st.Systems[p.System].InH, Since: i.Since, MonitorMillis: i.MonitorMillis,
+			Flags: flagText(i.Flags, " "), Probed: i.Probed, Confidence: int(i.Confidence), Reason: i.Reason,
+			Stale: !e.st.Systems[p.System].InH, Since: i.Since, MonitorMillis: int(i.MonitorMillis),
 			Info: resource.Info{State: resource.InfoStale}, MonitorMethod: "Traditional",
 			MonitorOnly: e.st.Groups[g.name].On[p.System].MonitorOnly,
 			Start:       i.raising(), OnPath: i.Want != wantNothing, Signaled: i.Pending.ID != 0,

@@ -340,11 +340,12 @@ func (e *Engine) addGroup(g *groupModel) {
 	for _, p := range g.list {
 		s := e.record(p.System)
 		gr.On[p.System] = &groupOn{Fresh: s.InH}
-		for _, r := range g.resources {
+		side := make([]instance, len(g.resources)) // by side: whoever looks at one looks at all
+		for i, r := range g.resources {
 			if e.st.Resources[r.name] == nil {
 				e.st.Resources[r.name] = map[string]*instance{}
 			}
-			e.st.Resources[r.name][p.System] = &instance{}
+			e.st.Resources[r.name][p.System] = &side[i]
 		}
 	}
 }

@@ -24,6 +24,15 @@ const (
 // an error of type Errors that holds every mistake found (at most 200); then
 // there is no configuration. Every call of open is for a different name.
 func Load(name string, open Open) (*Config, []Diagnostic, error) {
+	return LoadText(name, func(name string) (string, error) {
+		data, err := open(name)
+		return string(data), err
+	})
+}
+
+// LoadText is Load of files that are in memory already: the configuration
+// shares their text instead of a copy of it.
+func LoadText(name string, open func(name string) (string, error)) (*Config, []Diagnostic, error) {
 	l := &loader{open: open, loaded: map[string]Pos{}, order: map[string]int{}}
 	l.file(name, Pos{})
 	l.out.unread = len(l.errs) > 0
@@ -42,12 +51,12 @@ func Load(name string, open Open) (*Config, []Diagnostic, error) {
 
 // LoadMap loads from texts by name, as a snapshot carries them.
 func LoadMap(name string, files map[string]string) (*Config, []Diagnostic, error) {
-	return Load(name, func(f string) ([]byte, error) {
+	return LoadText(name, func(f string) (string, error) {
 		text, ok := files[f]
 		if !ok {
-			return nil, fmt.Errorf("no such file")
+			return "", fmt.Errorf("no such file")
 		}
-		return []byte(text), nil
+		return text, nil
 	})
 }
 
@@ -67,7 +76,7 @@ func Verify(dir string, open Open) []string {
 }
 
 type loader struct {
-	open     Open
+	open     func(name string) (string, error)
 	out      rawFile
 	errs     Errors
 	warnings Errors
@@ -117,8 +126,8 @@ func (l *loader) file(name string, from Pos) {
 		return
 	}
 	l.loaded[name] = at
-	data, err := l.open(name)
-	if err == nil && len(data) > maxFileBytes {
+	text, err := l.open(name)
+	if err == nil && len(text) > maxFileBytes {
 		err = fmt.Errorf("the file is larger than %d bytes", maxFileBytes)
 	}
 	if err != nil {
@@ -130,7 +139,7 @@ func (l *loader) file(name string, from Pos) {
 		}
 		return
 	}
-	p := &parser{file: name, tokens: lex(name, string(data), l.report), out: &l.out, report: l.report}
+	p := &parser{file: name, tokens: lex(name, text, l.report), out: &l.out, report: l.report}
 	p.include = func(text string, pos Pos) { l.include(name, text, pos) }
 	p.parseFile()
 }

@@ -161,8 +161,15 @@ func (b *builder) buildGroup(o *rawGroup) {
 	}
 	b.cfg.Groups = append(b.cfg.Groups, g)
 	g.Attrs = b.attrs("group", classGroup, o.attrs)
+	// Room for what there is: what append leaves over weighs in a large file.
+	if len(o.resources) > 0 {
+		g.Resources = make([]*Resource, 0, len(o.resources))
+	}
 	for _, r := range o.resources {
 		b.buildResource(g, r)
+	}
+	if len(o.deps) > 0 {
+		g.Dependencies = make([]Dependency, 0, len(o.deps))
 	}
 	for _, d := range o.deps {
 		b.buildDependency(g, d)

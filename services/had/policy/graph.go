@@ -26,7 +26,7 @@ type Graph struct {
 
 // NewGraph builds the graph of the named resources, in their order of
 // declaration, which is the order of every answer. Dependencies on names that
-// are not among them are ignored.
+// are not among them are ignored. It keeps deps, which must not change.
 func NewGraph(resources []string, deps []Dependency) *Graph {
 	g := &Graph{order: slices.Clone(resources), index: make(map[string]int, len(resources))}
 	for i, r := range resources {
@@ -42,21 +42,30 @@ func NewGraph(resources []string, deps []Dependency) *Graph {
 		if !known {
 			continue
 		}
-		with := Dependency{Parent: d.Parent, AtLeast: d.AtLeast}
-		for _, c := range d.Children {
-			child, known := g.index[c]
-			if !known {
-				continue
-			}
-			with.Children = append(with.Children, c)
+		with := Dependency{Parent: d.Parent, AtLeast: d.AtLeast, Children: g.known(d.Children)}
+		for _, c := range with.Children {
+			child := g.index[c]
 			if !slices.Contains(g.children[parent], c) {
-				g.children[parent] = append(g.children[parent], c)
+				if len(with.Children) == 1 && g.children[parent] == nil {
+					g.children[parent] = with.Children[:1:1] // the usual: one list for both
+				} else {
+					g.children[parent] = append(g.children[parent], c)
+				}
 				g.parents[child] = append(g.parents[child], d.Parent)
 			}
 		}
 		g.deps[parent] = append(g.deps[parent], with)
 	}
 	return g
+}
+
+// known returns those of some names that are resources of the graph.
+func (g *Graph) known(names []string) []string {
+	unknown := func(n string) bool { _, ok := g.index[n]; return !ok }
+	if !slices.ContainsFunc(names, unknown) {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), unknown)
 }
 
 // of returns what a table holds for a resource: nothing for an unknown one,
