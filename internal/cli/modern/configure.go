@@ -159,7 +159,7 @@ func (a *app) configEdit() *cobra.Command {
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), connect.ChangeTimeout)
 		defer cancel()
-		return a.change(ctx, r, fmt.Sprintf("%d changes are made", len(r.Edits)))
+		return a.change(ctx, r, fmt.Sprintf("%d %s made", len(r.Edits), pick(len(r.Edits) == 1, "change is", "changes are")))
 	}
 	return c
 }

@@ -75,7 +75,7 @@ func printFencing(w io.Writer, s *fencingv1.GetStatusResponse) {
 		fmt.Fprintf(w, "self-stop: %s, NOT ARMED: %s\n", or(stop.GetAction(), "none"), stop.GetReason())
 	}
 	p := s.GetProtection()
-	fmt.Fprintf(w, "protected here: %d resources%s\n", p.GetResources(), prefixed(" of ", strings.Join(p.GetGroups(), ", ")))
+	fmt.Fprintf(w, "protected here: %d %s%s\n", p.GetResources(), pick(p.GetResources() == 1, "resource", "resources"), prefixed(" of ", strings.Join(p.GetGroups(), ", ")))
 	var members []string
 	for _, m := range s.GetMembers() {
 		members = append(members, m.GetName())

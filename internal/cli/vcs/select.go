@@ -149,8 +149,15 @@ func noAttribute(name, object string, known map[string]bool) error {
 	for n := range known {
 		names = append(names, n)
 	}
-	return warning(maincf.IDAttrUnknown, "Attribute %s does not exist for %s%s", name, object, meant("", name, names))
+	hint := meant("", name, names)
+	if kind, of, _ := strings.Cut(object, " "); hint == "" && lists[kind] != "" {
+		hint = "; " + strings.TrimSpace(lists[kind]+" -display "+strings.TrimPrefix(of, "cluster")) + " shows those that do"
+	}
+	return warning(maincf.IDAttrUnknown, "Attribute %s does not exist for %s%s", name, object, hint)
 }
+
+// lists are the commands that show all attributes of an object.
+var lists = map[string]string{"group": "hagrp", "resource": "hares", "system": "hasys", "type": "hatype", "the": "haclus"}
 
 // pick finds the value of an attribute: the one that holds everywhere, or the
 // one of the system, or of this system if none is named.

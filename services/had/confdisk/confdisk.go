@@ -310,7 +310,7 @@ func summaryOf(files []engine.File) string {
 	for _, g := range cfg.Groups {
 		resources += len(g.Resources)
 	}
-	return fmt.Sprintf("%d systems, %d groups, %d resources", len(cfg.Systems), len(cfg.Groups), resources)
+	return counted(len(cfg.Systems), "system") + ", " + counted(len(cfg.Groups), "group") + ", " + counted(resources, "resource")
 }
 
 // Load reads a configuration from texts, the main file first.
@@ -339,3 +339,11 @@ func (d Disk) MarkStale() error {
 
 // Stale reports whether the copy may lack a change.
 func (d Disk) Stale() bool { return d.exists(d.staleFile()) }
+
+// counted is a number of things in words.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}

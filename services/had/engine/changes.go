@@ -18,6 +18,7 @@ const (
 	idListRefused  = 10180 // a system stays in SystemList
 	idNoSuchFile   = 90054 // an applied configuration is wrong
 	idDeleteOnline = 90041 // a resource that is online is not deleted
+	idUseFence     = 90217 // UseFence against the mode that gab runs in
 	idSystemRuns   = 90043 // a system that is there is not deleted
 	idLinkUnmet    = 90044 // the running state does not meet a link
 	idParallel     = 90045 // Parallel stays as it is

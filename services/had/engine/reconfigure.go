@@ -51,6 +51,9 @@ func (e *Engine) breaks(m *model, forced map[string]bool) *refusal {
 			return refuse(idSystemRuns, "System %s is not deleted: it is %s; stop it first: hastop -sys %s, then stop gab there", n, s.State, n)
 		}
 	}
+	if no := e.fenceMismatch(m); no != nil {
+		return no
+	}
 	for _, old := range e.mod.groups {
 		g := m.byGroup[old.name]
 		if g != nil && g.source == old.source && m.cfg.Types != nil && sameTypes(e.mod.cfg, m.cfg) {
@@ -61,6 +64,29 @@ func (e *Engine) breaks(m *model, forced map[string]bool) *refusal {
 		}
 	}
 	return nil
+}
+
+// fenceMismatch refuses a UseFence that says other than what gab does: no had
+// would start with it.
+func (e *Engine) fenceMismatch(m *model) *refusal {
+	was, to := useFence(e.mod), useFence(m)
+	switch {
+	case was == to:
+	case to == "SCSI3" && e.st.Unfenced:
+		return refuse(idUseFence, "UseFence of the cluster is not set to SCSI3: gab runs with fencing mode disabled; set vxfen_mode in fencing.conf on all systems and restart them first")
+	case to == "NONE" && !e.st.Unfenced:
+		return refuse(idUseFence, "UseFence of the cluster is not set to NONE: gab runs with fencing; set vxfen_mode=disabled in fencing.conf on all systems and restart them first")
+	}
+	return nil
+}
+
+// useFence is UseFence where it is set; else it follows the mode.
+func useFence(m *model) string {
+	if m.cfg.Cluster == nil {
+		return ""
+	}
+	at, _ := m.cfg.Cluster.Attrs.Global("UseFence")
+	return at.Value.Text
 }
 
 func sameTypes(a, b *maincf.Config) bool { return slices.Equal(a.Types, b.Types) }

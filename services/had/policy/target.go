@@ -160,6 +160,9 @@ func measure(policy string, c Candidate) string {
 	}
 	switch policy {
 	case RoundRobin:
+		if c.OnlineGroups == 1 {
+			return "1 group online"
+		}
 		return fmt.Sprintf("%d groups online", c.OnlineGroups)
 	case Load:
 		if c.Burden != "" {

@@ -293,7 +293,7 @@ func TestApplyAndVersions(t *testing.T) {
 		t.Errorf("what was applied is not what was dumped:\n%s", text)
 	}
 	log, err := b.config().ListConfigVersions(ctx, &hadv1.ListConfigVersionsRequest{})
-	if v := log.GetVersions(); err != nil || len(v) != 2 || v[0].GetNumber() != 2 || v[1].GetNumber() != 1 || v[0].GetUser() == "" || !strings.Contains(v[0].GetSummary(), "2 systems, 1 groups, 2 resources") {
+	if v := log.GetVersions(); err != nil || len(v) != 2 || v[0].GetNumber() != 2 || v[1].GetNumber() != 1 || v[0].GetUser() == "" || !strings.Contains(v[0].GetSummary(), "2 systems, 1 group, 2 resources") {
 		t.Fatalf("versions: %v %v", log, err)
 	}
 	one := uint64(1)

@@ -476,7 +476,7 @@ func (l *loop) viewed(v *gabv1.View) {
 	l.check(l.known.write(l.root))
 	l.apply(l.position(v.GetId(), v.GetSeq()), "", ev)
 	l.endLostActions()
-	l.publish(&event{kind: "view", state: fmt.Sprintf("%d members", len(ev.Members)), severity: "NOTICE", text: ev.String()})
+	l.publish(&event{kind: "view", state: fmt.Sprintf("%d %s", len(ev.Members), pick(len(ev.Members) == 1, "member", "members")), severity: "NOTICE", text: ev.String()})
 	if first || !l.running {
 		// Again in every view: a system that comes later and builds from its
 		// disk has not heard the first one, and would ignore the reports.
