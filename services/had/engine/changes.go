@@ -176,6 +176,14 @@ func (e *Engine) changeConfig(c Command, args [][]string, res *CommandResult) ([
 	if err != nil {
 		return nil, refusedEdit(err, len(edits), res)
 	}
+	for i, edit := range edits {
+		if edit.Class == maincf.ClassCluster && edit.Attr == "UseFence" && len(edit.Words) == 1 {
+			if no := e.fenceMismatch(edit.Words[0]); no != nil { // also the default, which leaves nothing in the text
+				res.RefusedEdit = i + 1
+				return nil, no
+			}
+		}
+	}
 	m := newModelFrom(changed.Config, e.mod, changed.Narrow)
 	if no := e.breaks(m, forced(edits)); no != nil {
 		return nil, no

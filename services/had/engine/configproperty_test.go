@@ -47,9 +47,9 @@ func (w *world) drawEdit() []string {
 	case "unlink":
 		return []string{"hares", "-unlink", r, o}
 	case "glink":
-		return []string{"hagrp", "-link", group, pick("child", groupNames(w.e.mod)...), "online", pick("where", "local", "global", "remote"), pick("how", "soft", "firm")}
+		return []string{"hagrp", "-link", group, w.drawGroup(w.e.mod), "online", pick("where", "local", "global", "remote"), pick("how", "soft", "firm")}
 	case "gunlink":
-		return []string{"hagrp", "-unlink", group, pick("child", groupNames(w.e.mod)...)}
+		return []string{"hagrp", "-unlink", group, w.drawGroup(w.e.mod)}
 	case "system":
 		return []string{"hasys", "-modify", n, "Frozen", pick("bit", "0", "1")}
 	case "type":

@@ -42,7 +42,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 				w.heal()
 			}
 			w.settleDown()
-			c := w.drawCommand(rapid.SampledFrom(threeSystems).Draw(t, "on"), rapid.SampledFrom(groupNames(w.mod)).Draw(t, "of"))
+			c := w.drawCommand(rapid.SampledFrom(threeSystems).Draw(t, "on"), w.drawGroup(w.mod))
 			before := w.e.Hash()
 			plan, err := w.e.Plan("A", c)
 			if err != nil {

@@ -415,11 +415,19 @@ func (w *world) exclusive() {
 	}
 }
 
+// drawGroup draws a group; one that does not exist if there is none.
+func (w *world) drawGroup(m *model) string {
+	if names := groupNames(m); len(names) > 0 {
+		return rapid.SampledFrom(names).Draw(w.t, "group")
+	}
+	return "n1"
+}
+
 func (w *world) step() {
 	t := w.t
 	n := rapid.SampledFrom(threeSystems).Draw(t, "system")
 	m := w.machines[n]
-	group := rapid.SampledFrom(groupNames(w.mod)).Draw(t, "group")
+	group := w.drawGroup(w.mod)
 	up := 0
 	for _, o := range threeSystems {
 		if w.machines[o].on && w.machines[o].had {
@@ -530,7 +538,10 @@ func (w *world) drawCommand(n, group string) Command {
 	c := Command{Kind: kind, Group: group, System: n, User: "root"}
 	switch {
 	case strings.HasPrefix(string(kind), "resource-"):
-		c.Group, c.Resource = "", rapid.SampledFrom(w.e.resourceModels()).Draw(w.t, "resource").name
+		c.Group, c.Resource = "", "r1"
+		if rs := w.e.resourceModels(); len(rs) > 0 {
+			c.Resource = rapid.SampledFrom(rs).Draw(w.t, "resource").name
+		}
 		c.IgnoreParent = rapid.Bool().Draw(w.t, "ignore")
 	case strings.HasPrefix(string(kind), "system-"):
 		c.Group = ""

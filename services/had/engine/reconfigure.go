@@ -51,8 +51,10 @@ func (e *Engine) breaks(m *model, forced map[string]bool) *refusal {
 			return refuse(idSystemRuns, "System %s is not deleted: it is %s; stop it first: hastop -sys %s, then stop gab there", n, s.State, n)
 		}
 	}
-	if no := e.fenceMismatch(m); no != nil {
-		return no
+	if to := useFence(m); to != useFence(e.mod) {
+		if no := e.fenceMismatch(to); no != nil {
+			return no
+		}
 	}
 	for _, old := range e.mod.groups {
 		g := m.byGroup[old.name]
@@ -68,10 +70,8 @@ func (e *Engine) breaks(m *model, forced map[string]bool) *refusal {
 
 // fenceMismatch refuses a UseFence that says other than what gab does: no had
 // would start with it.
-func (e *Engine) fenceMismatch(m *model) *refusal {
-	was, to := useFence(e.mod), useFence(m)
+func (e *Engine) fenceMismatch(to string) *refusal {
 	switch {
-	case was == to:
 	case to == "SCSI3" && e.st.Unfenced:
 		return refuse(idUseFence, "UseFence of the cluster is not set to SCSI3: gab runs with fencing mode disabled; set vxfen_mode in fencing.conf on all systems and restart them first")
 	case to == "NONE" && !e.st.Unfenced:
