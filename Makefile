@@ -30,6 +30,7 @@ build: ## build all programs into bin/, agents into bin/agents/<Type>, and the V
 	  CGO_ENABLED=0 $(GO) build -trimpath -o bin/agents/$$t ./$$d || exit 1; done
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lab-witness ./test/lab/witness
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lab-gabload ./test/lab/gabload
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lab-service ./test/lab/service
 	@for n in $(VCS_NAMES); do ln -sfn ha bin/$$n; done
 
 proto: ## generate the Go code of the contracts

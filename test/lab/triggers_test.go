@@ -89,6 +89,9 @@ func TestTriggers(t *testing.T) {
 	c.untilRecord("B", "sysoffline", "sysoffline A FAULTED")
 	c.untilRecord("A", "sysjoin", "sysjoin 0 A RUNNING")
 	c.must("A", "pgrep", "-f", "triggers/resfault 0 A svc_flag")
+	if log := c.must("A", "hamsg", "engine_A"); !strings.Contains(log, "V-16-6-90056") || !strings.Contains(log, "trigger postoffline 0 A svc (of ") {
+		t.Error("the triggers that waited when had was killed are not in the engine log")
+	}
 	c.must("A", "touch", "/run/let-go")
 	c.untilRecord("A", "svc", append(before, "resfault 0 A svc_flag ONLINE")...)
 

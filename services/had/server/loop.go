@@ -23,6 +23,7 @@ import (
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
+	"github.com/evenkeel/evenkeel/services/had/trigger"
 	triggerhost "github.com/evenkeel/evenkeel/services/had/trigger/host"
 )
 
@@ -112,6 +113,8 @@ type loop struct {
 	onLost      map[uint64]func()  // by message; what to do if nobody got it
 	watchers    map[*watcher]bool
 	triggers    *triggerhost.Runner
+	lost        []trigger.Job // waited when an earlier had was killed
+	lostErr     error
 	// early are the triggers of the last event, if it found had not RUNNING
 	// yet: those of the event that makes it so are run (R22).
 	early    []engine.RunTrigger
@@ -170,6 +173,7 @@ func (l *loop) run(ctx context.Context, served <-chan error) error {
 	for _, p := range l.disk.problems {
 		l.engineLine("ERROR", "V-16-1-10624", p)
 	}
+	l.lostTriggers()
 	l.workers.Go(l.endFormer)
 	l.workers.Go(l.openPort)
 	if l.cfg.ReadMeters != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/evenkeel/evenkeel/services/had/engine"
@@ -10,6 +11,7 @@ import (
 
 // openTriggers starts the runner of triggers; its lines go to the engine log.
 func (l *loop) openTriggers(timeout time.Duration) {
+	l.lost, l.lostErr = triggerhost.Lost(l.root)
 	l.triggers = triggerhost.New(triggerhost.Config{
 		Root: l.root, Program: l.cfg.Hatrigger, Timeout: timeout,
 		// The runner has goroutines of its own; the log and its watchers belong
@@ -39,4 +41,16 @@ func (l *loop) triggerEnded(out triggerhost.Outcome) {
 		ev.Outcome = engine.OutcomeFailed
 	}
 	l.broadcastEvent(ev)
+}
+
+// lostTriggers tells which triggers waited for their turn when an earlier had
+// was killed.
+func (l *loop) lostTriggers() {
+	for _, j := range l.lost {
+		l.engineLine("WARNING", "V-16-6-90056", fmt.Sprintf("hatrigger:trigger %s (of %d.%d.%d) is not run: had was killed while it waited for its turn", j, j.Lineage, j.View, j.Seq))
+	}
+	if l.lostErr != nil {
+		l.log.Warn("what an earlier had left of triggers is not known whole", "error", l.lostErr)
+	}
+	l.lost = nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -114,6 +115,12 @@ func (r *Runner) own() {
 		select {
 		case j := <-r.jobs:
 			o.take(j)
+			o.begin()
+			for _, j := range o.fresh { // what has not begun at once
+				o.keep(j)
+			}
+			o.fresh = nil
+			continue
 		case id := <-r.ended:
 			o.queue.Done(id)
 		case <-r.closing:
@@ -130,6 +137,8 @@ type owner struct {
 	queue *trigger.Queue
 	// missing are the events whose absence was said.
 	missing map[string]bool
+	// fresh were queued by the last take and have not begun.
+	fresh   []trigger.Job
 	crowded bool
 	runs    sync.WaitGroup
 }
@@ -152,6 +161,8 @@ func (o *owner) take(j trigger.Job) {
 		o.answer(Outcome{Job: j, Missing: true})
 	case !o.queue.Add(j):
 		o.dropped(j)
+	default:
+		o.fresh = append(o.fresh, j)
 	}
 }
 
@@ -169,6 +180,7 @@ func (o *owner) begin() {
 		if !ok {
 			break
 		}
+		o.fresh = slices.DeleteFunc(o.fresh, func(f trigger.Job) bool { return f.ID == j.ID })
 		o.runs.Go(func() { o.run(j) })
 	}
 	full := o.queue.Full() && len(o.queue.Waiting()) > 0
@@ -197,6 +209,7 @@ func (o *owner) finish() {
 	}
 	for _, j := range o.queue.Waiting() {
 		o.cfg.Line("WARNING", "V-16-6-90054", fmt.Sprintf("hatrigger:trigger %s is not run: had stops", j))
+		o.forget(j)
 	}
 	close(o.abandon)
 	o.runs.Wait()
@@ -242,6 +255,7 @@ func (r *Runner) hatrigger(j trigger.Job) (out Outcome, left bool) {
 	// reaps it. It outlives had.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
+	r.forget(j)
 	to.Close()
 	if err != nil {
 		return failed(err)

@@ -281,6 +281,35 @@ func TestBound(t *testing.T) {
 	s.until("end of all", func() bool { return strings.Count(s.read("begun"), "x") == parallel+3 })
 }
 
+// What waits when had is killed is known to the next had, once; what has begun
+// is not.
+func TestLost(t *testing.T) {
+	s := newStage(t)
+	s.script("triggers/postonline", `echo x >> `+s.file("begun")+`; while [ ! -e `+s.file("go")+` ]; do sleep 0.05; done`)
+	for i := range 3 {
+		s.Run(trigger.Job{ID: uint64(i + 9), Event: "postonline", Args: []string{"0", "A", fmt.Sprint("g", i/2)}, Group: fmt.Sprint("g", i/2), Seq: 7})
+	}
+	s.until("two to begin", func() bool { return s.read("begun") == "x\nx\n" })
+	var lost []trigger.Job
+	s.until("the one that waits to be written down", func() bool {
+		var err error
+		if lost, err = Lost(s.root); err != nil {
+			t.Fatal(err)
+		}
+		return len(lost) > 0
+	})
+	if len(lost) != 1 || lost[0].ID != 10 || lost[0].String() != "postonline 0 A g0" || lost[0].Seq != 7 {
+		t.Errorf("lost: %+v", lost)
+	}
+	if again, err := Lost(s.root); len(again) > 0 || err != nil {
+		t.Errorf("told twice: %v %v", again, err)
+	}
+	if err := os.WriteFile(s.file("go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.until("all", func() bool { return s.read("begun") == "x\nx\nx\n" })
+}
+
 // TestFolderOfPrograms: T00a, T01b run in their order until one fails; a
 // TriggerPath goes before the folder of all, if it has something.
 func TestFolderOfPrograms(t *testing.T) {
