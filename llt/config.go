@@ -102,8 +102,12 @@ type Timers struct {
 
 const tick = 10 * time.Millisecond
 
-// Profile returns the timers of `set-profile NAME`: "default", "vcs" or
-// "fast".
+// Profiles are the names of `set-profile`.
+func Profiles() []string { return []string{"default", "vcs", "fast", "experimental"} }
+
+// Profile returns the timers of `set-profile NAME`. "fast" sees a crash within
+// 100 ms and needs real-time priority. "experimental" shows how low it goes;
+// docs/operating/detection.md says where it gives false alarms.
 func Profile(name string) (Timers, bool) {
 	switch name {
 	case "default":
@@ -120,9 +124,15 @@ func Profile(name string) (Timers, bool) {
 		}, true
 	case "fast":
 		return Timers{
-			Heartbeat: 5 * tick, HeartbeatLow: 10 * tick,
-			PeerTrouble: 15 * tick, PeerTroubleLow: 25 * tick, PeerInact: 30 * tick,
-			Stall: 15 * tick, Retrans: 5 * tick, Stable: 10 * time.Millisecond,
+			Heartbeat: tick, HeartbeatLow: 2 * tick,
+			PeerTrouble: 4 * tick, PeerTroubleLow: 6 * tick, PeerInact: 8 * tick,
+			Stall: 4 * tick, Retrans: 3 * tick, Stable: 10 * time.Millisecond,
+		}, true
+	case "experimental":
+		return Timers{
+			Heartbeat: 4 * time.Millisecond, HeartbeatLow: 8 * time.Millisecond,
+			PeerTrouble: 12 * time.Millisecond, PeerTroubleLow: 18 * time.Millisecond, PeerInact: 24 * time.Millisecond,
+			Stall: 12 * time.Millisecond, Retrans: tick, Stable: 4 * time.Millisecond,
 		}, true
 	}
 	return Timers{}, false

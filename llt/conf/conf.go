@@ -235,7 +235,7 @@ func (p *parser) cluster(w []word) error {
 }
 
 func (p *parser) profile(w []word) error {
-	const usage = "set-profile default|vcs|fast"
+	usage := "set-profile " + strings.Join(llt.Profiles(), "|")
 	if err := p.args(w, 1, 1, usage); err != nil {
 		return err
 	}
