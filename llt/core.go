@@ -121,7 +121,29 @@ type traffic struct {
 	resent                               uint64 // data frames sent anew after they were first sent here
 	missed                               uint64 // heartbeats that did not come when they were due
 	rtt, jitter                          vclock.Duration
+	sentOf, lostOf                       uint64 // data frames of late
 }
+
+// loss is the share of data frames that were lost, in thousandths.
+func (t *traffic) loss() int {
+	if t.sentOf == 0 {
+		return 0
+	}
+	return int(1000 * t.lostOf / t.sentOf)
+}
+
+// lossSpan is over how many data frames the loss is reckoned; at twice that,
+// both counts are halved.
+const lossSpan = 2048
+
+// sentData and lostData count data frames for loss.
+func (t *traffic) sentData() {
+	if t.sentOf++; t.sentOf >= 2*lossSpan {
+		t.sentOf, t.lostOf = t.sentOf/2, t.lostOf/2
+	}
+}
+
+func (t *traffic) lostData() { t.lostOf = min(t.lostOf+1, t.sentOf) }
 
 // trip takes the round trip of a data frame that was sent once (RFC 6298,
 // section 2, with the deviation as jitter).

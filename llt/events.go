@@ -96,8 +96,8 @@ type AddLink struct {
 // RemoveLink detaches a link. What was under way on it goes over others.
 type RemoveLink struct{ Link LinkID }
 
-// SetLink changes the priority of a link, or its MTU after the interface's
-// changed; MTU 0 leaves it.
+// SetLink changes the MTU of a link after the interface's changed, or, with MTU
+// 0, its priority.
 type SetLink struct {
 	Link        LinkID
 	LowPriority bool

@@ -79,7 +79,7 @@ func (c *Core) setLink(e SetLink) {
 		return
 	}
 	l := &c.links[e.Link]
-	if l.LowPriority != e.LowPriority && !l.HeartbeatOnly {
+	if e.MTU == 0 && l.LowPriority != e.LowPriority && !l.HeartbeatOnly {
 		l.LowPriority = e.LowPriority
 		l.hbAt = vclock.Earlier(l.hbAt, c.now.Add(c.heartbeatOf(e.Link)))
 		c.note("link-priority", c.linkAttr(e.Link), "low="+yesNo(e.LowPriority))

@@ -296,6 +296,7 @@ func (c *Core) transmit(p *peer, number uint64, avoid int) {
 	pl := &p.links[l]
 	if s.tries > 0 {
 		p.links[s.link].resent++
+		p.links[s.link].lostData()
 		c.lostOn(p, s)
 	}
 	s.tries++
@@ -303,6 +304,7 @@ func (c *Core) transmit(p *peer, number uint64, avoid int) {
 		c.counters[cntSndRetransmit]++
 	}
 	pl.order++
+	pl.sentData()
 	s.link, s.order, s.sentAt, s.parked = l, pl.order, c.now, false
 	if c.tooLarge(p, l, s) {
 		c.sendParts(p, l, number, s)

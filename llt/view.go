@@ -110,6 +110,11 @@ type PeerLinkInfo struct {
 	// RTT is the smoothed round trip of data frames, 0 before the first; Jitter
 	// its mean deviation.
 	RTT, Jitter vclock.Duration
+	// LossPermille is how many of a thousand data frames that were sent over the
+	// link were lost, of late.
+	LossPermille int
+	// PathMTU is the largest frame that the way passes, 0 if it is the link's.
+	PathMTU int
 }
 
 // Peers lists the peers that are configured or were heard of, by node id,
@@ -129,7 +134,7 @@ func (c *Core) Peers(now vclock.Time) []PeerInfo {
 			li := PeerLinkInfo{
 				State: pl.state, Addr: append([]byte(nil), pl.addr...), Age: -1,
 				TxFrames: pl.txFrames, TxBytes: pl.txBytes, RxFrames: pl.rxFrames, RxBytes: pl.rxBytes,
-				Resent: pl.resent, Missed: pl.missed, RTT: pl.rtt, Jitter: pl.jitter,
+				Resent: pl.resent, Missed: pl.missed, RTT: pl.rtt, Jitter: pl.jitter, LossPermille: pl.loss(), PathMTU: pl.limit,
 			}
 			if pl.heard {
 				li.Age = max(now.Sub(pl.lastHeard), 0)

@@ -6,6 +6,7 @@ package conf
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,9 @@ type Tab struct {
 	KeyFile string
 	// Include and Exclude are node ids; Include is nil if the file has none.
 	Include, Exclude []llt.NodeID
+	// MinLinks is set-dbg-minlinks: a peer seen over fewer network links is
+	// logged; 0 is never.
+	MinLinks int
 	// Ignored are directives that were understood and have no effect here,
 	// with their positions.
 	Ignored []string
@@ -57,6 +61,11 @@ type Link struct {
 	// Broadcast is where discovery goes on a UDP link: a broadcast address or
 	// a multicast group; invalid if there is none, then set-addr is needed.
 	Broadcast netip.Addr
+	// Block is where a disk region begins, in units of BlockSize.
+	Block uint64
+	// NoBroadcast is true with set-arp 0: addresses are those of set-addr, which
+	// the link has, and those of frames that come.
+	NoBroadcast bool
 	// Peers are the addresses of set-addr.
 	Peers []PeerAddr
 
@@ -80,12 +89,18 @@ const (
 	Ether Kind = "ether"
 	UDP   Kind = "udp"
 	UDP6  Kind = "udp6"
+	Disk  Kind = "disk" // a heartbeat region: heartbeats only
 )
+
+// BlockSize is the unit in which the beginning of a disk region is given, in
+// bytes. A region begins at a multiple of 8 of them.
+const BlockSize = 512
 
 // Defaults of the fields of a link that may be "-".
 const (
 	DefaultSAP    = 0xCAFE
 	DefaultUDPMTU = 8192
+	DefaultBlock  = 16 // leaves the label area of the disk
 )
 
 // KeyNone is the KeyFile that says: no encryption, and I know what that means.
@@ -103,6 +118,8 @@ type parser struct {
 	tab  Tab
 	seen map[string]pos
 	adds []addLine
+	// noDiscovery is where set-arp 0 stands; line 0 if nowhere.
+	noDiscovery pos
 }
 
 // addLine is a set-addr; the link may come after it.
@@ -174,11 +191,11 @@ var directives = map[string]func(*parser, []word) error{
 	"set-key-file":     (*parser).keyFile,
 	"include":          (*parser).nodes,
 	"exclude":          (*parser).nodes,
-	"set-bcasthb":      (*parser).ignored,
-	"set-arp":          (*parser).ignored,
-	"set-discpeer":     (*parser).ignored,
-	"set-flow":         (*parser).ignored,
-	"set-dbg-minlinks": (*parser).ignored,
+	"set-bcasthb":      (*parser).bcasthb,
+	"set-arp":          (*parser).arp,
+	"set-discpeer":     (*parser).discpeer,
+	"set-flow":         (*parser).flow,
+	"set-dbg-minlinks": (*parser).minLinks,
 }
 
 var directiveNames = []string{
@@ -264,7 +281,7 @@ func (p *parser) timer(w []word) error {
 			return p.errorAt(a.at, "timer %q is not of the form NAME:TICKS, a tick is 10 ms", a.text)
 		}
 		if otherTimers[name] {
-			p.ignore(a)
+			p.ignore(a, "that is done otherwise")
 			continue
 		}
 		if ticks == 0 || ticks > 24*3600*100 {
@@ -286,13 +303,76 @@ func (p *parser) keyFile(w []word) error {
 	return p.once(w[0])
 }
 
-func (p *parser) ignored(w []word) error {
-	p.ignore(w[0])
+// truth reads the argument of a directive that is on or off.
+func (p *parser) truth(w []word) (bool, error) {
+	if err := p.args(w, 1, 1, w[0].text+" 0|1"); err != nil {
+		return false, err
+	}
+	if w[1].text != "0" && w[1].text != "1" {
+		return false, p.errorAt(w[1].at, "%s: %q is neither 0 nor 1", w[0].text, w[1].text)
+	}
+	return w[1].text == "1", p.once(w[0])
+}
+
+func (p *parser) bcasthb(w []word) error {
+	on, err := p.truth(w)
+	if err == nil && on { // 0 is how it is done here
+		p.ignore(w[0], "heartbeats go to each peer; discovery alone is broadcast")
+	}
+	return err
+}
+
+// arp reads set-arp: with 0 no address is discovered.
+func (p *parser) arp(w []word) error {
+	on, err := p.truth(w)
+	if err == nil && !on {
+		p.noDiscovery = w[0].at
+	}
+	return err
+}
+
+func (p *parser) discpeer(w []word) error {
+	_, err := p.truth(w)
+	if err == nil {
+		p.ignore(w[0], "set-arp says whether peers are discovered")
+	}
+	return err
+}
+
+// flowLimits are the limits of VCS; windows adapt by themselves here.
+var flowLimits = []string{"highwater", "lowwater", "rporthighwater", "rportlowwater", "window", "linkburst", "ackval", "sws", "largepktlen"}
+
+func (p *parser) flow(w []word) error {
+	if err := p.args(w, 1, 64, "set-flow NAME:PACKETS"); err != nil {
+		return err
+	}
+	for _, a := range w[1:] {
+		name, value, ok := strings.Cut(a.text, ":")
+		if _, err := strconv.ParseUint(value, 10, 32); !ok || err != nil {
+			return p.errorAt(a.at, "limit %q is not of the form NAME:PACKETS", a.text)
+		}
+		if !slices.Contains(flowLimits, name) {
+			return p.errorAt(a.at, "unknown limit %q%s", name, guess(name, flowLimits))
+		}
+		p.ignore(a, "windows adapt to losses and round trips by themselves")
+	}
 	return nil
 }
 
-func (p *parser) ignore(w word) {
-	p.tab.Ignored = append(p.tab.Ignored, fmt.Sprintf("%s:%d:%d: %s has no effect here", p.file, w.at.line, w.at.col, w.text))
+func (p *parser) minLinks(w []word) error {
+	if err := p.args(w, 1, 1, "set-dbg-minlinks NUMBER"); err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(w[1].text)
+	if err != nil || n < 0 || n > llt.MaxLinks {
+		return p.errorAt(w[1].at, "set-dbg-minlinks: %q is no number from 0 to %d", w[1].text, llt.MaxLinks)
+	}
+	p.tab.MinLinks = n
+	return p.once(w[0])
+}
+
+func (p *parser) ignore(w word, why string) {
+	p.tab.Ignored = append(p.tab.Ignored, fmt.Sprintf("%s:%d:%d: %s has no effect here: %s", p.file, w.at.line, w.at.col, w.text, why))
 }
 
 func (p *parser) nodes(w []word) error {
@@ -334,7 +414,19 @@ func (p *parser) finish(lines int) (*Tab, error) {
 			return nil, err
 		}
 	}
-	for _, l := range t.Links {
+	if !slices.ContainsFunc(t.Links, func(l Link) bool { return l.Kind != Disk }) {
+		return nil, p.errorAt(t.Links[0].at, "disk regions carry heartbeats only; configure a network link too, better two")
+	}
+	for i := range t.Links {
+		l := &t.Links[i]
+		if l.Kind == Disk {
+			continue
+		}
+		if p.noDiscovery.line > 0 {
+			if l.NoBroadcast = len(l.Peers) > 0; !l.NoBroadcast {
+				p.ignore(word{"set-arp 0", p.noDiscovery}, "link "+l.Tag+" has no set-addr, nobody would be found there")
+			}
+		}
 		if l.Kind != Ether && !l.Broadcast.IsValid() && len(l.Peers) == 0 {
 			return nil, p.errorAt(l.at, "link %s has neither a broadcast address nor a peer; write set-addr NODE %s ADDRESS for each peer", l.Tag, l.Tag)
 		}

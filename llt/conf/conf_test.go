@@ -42,6 +42,12 @@ func show(t *Tab) string {
 	fmt.Fprintf(&b, "node=%s cluster=%d profile=%s key=%q include=%v exclude=%v\n", t.Node, t.Cluster, t.Profile, t.KeyFile, t.Include, t.Exclude)
 	for _, l := range t.Links {
 		fmt.Fprintf(&b, "link %s low=%t %s %s sap=%#x mtu=%d local=%s broadcast=%s", l.Tag, l.LowPriority, l.Kind, l.Device, l.SAP, l.MTU, l.Local, l.Broadcast)
+		if l.Kind == Disk {
+			fmt.Fprintf(&b, " block=%d", l.Block)
+		}
+		if l.NoBroadcast {
+			b.WriteString(" no-broadcast")
+		}
 		for _, p := range l.Peers {
 			fmt.Fprintf(&b, " %d=%s%x", p.Node, p.UDP, p.MAC)
 		}
@@ -50,6 +56,9 @@ func show(t *Tab) string {
 	for _, name := range llt.TimerNames() {
 		v, _ := t.Timers.Get(name)
 		fmt.Fprintf(&b, "%s=%s ", name, v)
+	}
+	if t.MinLinks > 0 {
+		fmt.Fprintf(&b, "minlinks=%d", t.MinLinks)
 	}
 	b.WriteByte('\n')
 	for _, i := range t.Ignored {

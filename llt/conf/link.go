@@ -3,6 +3,7 @@ package conf
 import (
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 const (
 	usageEther = "link TAG DEVICE - ether SAP MTU"
 	usageUDP   = "link TAG udp - udp|udp6 PORT MTU ADDRESS BROADCAST|-"
+	usageDisk  = "link TAG DEVICE - disk BLOCK -"
 )
 
 // link reads link and link-lowpri.
@@ -32,8 +34,10 @@ func (p *parser) link(w []word) error {
 	if w[3].text != "-" {
 		return p.errorAt(w[3].at, "node range %q: links for some nodes only are not supported; write - here and, if need be, exclude", w[3].text)
 	}
-	if err := p.mtu(&l, w[6]); err != nil {
-		return err
+	if l.Kind != Disk {
+		if err := p.mtu(&l, w[6]); err != nil {
+			return err
+		}
 	}
 	switch l.Kind {
 	case Ether:
@@ -50,8 +54,17 @@ func (p *parser) link(w []word) error {
 		if err := p.udp(&l, w); err != nil {
 			return err
 		}
+	case Disk:
+		if err := p.args(w, 6, 6, usageDisk); err != nil {
+			return err
+		}
+		if err := p.disk(&l, w); err != nil {
+			return err
+		}
+	case "rdma":
+		return p.errorAt(w[4].at, "links of type rdma are not supported; write udp with the address of the same interface")
 	default:
-		return p.errorAt(w[4].at, "unknown link type %q%s", w[4].text, guess(w[4].text, []string{"ether", "udp", "udp6"}))
+		return p.errorAt(w[4].at, "unknown link type %q%s", w[4].text, guess(w[4].text, []string{"ether", "udp", "udp6", "disk"}))
 	}
 	p.tab.Links = append(p.tab.Links, l)
 	return nil
@@ -81,6 +94,33 @@ func (p *parser) ether(l *Link, w []word) error {
 	for _, other := range p.tab.Links {
 		if other.Kind == Ether && other.Device == l.Device && other.SAP == l.SAP {
 			return p.errorAt(w[2].at, "device %s is used by link %s already; two links on one wire fail together", l.Device, other.Tag)
+		}
+	}
+	return nil
+}
+
+// disk reads a heartbeat region on a device that all systems share.
+func (p *parser) disk(l *Link, w []word) error {
+	if l.LowPriority {
+		return p.errorAt(w[0].at, "a disk region carries heartbeats only and has no priority; write: %s", usageDisk)
+	}
+	if !strings.HasPrefix(l.Device, "/") {
+		return p.errorAt(w[2].at, "%q is no path of a block device; write one that is the same disk on all systems, such as /dev/disk/by-id/...", l.Device)
+	}
+	if w[6].text != "-" {
+		return p.errorAt(w[6].at, "a disk region has no MTU; write -")
+	}
+	l.Block = DefaultBlock
+	if w[5].text != "-" {
+		n, err := strconv.ParseUint(w[5].text, 10, 48)
+		if err != nil || n%8 != 0 {
+			return p.errorAt(w[5].at, "block %q is no multiple of 8; write - for %d, or the first block of %d bytes that gabdiskconf -i was given", w[5].text, DefaultBlock, BlockSize)
+		}
+		l.Block = n
+	}
+	for _, other := range p.tab.Links {
+		if other.Kind == Disk && other.Device == l.Device {
+			return p.errorAt(w[2].at, "device %s has a region already, of link %s; two regions on one disk fail together", l.Device, other.Tag)
 		}
 	}
 	return nil
@@ -149,12 +189,7 @@ func (p *parser) addTo(a addLine) error {
 				return p.errorAt(a.node.at, "node %d has an address on link %s already", n, l.Tag)
 			}
 		}
-		peer := PeerAddr{Node: llt.NodeID(n)}
-		if l.Kind == Ether {
-			peer.MAC, err = p.mac(a.addr)
-		} else {
-			peer.UDP, err = p.peerUDP(l, a.addr)
-		}
+		peer, err := p.peerAddr(l, llt.NodeID(n), a)
 		if err != nil {
 			return err
 		}
@@ -164,8 +199,42 @@ func (p *parser) addTo(a addLine) error {
 	return p.errorAt(a.tag.at, "no link has the tag %q%s", a.tag.text, guess(a.tag.text, tags))
 }
 
+func (p *parser) peerAddr(l *Link, n llt.NodeID, a addLine) (PeerAddr, error) {
+	peer := PeerAddr{Node: n}
+	var err error
+	switch l.Kind {
+	case Ether:
+		peer.MAC, err = p.mac(a.addr)
+	case Disk:
+		err = p.errorAt(a.tag.at, "link %s is a disk region; systems have no address there", l.Tag)
+	default:
+		peer.UDP, err = p.peerUDP(l, a.addr)
+	}
+	return peer, err
+}
+
+// ParseLink reads one line link or link-lowpri that comes beside the links of
+// t, as at run time. Errors name the column, and file for the line.
+func (t *Tab) ParseLink(file, line string) (Link, error) {
+	p := &parser{file: file, seen: map[string]pos{}, tab: Tab{Links: slices.Clone(t.Links)}}
+	w := words(line, 1)
+	if len(w) == 0 || (w[0].text != "link" && w[0].text != "link-lowpri") {
+		return Link{}, p.errorAt(pos{1, 1}, "write: %s   or   %s   or   %s", usageEther, usageUDP, usageDisk)
+	}
+	if err := p.link(w); err != nil {
+		return Link{}, err
+	}
+	return p.tab.Links[len(p.tab.Links)-1], nil
+}
+
+// ParseAddr reads the address of a peer on a link, as set-addr has it.
+func (l *Link) ParseAddr(n llt.NodeID, address string) (PeerAddr, error) {
+	p := &parser{file: "address"}
+	return p.peerAddr(l, n, addLine{tag: word{text: l.Tag, at: pos{1, 1}}, addr: word{text: address, at: pos{1, 1}}})
+}
+
 func (p *parser) mac(w word) ([]byte, error) {
-	mac, err := hex.DecodeString(strings.ReplaceAll(w.text, ":", ""))
+	mac, err := hex.DecodeString(strings.NewReplacer(":", "", ".", "").Replace(w.text))
 	if err != nil || len(mac) != 6 {
 		return nil, p.errorAt(w.at, "%q is no hardware address such as 00:04:23:AC:12:C4", w.text)
 	}

@@ -42,6 +42,12 @@ const (
 type Config struct {
 	Links   []conf.Link
 	Cluster uint16
+	// Node is this system: its slot in disk regions.
+	Node llt.NodeID
+	// Beat is the heartbeat of low-priority links; disk regions are polled twice
+	// as often. Deadline is how long a request to a disk may take until its link
+	// is down. Zero values are those of the profile default.
+	Beat, Deadline time.Duration
 	// MayGo is asked before frames leave: a process that stood still for too
 	// long must not send what it had queued before (R19).
 	MayGo func() bool
@@ -51,12 +57,15 @@ type Config struct {
 	// at a time steps the core. The events are used again when it returns.
 	Take func([]llt.Event)
 	Log  *slog.Logger
+
+	openBlocks func(path string) (blockIO, error) // tests: a disk that hangs
 }
 
 // Set is all links of a system.
 type Set struct {
 	cfg    Config
-	links  []*oneLink
+	ctx    context.Context
+	links  [llt.MaxLinks]atomic.Pointer[oneLink] // nil: no such link
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 }
@@ -94,8 +103,27 @@ type oneLink struct {
 	lost   uint64        // frames that the kernel had no room for
 	drain  chan struct{} // capacity 1: the socket is full; wait for it
 
+	cancel   context.CancelFunc
 	txErrors atomic.Uint64
 	up       atomic.Bool
+	reason   atomic.Pointer[string] // why it is down; nil while it is up
+	disk     diskStats
+}
+
+func reasonOf(err error) *string {
+	text := err.Error()
+	return &text
+}
+
+func (l *oneLink) setUp() {
+	l.reason.Store(nil)
+	l.up.Store(true)
+	l.log.Info("link is up")
+}
+
+func (l *oneLink) setDown(err error) {
+	l.up.Store(false)
+	l.reason.Store(reasonOf(err))
 }
 
 // Stats are counters of one link since the start.
@@ -104,6 +132,11 @@ type Stats struct {
 	TxErrors uint64
 	// Up is true while the socket is open and the interface is up.
 	Up bool
+	// Reason says why it is not, "" while it is.
+	Reason string
+	// LateHeartbeats are requests to a disk that took longer than a heartbeat,
+	// BadChecksums slots of it that were damaged or torn.
+	LateHeartbeats, BadChecksums uint64
 }
 
 // Configs returns what llt.Config needs to know about links. An interface
@@ -111,29 +144,47 @@ type Stats struct {
 func Configs(specs []conf.Link) []llt.LinkConfig {
 	out := make([]llt.LinkConfig, len(specs))
 	for i, s := range specs {
-		c := llt.LinkConfig{Tag: s.Tag, LowPriority: s.LowPriority, MTU: s.MTU}
-		if s.Kind == conf.Ether {
-			device := 1500
-			if ifi, err := findInterface(&s); err == nil {
-				device = ifi.MTU
-			}
-			if c.MTU == 0 || c.MTU > device {
-				c.MTU = device
-			}
-		} else {
-			c.NoBroadcast = !s.Broadcast.IsValid()
-		}
-		c.MTU = max(min(c.MTU, llt.MaxMTU), llt.MinMTU)
-		for _, p := range s.Peers {
-			a := llt.PeerAddress{Node: p.Node, Addr: p.MAC}
-			if s.Kind != conf.Ether {
-				a.Addr = udpBytes(p.UDP)
-			}
-			c.Peers = append(c.Peers, a)
-		}
-		out[i] = c
+		out[i] = ConfigOf(s)
 	}
 	return out
+}
+
+// ConfigOf is Configs for one link.
+func ConfigOf(s conf.Link) llt.LinkConfig {
+	c := llt.LinkConfig{Tag: s.Tag, LowPriority: s.LowPriority, MTU: s.MTU, NoBroadcast: s.NoBroadcast}
+	switch s.Kind {
+	case conf.Ether:
+		c.MTU = etherMTU(&s)
+	case conf.Disk:
+		c.HeartbeatOnly, c.NoBroadcast, c.MTU = true, true, MaxBeacon
+	default:
+		c.NoBroadcast = c.NoBroadcast || !s.Broadcast.IsValid()
+	}
+	c.MTU = max(min(c.MTU, llt.MaxMTU), llt.MinMTU)
+	for _, p := range s.Peers {
+		c.Peers = append(c.Peers, llt.PeerAddress{Node: p.Node, Addr: AddrOf(p)})
+	}
+	return c
+}
+
+// etherMTU is the largest frame of an ether link as its interface is now.
+func etherMTU(s *conf.Link) int {
+	device := 1500
+	if ifi, err := findInterface(s); err == nil {
+		device = ifi.MTU
+	}
+	if s.MTU == 0 || s.MTU > device {
+		return device
+	}
+	return s.MTU
+}
+
+// AddrOf is an address of set-addr as the core keeps it.
+func AddrOf(p conf.PeerAddr) []byte {
+	if p.MAC != nil {
+		return p.MAC
+	}
+	return udpBytes(p.UDP)
 }
 
 // Open starts the links. They are down until Take hears otherwise. The
@@ -144,20 +195,56 @@ func Open(cfg Config) (*Set, error) {
 		return nil, fmt.Errorf("open links: %d configured; 1 to %d are possible", len(cfg.Links), llt.MaxLinks)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Set{cfg: cfg, cancel: cancel}
-	for i, spec := range cfg.Links {
-		s.links = append(s.links, &oneLink{
-			set: s, id: llt.LinkID(i), spec: spec, log: cfg.Log.With("link", i, "tag", spec.Tag),
-			news: make(chan struct{}, 1), drain: make(chan struct{}, 1),
-		})
+	if cfg.Beat <= 0 {
+		cfg.Beat = 200 * time.Millisecond
 	}
+	if cfg.Deadline <= 0 {
+		cfg.Deadline = time.Second
+	}
+	s := &Set{cfg: cfg, ctx: ctx, cancel: cancel}
 	if err := s.watchInterfaces(ctx, cfg.Log); err != nil {
 		cfg.Log.Warn("no news of interfaces from the kernel; looking once per second", "error", err)
 	}
-	for _, l := range s.links {
-		s.wait.Go(func() { l.live(ctx) })
+	for i, spec := range cfg.Links {
+		s.Add(llt.LinkID(i), spec)
 	}
 	return s, nil
+}
+
+// Add starts a link under a number that is not in use. Close must not be
+// called at the same time.
+func (s *Set) Add(id llt.LinkID, spec conf.Link) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	l := &oneLink{
+		set: s, id: id, spec: spec, cancel: cancel, log: s.cfg.Log.With("link", int(id), "tag", spec.Tag),
+		news: make(chan struct{}, 1), drain: make(chan struct{}, 1),
+	}
+	l.setDown(errors.New("it is being opened"))
+	s.links[id].Store(l)
+	s.wait.Go(func() {
+		defer cancel()
+		if spec.Kind == conf.Disk {
+			l.liveDisk(ctx)
+		} else {
+			l.live(ctx)
+		}
+	})
+}
+
+// Remove ends a link; it does not wait for that.
+func (s *Set) Remove(id llt.LinkID) {
+	if l := s.links[id].Swap(nil); l != nil {
+		l.cancel()
+	}
+}
+
+// all lists the links that are there.
+func (s *Set) all(yield func(*oneLink) bool) {
+	for i := range s.links {
+		if l := s.links[i].Load(); l != nil && !yield(l) {
+			return
+		}
+	}
 }
 
 // Send hands a frame to its link, which sends it at the next Flush. It never
@@ -167,7 +254,10 @@ func (s *Set) Send(f *llt.FrameOut) bool {
 	if int(f.Link) >= len(s.links) {
 		return false
 	}
-	l := s.links[f.Link]
+	l := s.links[f.Link].Load()
+	if l == nil {
+		return false
+	}
 	l.out.Lock()
 	defer l.out.Unlock()
 	switch {
@@ -186,7 +276,7 @@ func (s *Set) Send(f *llt.FrameOut) bool {
 // Flush sends what waits, heartbeats first, as far as the sockets take it. Each
 // frame that is done with goes to done, such as llt.Core.Recycle.
 func (s *Set) Flush(done func(*llt.FrameOut)) {
-	for _, l := range s.links {
+	for l := range s.all {
 		l.out.Lock()
 		l.flush(done)
 		l.out.Unlock()
@@ -246,11 +336,15 @@ func (l *oneLink) dropAll(done func(*llt.FrameOut)) {
 	l.urgent, l.data, l.full = l.urgent[:0], l.data[:0], false
 }
 
-// Stats returns the counters of each link, in the order of llttab.
-func (s *Set) Stats() []Stats {
-	out := make([]Stats, len(s.links))
-	for i, l := range s.links {
-		out[i] = Stats{TxErrors: l.txErrors.Load(), Up: l.up.Load()}
+// Stats returns the counters of each link, by its number; zero for one that is
+// not there.
+func (s *Set) Stats() (out [llt.MaxLinks]Stats) {
+	for l := range s.all {
+		g := Stats{TxErrors: l.txErrors.Load(), Up: l.up.Load(), LateHeartbeats: l.disk.late.Load(), BadChecksums: l.disk.bad.Load()}
+		if why := l.reason.Load(); why != nil {
+			g.Reason = *why
+		}
+		out[l.id] = g
 	}
 	return out
 }
@@ -259,7 +353,7 @@ func (s *Set) Stats() []Stats {
 // far as the kernel says so.
 func (s *Set) Dropped() uint64 {
 	n := uint64(0)
-	for _, l := range s.links {
+	for l := range s.all {
 		l.out.Lock()
 		if p, ok := l.port.(interface{ dropped() uint64 }); ok {
 			l.lost += p.dropped()
@@ -296,7 +390,7 @@ func (s *Set) watchInterfaces(ctx context.Context, log *slog.Logger) error {
 				if !ok {
 					return
 				}
-				for _, l := range s.links {
+				for l := range s.all {
 					select {
 					case l.news <- struct{}{}:
 					default: // it will look anyway
@@ -320,6 +414,7 @@ func (l *oneLink) live(ctx context.Context) {
 			l.serve(ctx, p, size, again.C)
 			continue
 		}
+		l.reason.Store(reasonOf(err))
 		if said != err.Error() {
 			said = err.Error()
 			l.log.Warn("link cannot be used", "error", err)
@@ -355,8 +450,9 @@ func (l *oneLink) serve(ctx context.Context, p port, size int, again <-chan time
 	l.out.Lock()
 	l.port, l.full = p, false
 	l.out.Unlock()
-	l.up.Store(true)
-	l.log.Info("link is up")
+	l.setUp()
+	mtu := l.mtu()
+	l.tell(llt.SetLink{Link: l.id, MTU: mtu}) // it may be another interface by now
 	l.tell(llt.LinkUp{Link: l.id})
 	inner, cancel := context.WithCancel(ctx)
 	readers := p.readers()
@@ -366,7 +462,7 @@ func (l *oneLink) serve(ctx context.Context, p port, size int, again <-chan time
 		all.Go(func() { broken <- l.receive(inner, r, size) })
 	}
 	all.Go(func() { broken <- l.waiter(inner, p) })
-	err := l.guard(ctx, broken, again)
+	err := l.guard(ctx, broken, again, mtu)
 	cancel()
 	l.out.Lock()
 	l.lastWords()
@@ -375,15 +471,24 @@ func (l *oneLink) serve(ctx context.Context, p port, size int, again <-chan time
 	l.out.Unlock()
 	p.close()
 	all.Wait()
-	l.up.Store(false)
+	l.setDown(err)
 	if ctx.Err() == nil {
 		l.log.Warn("link is down", "error", err)
 		l.tell(llt.LinkDown{Link: l.id})
 	}
 }
 
-// guard waits for the end of an open link.
-func (l *oneLink) guard(ctx context.Context, broken <-chan error, again <-chan time.Time) error {
+// mtu is the largest frame that the link takes now.
+func (l *oneLink) mtu() int {
+	if l.spec.Kind == conf.Ether {
+		return max(min(etherMTU(&l.spec), llt.MaxMTU), llt.MinMTU)
+	}
+	return l.spec.MTU
+}
+
+// guard waits for the end of an open link. A link whose interface has another
+// MTU begins anew, with room for its frames.
+func (l *oneLink) guard(ctx context.Context, broken <-chan error, again <-chan time.Time, mtu int) error {
 	before, err := findInterface(&l.spec)
 	if err != nil {
 		return err
@@ -403,6 +508,16 @@ func (l *oneLink) guard(ctx context.Context, broken <-chan error, again <-chan t
 		}
 		if ifi.Index != before.Index {
 			return fmt.Errorf("interface %s was replaced", ifi.Name)
+		}
+		if ifi.HardwareAddr.String() != before.HardwareAddr.String() {
+			return fmt.Errorf("interface %s changed its address to %s", ifi.Name, ifi.HardwareAddr)
+		}
+		if now := l.mtu(); now != mtu && ifi.MTU > before.MTU {
+			return fmt.Errorf("interface %s has a larger MTU now, %d", ifi.Name, ifi.MTU)
+		} else if now != mtu {
+			mtu = now
+			l.log.Info("the MTU of the link changed", "mtu", mtu)
+			l.tell(llt.SetLink{Link: l.id, MTU: mtu})
 		}
 		if err := usable(ifi); err != nil {
 			return err

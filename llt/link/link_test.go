@@ -64,7 +64,7 @@ func startDriver(llttab string, node llt.NodeID, out io.Writer) (*driver, error)
 	defer d.turn.Unlock()
 	d.timer = time.AfterFunc(time.Hour, func() { d.take(nil) })
 	d.set, err = Open(Config{
-		Links: tab.Links, Cluster: tab.Cluster, MayGo: func() bool { return true }, Take: d.take,
+		Links: tab.Links, Cluster: tab.Cluster, Node: node, MayGo: func() bool { return true }, Take: d.take,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	return d, err

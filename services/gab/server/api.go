@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -13,8 +12,6 @@ import (
 	"github.com/evenkeel/evenkeel/internal/standing"
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/llt"
-	lltconf "github.com/evenkeel/evenkeel/llt/conf"
-	"github.com/evenkeel/evenkeel/llt/link"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	"github.com/evenkeel/evenkeel/services/gab"
 )
@@ -157,96 +154,6 @@ func (s *Server) LeaveCluster(ctx context.Context, force bool) error {
 	return err
 }
 
-// ListPeers tells the state of each peer on each link.
-func (s *Server) ListPeers(ctx context.Context, _ *gabv1.ListPeersRequest) (*gabv1.ListPeersResponse, error) {
-	l, err := s.running()
-	if err != nil {
-		return nil, err
-	}
-	out := &gabv1.ListPeersResponse{}
-	err = l.do(ctx, func() {
-		own := uint32(s.cfg.Node)
-		self := &gabv1.Peer{NodeId: own, Name: s.cfg.Hosts.Name(s.cfg.Node), State: "OPEN", Self: true}
-		for i, k := range l.llt.Links() {
-			state := "DOWN"
-			if k.Up {
-				state = "UP"
-			}
-			self.Links = append(self.Links, &gabv1.PeerLink{Tag: k.Tag, Status: state, Address: s.ownAddress(i), AgeMs: 0})
-		}
-		placed := false
-		for _, p := range l.llt.Peers(l.last) {
-			if !placed && uint32(p.Node) > own {
-				out.Peers, placed = append(out.Peers, self), true
-			}
-			out.Peers = append(out.Peers, s.peerTo(p))
-		}
-		if !placed {
-			out.Peers = append(out.Peers, self)
-		}
-	})
-	if err != nil {
-		return nil, s.unavailable(err)
-	}
-	return out, nil
-}
-
-func (s *Server) peerTo(p llt.PeerInfo) *gabv1.Peer {
-	out := &gabv1.Peer{NodeId: uint32(p.Node), Name: s.cfg.Hosts.Name(p.Node), State: p.State.String()}
-	for i, k := range p.Links {
-		age := int64(-1)
-		if k.Age >= 0 {
-			age = k.Age.Milliseconds()
-		}
-		out.Links = append(out.Links, &gabv1.PeerLink{
-			Tag: s.cfg.Tab.Links[i].Tag, Status: k.State.String(), Address: link.AddrText(s.cfg.Tab.Links[i].Kind, k.Addr), AgeMs: age,
-			TxFrames: k.TxFrames, TxBytes: k.TxBytes, RxFrames: k.RxFrames, RxBytes: k.RxBytes,
-			ResentFrames: k.Resent, MissedHeartbeats: k.Missed, RoundTripUs: k.RTT.Microseconds(), JitterUs: k.Jitter.Microseconds(),
-		})
-	}
-	return out
-}
-
-// ownAddress is this system's address on a link.
-func (s *Server) ownAddress(i int) string {
-	k := s.cfg.Tab.Links[i]
-	if k.Kind == lltconf.Ether {
-		return link.OwnMAC(&k)
-	}
-	return fmt.Sprintf("%s:%d", k.Local, k.SAP)
-}
-
-// ListLinks tells the local links.
-func (s *Server) ListLinks(ctx context.Context, _ *gabv1.ListLinksRequest) (*gabv1.ListLinksResponse, error) {
-	l, err := s.running()
-	if err != nil {
-		return nil, err
-	}
-	out := &gabv1.ListLinksResponse{}
-	err = l.do(ctx, func() {
-		stats := l.links.Stats()
-		for i, k := range l.llt.Links() {
-			c := s.cfg.Tab.Links[i]
-			device, broadcast := c.Device, "FF:FF:FF:FF:FF:FF"
-			if c.Kind != lltconf.Ether {
-				device, broadcast = c.Local.String(), ""
-				if c.Broadcast.IsValid() {
-					broadcast = c.Broadcast.String()
-				}
-			}
-			out.Links = append(out.Links, &gabv1.Link{
-				Index: uint32(i), Tag: k.Tag, Device: device, Kind: string(c.Kind), LowPriority: k.LowPriority, Up: k.Up,
-				Mtu: uint32(k.MTU), Sap: uint32(c.SAP), TxFrames: k.TxFrames, TxBytes: k.TxBytes, RxFrames: k.RxFrames,
-				RxBytes: k.RxBytes, TxErrors: stats[i].TxErrors, Broadcast: broadcast,
-			})
-		}
-	})
-	if err != nil {
-		return nil, s.unavailable(err)
-	}
-	return out, nil
-}
-
 // GetStatistics tells the counters of the transport.
 func (s *Server) GetStatistics(ctx context.Context, _ *gabv1.GetStatisticsRequest) (*gabv1.GetStatisticsResponse, error) {
 	l, err := s.running()
@@ -273,10 +180,16 @@ func (s *Server) GetTransport(ctx context.Context, _ *gabv1.GetTransportRequest)
 		return nil, err
 	}
 	out := &gabv1.GetTransportResponse{
-		NodeId: uint32(s.cfg.Node), Name: l.name(gab.NodeID(s.cfg.Node)), ClusterId: uint32(s.cfg.Tab.Cluster), Links: uint32(len(s.cfg.Tab.Links)),
+		NodeId: uint32(s.cfg.Node), Name: l.name(gab.NodeID(s.cfg.Node)), ClusterId: uint32(s.cfg.Tab.Cluster),
 	}
 	err = l.do(ctx, func() {
-		out.Encrypted = l.llt.Encrypted()
+		out.Encrypted, out.Links, out.PieceBytes = l.llt.Encrypted(), uint32(len(l.attached())), uint32(l.llt.Chunk())
+		if keys := l.llt.Keys(); len(keys) > 0 {
+			out.KeyId = keys[0]
+		}
+		for _, n := range l.llt.Excluded() {
+			out.ExcludedNodeIds = append(out.ExcludedNodeIds, uint32(n))
+		}
 		t := l.llt.Timers()
 		for _, name := range llt.TimerNames() {
 			v, _ := t.Get(name)

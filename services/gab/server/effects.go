@@ -12,6 +12,7 @@ import (
 // messageIDs are the operator messages of VCS that notes of LLT stand for.
 var messageIDs = map[string]string{
 	"link-trouble": "V-14-1-10205", "link-active": "V-14-1-10024", "link-expired": "V-14-1-10509", "timer-late": "V-14-1-10035",
+	"peer-alive-unreachable": "V-14-1-20004", "old-key": "V-14-1-20006",
 }
 
 // lltEffect carries out what LLT's core wants.
@@ -35,6 +36,16 @@ func (l *loop) lltEffect(e llt.Effect) {
 			l.jeopardy[e.Node] = e.Jeopardy
 			l.gabQueue = append(l.gabQueue, gab.PeerJeopardy{Node: gab.NodeID(e.Node), On: e.Jeopardy})
 		}
+		if e.Up < l.s.cfg.Tab.MinLinks {
+			l.log.Warn("peer is seen over fewer links than set-dbg-minlinks", "system", l.name(gab.NodeID(e.Node)), "links", e.Up, "least", l.s.cfg.Tab.MinLinks, "id", "V-14-1-20005")
+		}
+	case llt.PeerDisk:
+		level := l.log.Info
+		if l.conns[e.Node] == 0 && e.Seen {
+			level = l.log.Warn
+		}
+		level("disk heartbeat of the peer", "system", l.name(gab.NodeID(e.Node)), "alive", e.Seen)
+		l.gabQueue = append(l.gabQueue, gab.PeerDisk{Node: gab.NodeID(e.Node), Seen: e.Seen})
 	case llt.PeerStalled:
 		l.log.Warn("gab of the peer makes no steps", "system", l.name(gab.NodeID(e.Node)), "stalled", e.Stalled)
 	case llt.SendBlocked:
@@ -46,7 +57,7 @@ func (l *loop) lltEffect(e llt.Effect) {
 	case *llt.SendDone: // the gab core has acknowledgements of its own
 	case llt.Note:
 		level := l.log.Info
-		if strings.HasPrefix(e.Code, "frame-") || e.Code == "link-trouble" || e.Code == "link-expired" || strings.HasPrefix(e.Code, "duplicate") || e.Code == "foreign-cluster" {
+		if strings.HasPrefix(e.Code, "frame-") || e.Code == "link-trouble" || e.Code == "link-expired" || strings.HasPrefix(e.Code, "duplicate") || e.Code == "foreign-cluster" || e.Code == "old-key" || e.Code == "peer-alive-unreachable" {
 			level = l.log.Warn
 		}
 		attrs := noteAttrs(e.Attrs)
@@ -83,6 +94,8 @@ func (l *loop) transportIn(e *llt.Deliver) {
 		} else {
 			l.slow[e.From] &^= bit
 		}
+	case tagReport:
+		l.reportIn(e.From, body)
 	}
 }
 

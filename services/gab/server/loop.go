@@ -89,7 +89,11 @@ type loop struct {
 
 	toFlush    [26]bool // by port: the client got something in this turn
 	lastView   gab.ViewID
-	lastViewID *gabv1.ViewId // of lastView
+	lastViewID *gabv1.ViewId          // of lastView
+	specs      [llt.MaxLinks]linkSpec // by number of the link
+	reports    [llt.MaxNodes]report   // what peers say of the links
+	reported   [llt.MaxNodes]string   // what was said to them last
+	reportedAt vclock.Time
 
 	toldYield bool // a client of port h has heard of yielded
 
@@ -122,7 +126,7 @@ func newLoop(s *Server, yielded bool) (*loop, error) {
 	l := &loop{
 		s: s, inc: incarnation(time.Now()), requests: make(chan func(), requestQueue), ended: make(chan struct{}), done: make(chan struct{}),
 		persist: make(chan gab.PersistCounter, 1), leaseNew: make(chan struct{}), leaseNow: &gabv1.WatchLeaseResponse{},
-		beat: cfg.Tab.Timers.Heartbeat, lease: cfg.Tab.Timers.PeerInact / 2,
+		specs: linkSpecs(cfg.Tab), beat: cfg.Tab.Timers.Heartbeat, lease: cfg.Tab.Timers.PeerInact / 2,
 	}
 	l.log = cfg.Log.With("incarnation", fmt.Sprintf("%x", l.inc))
 	tc := llt.Config{
@@ -190,7 +194,10 @@ func (l *loop) mayGo() bool {
 // run lives one incarnation. It returns when that is over or ctx is done.
 func (l *loop) run(ctx context.Context) ending {
 	l.mu.Lock()
-	links, err := link.Open(link.Config{Links: l.s.cfg.Tab.Links, Cluster: l.s.cfg.Tab.Cluster, MayGo: l.mayGo, Take: l.take, Log: l.log})
+	links, err := link.Open(link.Config{
+		Links: l.s.cfg.Tab.Links, Cluster: l.s.cfg.Tab.Cluster, Node: l.s.cfg.Node, MayGo: l.mayGo, Take: l.take, Log: l.log,
+		Beat: l.s.cfg.Tab.Timers.HeartbeatLow, Deadline: l.s.cfg.Tab.Timers.PeerInact,
+	})
 	if err != nil {
 		l.mu.Unlock()
 		return ending{err: err}
@@ -337,6 +344,7 @@ func (l *loop) settle(now vclock.Time) {
 		l.stepGab(now, gab.Wake{})
 	}
 	l.stepLLT(now, llt.CoreAlive{})
+	l.sendReports(now)
 	for l.over == nil {
 		l.drain(now)
 		if !l.pumpClients(now) {

@@ -2515,7 +2515,10 @@ type PeerLink struct {
 	PeerMtu uint32 `protobuf:"varint,14,opt,name=peer_mtu,json=peerMtu,proto3" json:"peer_mtu,omitempty"`
 	// Data frames of the peer that were lost on the way to it over this link, in
 	// thousandths of those sent in the last minutes.
-	LossPermille  uint32 `protobuf:"varint,15,opt,name=loss_permille,json=lossPermille,proto3" json:"loss_permille,omitempty"`
+	LossPermille uint32 `protobuf:"varint,15,opt,name=loss_permille,json=lossPermille,proto3" json:"loss_permille,omitempty"`
+	// Largest frame that the way to the peer passes in bytes, found by losses; 0
+	// if all that the link is configured for passes.
+	PathMtu       uint32 `protobuf:"varint,16,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2651,6 +2654,13 @@ func (x *PeerLink) GetPeerMtu() uint32 {
 func (x *PeerLink) GetLossPermille() uint32 {
 	if x != nil {
 		return x.LossPermille
+	}
+	return 0
+}
+
+func (x *PeerLink) GetPathMtu() uint32 {
+	if x != nil {
+		return x.PathMtu
 	}
 	return 0
 }
@@ -4576,7 +4586,7 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x11alive_unreachable\x18\x06 \x01(\bR\x10aliveUnreachable\x12\x18\n" +
 	"\astalled\x18\a \x01(\bR\astalled\x12!\n" +
 	"\fqueued_bytes\x18\b \x01(\x04R\vqueuedBytes\x12\x1a\n" +
-	"\bjeopardy\x18\t \x01(\bR\bjeopardy\"\xca\x03\n" +
+	"\bjeopardy\x18\t \x01(\bR\bjeopardy\"\xe5\x03\n" +
 	"\bPeerLink\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x18\n" +
@@ -4594,7 +4604,8 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\fseen_by_peer\x18\r \x01(\tR\n" +
 	"seenByPeer\x12\x19\n" +
 	"\bpeer_mtu\x18\x0e \x01(\rR\apeerMtu\x12#\n" +
-	"\rloss_permille\x18\x0f \x01(\rR\flossPermille\"\x12\n" +
+	"\rloss_permille\x18\x0f \x01(\rR\flossPermille\x12\x19\n" +
+	"\bpath_mtu\x18\x10 \x01(\rR\apathMtu\"\x12\n" +
 	"\x10ListLinksRequest\"@\n" +
 	"\x11ListLinksResponse\x12+\n" +
 	"\x05links\x18\x01 \x03(\v2\x15.evenkeel.gab.v1.LinkR\x05links\"\xf7\x03\n" +
