@@ -708,7 +708,7 @@ func (c *Core) install(e entry, conns [MaxNodes]uint64) {
 	c.seen = max(c.seen, e.view.Counter)
 	c.change.reset()
 	stable := max(c.ord.stable, e.stable)
-	c.ord = ordering{installed: true, conns: conns, stable: stable, announced: stable, waitingSince: c.now, trimmed: c.log.base}
+	c.ord = ordering{installed: true, conns: conns, stable: stable, announced: stable, announceAt: vclock.Never, waitingSince: c.now, trimmed: c.log.base}
 	for _, m := range e.members {
 		a := &c.ord.acks[m.Node]
 		a.since = c.now

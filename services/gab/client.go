@@ -110,9 +110,7 @@ func (c *Core) send(e Send) {
 	}
 	op := operation{entry: entry{kind: entryMessage, port: e.Port, directed: e.Directed, node: e.ToNode}, id: e.ID,
 		session: lp.session, bytes: n}
-	for _, p := range e.Payloads {
-		op.payloads = append(op.payloads, append([]byte{}, p...))
-	}
+	op.payloads = e.Payloads
 	c.enqueue(op)
 	lp.messages++
 	lp.bytes += n
@@ -281,6 +279,9 @@ func (c *Core) route(e entry, res applied) {
 		c.outcome(op, ResultLost)
 	case own && e.kind == entryLeaveSystem:
 		c.announceStable()
+		if c.ord.installed && !c.orderer() {
+			c.acknowledge() // the orderer's last word of this system
+		}
 		c.finish(c.rep.system(c.cfg.Node).clean)
 	case e.kind == entryFenceAnswer && res.dropped:
 		c.note("fence-answer-discarded", "from=%d view=%s gate=%s departed=%s", e.from, e.view, c.rep.gate.id, list(e.departed))

@@ -109,7 +109,7 @@ func New(cfg Config) (*Core, error) {
 	c.rep.unfenced = cfg.FencingDisabled
 	c.persistAt, c.leaseAt, c.absentSince = vclock.Never, vclock.Never, vclock.Never
 	c.change.reset()
-	c.ord.waitingSince = vclock.Never
+	c.ord.waitingSince, c.ord.announceAt = vclock.Never, vclock.Never
 	c.mesh.dirty, c.mesh.again = true, vclock.Never
 	return c, nil
 }
@@ -370,7 +370,7 @@ func (c *Core) Deadline() (vclock.Time, bool) {
 		return vclock.Never, false
 	}
 	t := c.change.deadline()
-	for _, u := range [...]vclock.Time{c.leaseAt, c.persistAt, c.absentDeadline(), c.ackDeadline(), c.mesh.again} {
+	for _, u := range [...]vclock.Time{c.leaseAt, c.persistAt, c.absentDeadline(), c.ackDeadline(), c.announceDeadline(), c.mesh.again} {
 		t = vclock.Earlier(t, u)
 	}
 	return t, t != vclock.Never

@@ -48,7 +48,8 @@ type PeerDisk struct {
 type Control struct{ Payload []byte }
 
 // MsgIn is one message of a peer. Messages of one Conn come in the order sent,
-// each once, none missing between. The core keeps no reference to Msg.
+// each once, none missing between. Nobody changes Msg any more: the core keeps
+// the payloads in it.
 type MsgIn struct {
 	From NodeID
 	Conn uint64
@@ -67,7 +68,8 @@ type Register struct {
 type Unregister struct{ Port Port }
 
 // Send is a broadcast of a local client; exactly one Outcome follows unless the
-// client unregisters first. ID must grow within a registration.
+// client unregisters first. ID must grow within a registration. Nobody changes
+// the payloads any more: the core keeps them.
 type Send struct {
 	Port     Port
 	ID       uint64
@@ -165,7 +167,8 @@ type Effect interface {
 }
 
 // TransportSend asks LLT to send Msg to a peer; it is dropped if the
-// connection Conn is no longer up. The shell owns Msg.
+// connection Conn is no longer up. What goes to several peers shares its
+// bytes: a shell may append, alike for all, but change nothing.
 type TransportSend struct {
 	To   NodeID
 	Conn uint64

@@ -3,6 +3,7 @@ package gab
 import (
 	"fmt"
 	"math/bits"
+	"time"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
 )
@@ -15,6 +16,7 @@ const (
 	pipelineEntries = 64 // worth another batch while one is under way
 	pipelineBytes   = 128 << 10
 	pipelineBatches = 4
+	announceLater   = 10 * time.Millisecond
 )
 
 // ordering is the part of a member, and of the orderer, in an installed view.
@@ -32,6 +34,9 @@ type ordering struct {
 	batches   []uint64 // last positions of batches that are not yet stable
 	announced uint64   // stable position that members were told
 	trimmed   uint64
+	// announceAt is when the only other member is told what is stable. It knows
+	// without being told, so this serves only to forget places when all is quiet.
+	announceAt vclock.Time
 }
 
 // ack is what one member acknowledged in this view.
@@ -139,9 +144,14 @@ func (c *Core) broadcastOrdered(first uint64, batch []entry) {
 	o := &c.ord
 	o.announced = o.stable
 	m := message{kind: kindOrdered, view: c.view, first: first, stable: o.stable, trim: o.trimmed, entries: batch}
+	o.announceAt = vclock.Never
+	var text []byte
 	for _, to := range c.members {
 		if to.Node != c.cfg.Node && c.connected(to.Node) {
-			c.sendTo(to.Node, &m)
+			if text == nil {
+				text = m.encode()
+			}
+			c.emit(TransportSend{To: to.Node, Conn: c.peers[to.Node].conn, Msg: text})
 		}
 	}
 }
@@ -175,7 +185,12 @@ func (c *Core) onOrdered(from NodeID, m *message) {
 		}
 		c.append(m.entries)
 	}
-	if s := min(m.stable, c.log.length()); s > c.ord.stable {
+	s := min(m.stable, c.log.length())
+	if len(c.members) == 2 {
+		// The orderer holds what it sent, this system too, and there is no third.
+		s = c.log.length()
+	}
+	if s > c.ord.stable {
 		c.ord.stable = s
 		c.ord.waitingSince = c.now
 		c.advance(s)
@@ -229,11 +244,26 @@ func (c *Core) stabilise() bool {
 	return true
 }
 
-// announceStable tells the members what is stable unless a batch just did.
+// announceStable tells the members what is stable unless a batch just did, or
+// the only one knows without being told.
 func (c *Core) announceStable() {
-	if c.orderer() && c.ord.announced < c.ord.stable {
-		c.broadcastOrdered(c.log.length()+1, nil)
+	o := &c.ord
+	if !c.orderer() || o.announced >= o.stable {
+		return
 	}
+	if len(c.members) == 2 && o.announced >= c.log.lastView() && c.now < o.announceAt && !c.leaving {
+		o.announceAt = vclock.Earlier(o.announceAt, c.now.Add(announceLater))
+		return
+	}
+	c.broadcastOrdered(c.log.length()+1, nil)
+}
+
+// announceDeadline is when announceStable must be called again.
+func (c *Core) announceDeadline() vclock.Time {
+	if c.orderer() && c.ord.announced < c.ord.stable {
+		return c.ord.announceAt
+	}
+	return vclock.Never
 }
 
 // connected reports whether the connection of the installation still stands,

@@ -240,7 +240,11 @@ func (w *writer) entries(es []entry) {
 
 // encode is the wire form of m.
 func (m *message) encode() []byte {
-	w := writer{make([]byte, 0, 64)}
+	size := 192 + len(m.state) // room for the fields, and for what a shell appends
+	for i := range m.entries {
+		size += m.entries[i].size()
+	}
+	w := writer{make([]byte, 0, size)}
 	w.byte(wireVersion)
 	w.byte(byte(m.kind))
 	switch m.kind {
@@ -367,7 +371,7 @@ func (r *reader) bytes() []byte {
 		r.fail()
 		return nil
 	}
-	v := append([]byte(nil), r.b[:n]...)
+	v := r.b[:n:n]
 	r.b = r.b[n:]
 	return v
 }
@@ -480,7 +484,10 @@ func (r *reader) entry() entry {
 
 func (r *reader) entries() []entry {
 	n := r.count(11)
-	var es []entry
+	if n == 0 {
+		return nil
+	}
+	es := make([]entry, 0, min(n, batchEntries))
 	for i := 0; i < n && r.ok; i++ {
 		es = append(es, r.entry())
 	}
@@ -501,7 +508,7 @@ func (r *reader) facts() []fact {
 	return fs
 }
 
-// decode reads one message; it keeps no reference to b.
+// decode reads one message; its payloads lie in b.
 func decode(b []byte) (message, error) {
 	r := reader{b, true}
 	if r.byte() != wireVersion {

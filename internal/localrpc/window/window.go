@@ -10,16 +10,21 @@ import "google.golang.org/grpc"
 
 // Bytes that may be under way unread: in one stream, and in one connection.
 const (
-	stream     = 256 << 10
-	connection = 1 << 20
+	stream     = 1 << 20
+	connection = 4 << 20
 )
+
+// buffer is what one read or write of the socket takes at most.
+const buffer = 128 << 10
 
 // Dial are the options of a client.
 func Dial() []grpc.DialOption {
-	return []grpc.DialOption{grpc.WithStaticStreamWindowSize(stream), grpc.WithStaticConnWindowSize(connection)}
+	return []grpc.DialOption{grpc.WithStaticStreamWindowSize(stream), grpc.WithStaticConnWindowSize(connection),
+		grpc.WithWriteBufferSize(buffer), grpc.WithReadBufferSize(buffer), grpc.WithSharedWriteBuffer(true)}
 }
 
 // Serve are the options of a server.
 func Serve() []grpc.ServerOption {
-	return []grpc.ServerOption{grpc.StaticStreamWindowSize(stream), grpc.StaticConnWindowSize(connection)}
+	return []grpc.ServerOption{grpc.StaticStreamWindowSize(stream), grpc.StaticConnWindowSize(connection),
+		grpc.WriteBufferSize(buffer), grpc.ReadBufferSize(buffer), grpc.SharedWriteBuffer(true)}
 }

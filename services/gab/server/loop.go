@@ -396,7 +396,7 @@ func (l *loop) stepGab(now vclock.Time, ev gab.Event) {
 		return
 	}
 	l.gabAt = now
-	l.s.journal.Add(now, "gab", ev, 128)
+	l.s.journal.Add(now, "gab", ev, weight(ev))
 	out := l.gab.Step(now, ev, l.gabOut[:0])
 	for _, e := range out {
 		l.gabEffect(e)
@@ -475,4 +475,15 @@ func noteAttrs(words []string) []any {
 		out = append(out, slog.String(name, value))
 	}
 	return out
+}
+
+// weight is about how many bytes an event holds while it is in the journal.
+func weight(ev gab.Event) int {
+	switch e := ev.(type) {
+	case gab.MsgIn:
+		return 128 + cap(e.Msg)
+	case gab.Send:
+		return 128 + payloadBytes(e.Payloads)
+	}
+	return 128
 }
