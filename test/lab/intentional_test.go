@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,11 +14,20 @@ import (
 // it online there; what dies fails over (E114, E115).
 func TestIntentionalOffline(t *testing.T) {
 	needsRoot(t)
-	c := start(t, "testdata/intentional", false)
-	for _, s := range []string{"A", "B"} {
-		c.must(s, "sh", "-c", "mkdir -p /run/agents && cp $0 /run/agents/Service", filepath.Join(Repository(), "bin", "lab-service"))
-		c.must(s, "sh", "-c", "haagent -start Service -sys $0 || true", s) // it may have been tried again by itself
+	conf := t.TempDir()
+	if err := os.CopyFS(conf, os.DirFS("testdata/intentional")); err != nil {
+		t.Fatal(err)
 	}
+	main := filepath.Join(conf, "main.cf")
+	text, err := os.ReadFile(main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte(`"/service"`), []byte(`"`+filepath.Join(Repository(), "bin", "lab-service")+`"`), 1)
+	if err := os.WriteFile(main, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, conf, false)
 	c.probed("svc")
 	c.must("A", "hagrp", "-online", "svc", "-sys", "A")
 	c.waitGroup("B", "svc", "A", online, 20*time.Second)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -188,7 +189,8 @@ func (d *Daemon) Fault(err error) *Fault {
 		}
 	}
 	f.Late = f.Code == codes.DeadlineExceeded
-	f.Down = f.Code == codes.Unavailable && f.Reason == "" && d.refused.Load() != nil
+	// Also who was connected to a daemon that ended before its first word.
+	f.Down = f.Code == codes.Unavailable && f.Reason == "" && (d.refused.Load() != nil || strings.HasPrefix(f.Text, "connection error:"))
 	if f.Late {
 		f.Text = fmt.Sprintf("no answer in time from %s; is that daemon stopped or the machine overloaded?", d.socket)
 	}

@@ -59,7 +59,7 @@ func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *ref
 		return refuse(10286, "Cannot online resource %s: its group %s is not offline on system %s", r.name, g.name, strings.Join(at, ", "))
 	}
 	if f := slices.DeleteFunc(e.faults(g, n), func(f string) bool { return !slices.Contains(need, f) }); len(f) > 0 {
-		no := refuse(10284, "Cannot online a faulted resource on system %s: %s; hares -clear it first", n, strings.Join(f, ", "))
+		no := refuse(10284, "Cannot online a faulted resource on system %s: %s; hares -clear %s -sys %s first", n, strings.Join(f, ", "), f[0], n)
 		no.severity = "NOTICE"
 		return no
 	}
