@@ -48,6 +48,8 @@ func (l *loop) lltEffect(e llt.Effect) {
 		l.gabQueue = append(l.gabQueue, gab.PeerDisk{Node: gab.NodeID(e.Node), Seen: e.Seen})
 	case llt.PeerStalled:
 		l.log.Warn("gab of the peer makes no steps", "system", l.name(gab.NodeID(e.Node)), "stalled", e.Stalled)
+	case llt.KeyAdopted:
+		l.keyAdopted()
 	case llt.SendBlocked:
 		l.clogged[e.Node] = true
 	case llt.SendReady:
@@ -134,6 +136,8 @@ func (l *loop) gabEffect(e gab.Effect) {
 		l.deliver(e.Port, waiting{view: l.viewID(e.View), seq: e.Seq, from: e.From, payload: e.Payload, own: e.Own, id: e.ID})
 	case gab.DeliverView:
 		l.view(e)
+	case gab.ControlOrdered:
+		l.controlIn(e)
 	case gab.DeliverEvidence:
 		u := &gabv1.EvidenceUpdate{View: viewIDTo(e.View), Seq: e.Seq, Departed: l.departedTo([]gab.Departed{e.Departed})[0]}
 		l.deliver(gab.PortH, waiting{response: &gabv1.AttachResponse{Body: &gabv1.AttachResponse_EvidenceUpdate{EvidenceUpdate: u}}})
@@ -172,6 +176,7 @@ func (l *loop) gabEffect(e gab.Effect) {
 
 func (l *loop) view(e gab.DeliverView) {
 	l.log.Info("view", "port", e.Port.String(), "view", e.ID.String(), "members", len(e.Members), "systems", len(e.Systems), "departed", len(e.Departed), "seq", e.Seq)
+	l.newView = l.newView || e.Port == gab.PortA
 	if e.Port != gab.PortA {
 		l.deliver(e.Port, waiting{response: &gabv1.AttachResponse{Body: &gabv1.AttachResponse_View{View: l.viewTo(e)}}})
 	}

@@ -25,6 +25,11 @@ type Config struct {
 	Node llt.NodeID
 	// Key is the cluster key; nil: frames are not encrypted.
 	Key llt.Key
+	// KeyFile is where it was read from, "" without one. Beside it lie KeyFile
+	// .new, of a rotation under way, and KeyFile .old, of the one before.
+	KeyFile string
+	NextKey llt.Key
+	OldKeys []llt.Key
 	// Gabtab says when to seed.
 	Gabtab Gabtab
 	// FencingMode is the mode of fencing.conf.
@@ -68,7 +73,7 @@ func Load(root paths.Root, log *slog.Logger) (Config, error) {
 	if cfg.Gabtab, err = ParseGabtab("gabtab", text); err != nil {
 		return cfg, err
 	}
-	if cfg.Key, err = loadKey(root, cfg.Tab.KeyFile, log); err != nil {
+	if err = cfg.loadKeys(); err != nil {
 		return cfg, err
 	}
 	cfg.FencingMode, err = fencingMode(root)
@@ -101,24 +106,41 @@ func fencingMode(root paths.Root) (string, error) {
 	return string(c.Mode), nil
 }
 
-// loadKey reads the cluster key. To run without one must be said in llttab.
-func loadKey(root paths.Root, file string, log *slog.Logger) (llt.Key, error) {
+// loadKeys reads the cluster key, and what a rotation left beside it. To run
+// without one must be said in llttab.
+func (c *Config) loadKeys() (err error) {
+	file, log := c.Tab.KeyFile, c.Log
 	if file == lltconf.KeyNone {
 		log.Warn("LLT runs without encryption, as llttab says: whoever reaches a link can pose as any system", "id", "V-14-1-20001")
-		return nil, nil
+		return nil
 	}
 	if file == "" {
-		file = root.Config("cluster.key")
+		file = c.Root.Config("cluster.key")
 	}
+	if c.Key, err = readKey(file); err != nil {
+		return err
+	}
+	c.KeyFile = file
+	if st, err := os.Stat(file); err == nil && st.Mode().Perm()&0o077 != 0 {
+		log.Warn("others can read the cluster key and so pose as any system; chmod 600", "file", file, "id", "V-14-1-20002")
+	}
+	if next, err := readKey(file + ".new"); err == nil {
+		c.NextKey = next
+		log.Info("a rotation of the cluster key was under way when gab stopped here; its key is used as soon as the others are seen to use it", "file", file+".new")
+	}
+	if old, err := readKey(file + ".old"); err == nil {
+		c.OldKeys = append(c.OldKeys, old)
+	}
+	return nil
+}
+
+func readKey(file string) (llt.Key, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read cluster key %s: the file is missing; make one for all systems with openssl rand -hex 32, or write set-key-file none into llttab to run without encryption", file)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read cluster key: %w", err)
-	}
-	if st, err := os.Stat(file); err == nil && st.Mode().Perm()&0o077 != 0 {
-		log.Warn("others can read the cluster key and so pose as any system; chmod 600", "file", file, "id", "V-14-1-20002")
 	}
 	key, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
 	if err != nil || len(key) < 32 {

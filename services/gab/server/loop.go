@@ -94,6 +94,10 @@ type loop struct {
 	reports    [llt.MaxNodes]report   // what peers say of the links
 	reported   [llt.MaxNodes]string   // what was said to them last
 	reportedAt vclock.Time
+	newView    bool           // the driver of a rotation must look again
+	rot        *rotation      // nil if none is under way
+	rotWaits   []rotationWait // calls of RotateKey
+	background context.Context
 
 	toldYield bool // a client of port h has heard of yielded
 
@@ -132,6 +136,7 @@ func newLoop(s *Server, yielded bool) (*loop, error) {
 	tc := llt.Config{
 		Cluster: cfg.Tab.Cluster, Node: cfg.Node, Incarnation: l.inc, Links: link.Configs(cfg.Tab.Links),
 		Peers: cfg.Hosts.IDs(), Exclude: cfg.Tab.Exclude, Timers: cfg.Tab.Timers, Key: cfg.Key,
+		NextKey: cfg.NextKey, OldKeys: cfg.OldKeys,
 	}
 	if cfg.Tab.Include != nil {
 		tc.Peers = cfg.Tab.Include
@@ -204,6 +209,7 @@ func (l *loop) run(ctx context.Context) ending {
 	}
 	l.links = links
 	inner, cancel := context.WithCancel(context.Background())
+	l.background = inner
 	l.workers.Go(func() { l.persister(inner) })
 	l.log.Info("gab begins", "node", l.s.cfg.Node, "cluster", l.s.cfg.Tab.Cluster, "fencing", l.s.cfg.FencingMode)
 	l.s.journal.Start(fmt.Sprintf("node %d incarnation %x cluster %d", l.s.cfg.Node, l.inc, l.s.cfg.Tab.Cluster))
@@ -403,6 +409,10 @@ func (l *loop) stepGab(now vclock.Time, ev gab.Event) {
 	}
 	clear(out)
 	l.gabOut = out
+	if l.newView { // the core is between steps: its status is whole
+		l.newView = false
+		l.drive()
+	}
 	switch ev.(type) {
 	case gab.MsgIn, gab.Send:
 		if !l.dirty { // nothing that readers see has changed
