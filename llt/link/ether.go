@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -42,6 +44,9 @@ func openEther(ifi *net.Interface, sap, cluster uint16) (port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build filter for %s: %w", ifi.Name, err)
 	}
+	if filter, err = lossy(ifi.Name, filter); err != nil {
+		return nil, err
+	}
 	if !batchCalls() {
 		return openRaw(ifi, sap, filter)
 	}
@@ -61,6 +66,27 @@ func openEther(ifi *net.Interface, sap, cluster uint16) (port, error) {
 	s.forReading(etherHeader, func(name []byte, header []byte) []byte { return header[6:12] })
 	s.forWriting(etherHeader)
 	return p, nil
+}
+
+// lossy makes the filter lose frames at random if EVENKEEL_LLT_LOSS names the
+// interface, as in priv2:5 for 5 per cent. It is for laboratories, whose kernel
+// may have no other way to make a bad link.
+func lossy(name string, filter []bpf.RawInstruction) ([]bpf.RawInstruction, error) {
+	device, text, ok := strings.Cut(os.Getenv("EVENKEEL_LLT_LOSS"), ":")
+	if !ok || device != name {
+		return filter, nil
+	}
+	percent, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || percent > 100 {
+		return nil, fmt.Errorf("EVENKEEL_LLT_LOSS: %q is no number of per cent", text)
+	}
+	lose, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtRand},
+		bpf.ALUOpConstant{Op: bpf.ALUOpMod, Val: 100},
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: uint32(percent), SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+	})
+	return append(lose, filter...), err
 }
 
 // bindEther puts the filter on before the socket hears anything.

@@ -28,6 +28,8 @@ type benchmark struct {
 func main() {
 	runs := flag.Int("runs", 7, "runs of each measurement, at least 7 for figures to quote")
 	only := flag.String("only", "", "run only the benchmarks whose name contains this")
+	soakFor := flag.Duration("soak", 0, "instead of figures: let clusters stand so long on a busy machine with a bad link, and count false alarms")
+	profiles := flag.String("profiles", "default,fast", "profiles to soak")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -37,11 +39,26 @@ func main() {
 	}
 	fmt.Printf("%d CPUs, %s/%s, %s; medians of %d runs [minimum to maximum]\n", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), *runs)
 	failed := false
+	if *soakFor > 0 {
+		fmt.Printf("\nfalse alarms (load average before: %s)\n", loadAverage())
+		for profile := range strings.SplitSeq(*profiles, ",") {
+			if err := soak(ctx, profile, *soakFor); err != nil {
+				fmt.Fprintf(os.Stderr, "bench: soak: %v\n", err)
+				failed = true
+			}
+		}
+		if failed {
+			os.Exit(1)
+		}
+		return
+	}
 	for _, b := range []benchmark{
 		{"failover, fencing disabled", failover("address-disabled", false)},
 		{"failover, fencing customized with three file points and the power switch", failover("address-fenced", true)},
 		{"restart of a killed process", restart},
 		{"broadcast on GAB", broadcast},
+		{"round trip of a message on LLT", roundTrip},
+		{"detection of a crash", detection},
 		{"memory and CPU at rest with 10 resources", idle},
 		{"engine at scale", scale},
 		{"5,000 resources on one system", many},
