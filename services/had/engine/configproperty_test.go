@@ -173,6 +173,7 @@ func TestConfigChanges(t *testing.T) {
 				w.step()
 				w.follow()
 			}
+			w.exclusive()
 			if rapid.IntRange(0, 5).Draw(t, "restore") == 0 {
 				e, err := Restore(w.twin.Snapshot())
 				if err != nil {

@@ -25,6 +25,11 @@ func drawGroups(t *rapid.T) string {
 		set(30, "SystemLocation", "east", "west")
 		b.WriteString("\t)\n")
 	}
+	if chance("ClusterService", 20) {
+		b.WriteString("group ClusterService (\n\tSystemList = { A = 0, B = 1, C = 2 }\n\tAutoStartList = { A, B, C }\n")
+		set(50, "OnlineRetryLimit", "1", "3")
+		b.WriteString("\t)\n\tApp csr0 (\n\t\t)\n")
+	}
 	groups := rapid.IntRange(1, 4).Draw(t, "groups")
 	kinds, hard := make([]int, groups), make([]bool, groups)
 	for g := range groups {
