@@ -38,15 +38,16 @@ func scale(context.Context, int) error {
 		return enginetest.Shape{Systems: 64, Groups: resources / 10, Resources: resources, Width: 3, Policy: policy}
 	}
 	fmt.Println("  64 systems, 3 of them in each SystemList, 10 resources in a group; processor time; looks: instances of resources")
-	fmt.Println("  and groups on systems that an event looks at; allocs: what it allocates; clusters of so many resources by turns")
+	fmt.Println("  and groups on systems that an event looks at; allocs: what it allocates; clusters of so many resources by turns;")
+	fmt.Println("  ratio: of the last to the second; part: the same for events about as much of the last as there is in the second")
 	before := heap()
 	var c enginetest.Cluster
 	boot := spent(func() { c = *shape(20000, "").Boot() })
 	held, events := heap()-before, c.Events
 	sizes := [3]*enginetest.Cluster{shape(200, "").Boot(), shape(2000, "").Boot(), &c}
 	head()
-	report := row("report of what is known", func(c *enginetest.Cluster) figure { return reports(c, false) }, sizes)
-	row("the same with decoding", func(c *enginetest.Cluster) figure { return reports(c, true) }, sizes)
+	report := row("report of what is known", func(c *enginetest.Cluster, groups int) figure { return reports(c, groups, false) }, sizes)
+	row("the same with decoding", func(c *enginetest.Cluster, groups int) figure { return reports(c, groups, true) }, sizes)
 	row("report that changes a state's flag, and back", flags, sizes)
 	row("event of a switch there and back", switches, sizes)
 	row("event of a fault, failover and clear", faults, sizes)
@@ -80,7 +81,7 @@ func wide() {
 	copied = nil
 	sizes := [3]*enginetest.Cluster{shape(20).Boot(), shape(200).Boot(), &c}
 	fmt.Printf("  %-46s %23s  %5s\n", "each; resources:", "20       200      2,000", "ratio")
-	report := row("report of what is known", func(c *enginetest.Cluster) figure { return reports(c, false) }, sizes)
+	report := row("report of what is known", func(c *enginetest.Cluster, groups int) figure { return reports(c, groups, false) }, sizes)
 	changed := row("report that changes a state's flag, and back", flags, sizes)
 	row("event of a switch there and back", switches, sizes)
 	row("event of a fault, failover and clear", faults, sizes)
@@ -113,24 +114,32 @@ func head() {
 }
 
 // row prints what the same costs in three clusters, each ten times the one
-// before; the ratio is that of the last two. It returns the time in the last.
-func row(what string, each func(*enginetest.Cluster) figure, sizes [3]*enginetest.Cluster) time.Duration {
+// before; the ratio is that of the last two, that behind part the same for
+// events about no more of the last than the second has: then both have as much
+// of it in the processor's cache, and what is left is what the engine does. It
+// returns the time in the last.
+func row(what string, each func(c *enginetest.Cluster, groups int) figure, sizes [3]*enginetest.Cluster) time.Duration {
 	const turns = 5
-	var took [3][]time.Duration
-	var last [3]figure
+	var took [4][]time.Duration
+	var last [4]figure
 	for range turns {
-		for i, c := range sizes {
-			last[i] = each(c)
+		for i, c := range []*enginetest.Cluster{sizes[0], sizes[1], sizes[2], sizes[2]} {
+			groups := c.Shape.Groups
+			if i == 3 {
+				groups = sizes[1].Shape.Groups
+			}
+			last[i] = each(c, groups)
 			took[i] = append(took[i], last[i].took)
 		}
 	}
-	var m [3]time.Duration
+	var m [4]time.Duration
 	for i := range took {
 		slices.Sort(took[i])
 		m[i] = median(took[i])
 	}
-	fmt.Printf("  %-46s %6.2f %7.2f %7.2f us %5.2f; looks %.1f %.1f %.1f; allocs %.1f %.1f %.1f\n", what, us(m[0]), us(m[1]), us(m[2]),
-		float64(m[2])/float64(m[1]), last[0].looks, last[1].looks, last[2].looks, last[0].allocs, last[1].allocs, last[2].allocs)
+	ratio := func(i int) float64 { return float64(m[i]) / float64(m[1]) }
+	fmt.Printf("  %-46s %6.2f %7.2f %7.2f us %5.2f; part %.2f; looks %.1f %.1f %.1f; allocs %.1f %.1f %.1f\n", what, us(m[0]), us(m[1]), us(m[2]),
+		ratio(2), ratio(3), last[0].looks, last[1].looks, last[2].looks, last[0].allocs, last[1].allocs, last[2].allocs)
 	return m[2]
 }
 
@@ -146,14 +155,14 @@ func heap() int64 {
 }
 
 // reports says again of resources all over the cluster that they are online.
-func reports(c *enginetest.Cluster, decode bool) figure {
+func reports(c *enginetest.Cluster, groups int, decode bool) figure {
 	const n = 20000
 	s := c.Shape
 	wires := make([][]byte, n)
 	events := make([]engine.Event, n)
 	for i := range n {
 		// 7 is prime to the number of groups: neighbours are not in the cache.
-		g := i * 7 % s.Groups
+		g := i * 7 % groups
 		events[i] = engine.Reported{Report: resource.Report{System: s.Home(g), Resource: s.Resource(g, i%s.PerGroup()), Incarnation: 1,
 			Seen: c.Seen, Probed: true, State: resource.StateOnline, Confidence: 100}}
 		wire, err := engine.Encode(events[i])
@@ -174,12 +183,12 @@ func reports(c *enginetest.Cluster, decode bool) figure {
 
 // flags says of resources all over the cluster that their agent starts them
 // again, and then that they are online as before.
-func flags(c *enginetest.Cluster) figure {
+func flags(c *enginetest.Cluster, groups int) figure {
 	const n = 5000
 	s := c.Shape
 	events := make([]engine.Reported, 0, 2*n)
 	for i := range n {
-		g := i * 7 % s.Groups
+		g := i * 7 % groups
 		rep := resource.Report{System: s.Home(g), Resource: s.Resource(g, i%s.PerGroup()), Incarnation: 1,
 			Seen: c.Seen, Probed: true, State: resource.StateOnline, Confidence: 100}
 		again := rep
@@ -194,11 +203,11 @@ func flags(c *enginetest.Cluster) figure {
 }
 
 // switches moves groups to their second system and back.
-func switches(c *enginetest.Cluster) figure {
+func switches(c *enginetest.Cluster, groups int) figure {
 	s := c.Shape
 	return per(c, func() {
 		for i := range 300 {
-			g := i * 7 % s.Groups
+			g := i * 7 % groups
 			for _, to := range []int{1, 0} {
 				c.Apply(s.System(0), engine.Command{Kind: engine.CommandGroupSwitch, Group: s.Group(g), System: s.Place(g, to)})
 				c.Settle()
@@ -208,11 +217,11 @@ func switches(c *enginetest.Cluster) figure {
 }
 
 // faults lets groups fail over and come back.
-func faults(c *enginetest.Cluster) figure {
+func faults(c *enginetest.Cluster, groups int) figure {
 	s := c.Shape
 	return per(c, func() {
 		for i := range 300 {
-			g := i * 11 % s.Groups
+			g := i * 11 % groups
 			rep := resource.Report{System: s.Home(g), Resource: s.Resource(g, 0), Incarnation: 1, Seen: c.Seen, Probed: true, State: resource.StateFaulted}
 			c.Apply(s.Home(g), engine.Reported{Report: rep})
 			c.Settle()
