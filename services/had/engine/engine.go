@@ -462,6 +462,18 @@ func (e *Engine) settleGroups() {
 		settled[g.num] = false
 		e.show(g)
 	}
+	e.nothingDirty()
+}
+
+// nothingDirty ends what touch began. A map keeps the room that it once had,
+// and whoever walks or clears it walks all of that: one that had every group
+// in it is let go.
+func (e *Engine) nothingDirty() {
+	const few = 32
+	if len(e.dirty) > few {
+		e.dirty = map[string]bool{}
+		return
+	}
 	clear(e.dirty)
 }
 

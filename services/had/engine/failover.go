@@ -226,6 +226,9 @@ func (e *Engine) autostart(g *groupModel) bool {
 	if !g.failover() {
 		return in.Permits() && e.autostartParallel(g)
 	}
+	if e.unlooked(g) {
+		return false // Nor is there one before everybody has looked.
+	}
 	in.Places = e.placesOf(g)
 	o := in.Decide()
 	switch o.Do {

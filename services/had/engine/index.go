@@ -422,6 +422,19 @@ func (e *Engine) anyOn(g *groupModel, is func(*groupOn) bool) bool {
 	return false
 }
 
+// unlooked says whether a failover group is autodisabled on a system in the
+// view because that has not probed all of it.
+func (e *Engine) unlooked(g *groupModel) bool {
+	for place := range g.list {
+		place = g.placeInWhole(place)
+		s := &e.indexed().spots[g.first+place]
+		if s.on != nil && s.sys != nil && s.sys.InH && !s.on.AutoEnabled && e.sumAt(g.whole, place)&spotUnprobed != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // groupDeadline is the engine time at which a group next has something to do
 // that only time brings, or 0. Its spots are not stale.
 func (e *Engine) groupDeadline(g *groupModel) time.Duration {

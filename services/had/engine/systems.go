@@ -455,7 +455,7 @@ func (e *Engine) leave() {
 		// What is frozen goes with the machine: then this is no clean leave.
 		forced := slices.ContainsFunc(e.groupsOn(n), func(g *groupModel) bool { return e.leftAlone(g, n) })
 		e.setState(n, pick(forced, SystemExitingForcibly, SystemExiting))
-		clear(e.dirty)
+		e.nothingDirty()
 		e.emit(StopSystem{System: n, Forced: forced})
 	}
 }
