@@ -269,7 +269,10 @@ func followLease(ctx context.Context, client gabv1.GabServiceClient, events chan
 			return
 		}
 
-		var ev verdict.Event = verdict.Lease{Expires: vclock.Time(answer.GetLease().GetExpiresBoottimeNs())}
+		// A gab that yielded and waits to be admitted has no lease, but says that
+		// it lives (R17).
+		expires := max(answer.GetLease().GetExpiresBoottimeNs(), answer.GetYieldingUntilBoottimeNs())
+		var ev verdict.Event = verdict.Lease{Expires: vclock.Time(expires)}
 		if answer.GetLost() {
 			ev = verdict.LeaseLost{Reason: answer.GetReason()}
 		}

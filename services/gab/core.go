@@ -179,6 +179,10 @@ func (c *Core) handle(ev Event) {
 		c.protection(e)
 	case Seed:
 		c.seedRequested, c.mesh.dirty = true, true
+	case SeedCount:
+		if e.Systems >= 0 && e.Systems <= MaxNodes {
+			c.cfg.SeedCount, c.mesh.dirty = e.Systems, true
+		}
 	case Leave:
 		c.leave(e)
 	case CounterPersisted:

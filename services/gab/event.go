@@ -90,6 +90,10 @@ type Protection struct{ Resources uint32 }
 // Seed is gabconfig -x: seed now with the systems that are seen.
 type Seed struct{}
 
+// SeedCount is gabconfig -n: another count of systems to be seen before the
+// membership seeds itself, 0 to MaxNodes.
+type SeedCount struct{ Systems int }
+
 // Leave takes this system out of port a. Without Force it is refused unless
 // the leave would be CLEAN (R14): had has left port h, and its last word was
 // that nothing is protected. Protected says that the shell knows of something
@@ -119,6 +123,7 @@ func (Send) event()             {}
 func (FenceAnswer) event()      {}
 func (Protection) event()       {}
 func (Seed) event()             {}
+func (SeedCount) event()        {}
 func (Leave) event()            {}
 func (CounterPersisted) event() {}
 func (Paused) event()           {}
@@ -152,6 +157,7 @@ func (e FenceAnswer) String() string {
 }
 func (e Protection) String() string { return fmt.Sprintf("protection resources=%d", e.Resources) }
 func (Seed) String() string         { return "seed" }
+func (e SeedCount) String() string  { return fmt.Sprintf("seed-count systems=%d", e.Systems) }
 func (e Leave) String() string {
 	return fmt.Sprintf("leave force=%v protected=%v", e.Force, e.Protected)
 }

@@ -13,6 +13,9 @@ import (
 // unknown kind or bytes left over make the whole message invalid.
 const wireVersion = 1
 
+// WireVersion is the format of messages between systems that this build speaks.
+const WireVersion = wireVersion
+
 type messageKind uint8
 
 const (

@@ -50,7 +50,12 @@ var commands = map[string]command{
 	"lltconfig": {family: "14", title: "LLT lltconfig", run: lltconfig,
 		usage: "usage: lltconfig [-T query | -T timer:value] [-a list]\n  without options: whether LLT runs; values in units of 10 ms\n"},
 	"gabconfig": {family: "15", title: "GAB gabconfig", run: gabconfig,
-		usage: "usage: gabconfig -a [-C] | -l | -x | -U\n  -a memberships of the ports   -l configuration   -x seed now   -U leave the cluster\n"},
+		usage: "usage: gabconfig -a [-C] | -C | -l | -e | -v | -W | -c [-n COUNT] [-x] | -x | -U\n" +
+			"       gabconfig [-j|-J] [-k] [-b|-B] [-p|-P] [-q|-d] [-S isolate_time:MS]\n" +
+			"  -a memberships of the ports   -C names of clients   -l configuration   -e what is fixed   -W protocol\n" +
+			"  -n systems to be seen before seeding   -x seed now   -U leave the cluster\n" +
+			"  -j stop instead of rejoining after a split   -k no isolation for a client that cannot be killed\n" +
+			"  -b stop when a client hangs   -p stop when had dies   -q stop when less than half is left\n"},
 }
 
 // Names are the commands of this package, in order.

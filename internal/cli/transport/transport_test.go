@@ -20,12 +20,15 @@ type daemon struct {
 	gabv1.UnimplementedGabServiceServer
 	gabv1.UnimplementedLltServiceServer
 	seeded chan bool
+	// asked is the last ConfigureRequest.
+	asked *gabv1.ConfigureRequest
 	// unseeded: gab waits for the other system.
 	unseeded bool
 }
 
 func (d *daemon) GetConfiguration(context.Context, *gabv1.GetConfigurationRequest) (*gabv1.GetConfigurationResponse, error) {
-	return &gabv1.GetConfigurationResponse{Name: "galaxy", SeedCount: 2, State: "unseeded", WaitingFor: "2 systems to be seen, now 1; or seed by hand: gabconfig -x"}, nil
+	return &gabv1.GetConfigurationResponse{Name: "galaxy", SeedCount: 2, State: "unseeded", HaltOnRejoin: true, StableMs: 20,
+		IsolateMs: 2000, WindowMessages: 128, FencingMode: "disabled", WireVersion: 1, WaitingFor: "2 systems to be seen, now 1; or seed by hand: gabconfig -x"}, nil
 }
 
 func (d *daemon) GetMembership(context.Context, *gabv1.GetMembershipRequest) (*gabv1.GetMembershipResponse, error) {
@@ -36,8 +39,13 @@ func (d *daemon) GetMembership(context.Context, *gabv1.GetMembershipRequest) (*g
 	return &gabv1.GetMembershipResponse{Seeded: true, Ports: []*gabv1.PortMembership{
 		{Port: "a", Generation: "a36e0003", Members: []*gabv1.Member{zero, one}, Client: "GAB_Control"},
 		{Port: "b", Generation: "a36e0006", Members: []*gabv1.Member{zero}},
-		{Port: "h", Generation: "fd570002", Members: []*gabv1.Member{zero}, Visible: []*gabv1.Member{one}, Client: "had"},
+		{Port: "h", Generation: "fd570002", Members: []*gabv1.Member{zero}, Visible: []*gabv1.Member{one}, Client: "had", Stalled: []*gabv1.Member{zero}},
 	}}, nil
+}
+
+func (d *daemon) Configure(_ context.Context, r *gabv1.ConfigureRequest) (*gabv1.ConfigureResponse, error) {
+	d.asked = r
+	return &gabv1.ConfigureResponse{}, nil
 }
 
 func (d *daemon) Seed(context.Context, *gabv1.SeedRequest) (*gabv1.SeedResponse, error) {
@@ -93,6 +101,28 @@ Port a gen a36e0003   jeopardy ;1
 Port b gen a36e0006 membership 0
 Port h gen fd570002 membership 0
 Port h gen fd570002    visible ;1
+Port h gen fd570002    stalled ;0
+`},
+		{"gabconfig -C", "Port a client GAB_Control\nPort h client had\n"},
+		{"gabconfig -W", "GAB protocol version 1\n"},
+		{"gabconfig -l", `GAB Driver Configuration
+Driver state         : Configured
+Partition arbitration: Enabled
+Control port seed    : Enabled
+Halt on process death: Disabled
+Missed heartbeat halt: Disabled
+Halt on rejoin       : Enabled
+Keep on killing      : Disabled
+Quorum flag          : Disabled
+Restart              : Enabled
+Node count           : 2
+Send queue limit     : 128
+Stable timeout (ms)  : 20
+Isolate timeout (ms) : 2000
+Node                 : 0 galaxy
+Membership           : unseeded
+Fencing mode         : disabled
+Waiting for          : 2 systems to be seen, now 1; or seed by hand: gabconfig -x
 `},
 		{"lltstat -n", `LLT node information:
     Node                 State    Links
@@ -183,10 +213,42 @@ func TestNoDaemon(t *testing.T) {
 	if code := Run(t.Context(), root, "lltconfig", nil, Streams{Out: &out, Err: &out}); code != 1 || out.String() != "LLT is not running\n" {
 		t.Errorf("lltconfig: exit code %d, printed %q", code, out.String())
 	}
-	for _, line := range []string{"gabconfig", "gabconfig -q", "lltstat -nq", "lltconfig -T x"} {
+	for _, line := range []string{"gabconfig", "gabconfig -y", "gabconfig a", "gabconfig -n", "lltstat -nq", "lltconfig -T x"} {
 		words := strings.Fields(line)
 		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 2 {
 			t.Errorf("%s: exit code %d, want 2", line, code)
+		}
+	}
+}
+
+// TestGabconfig: what each option asks of gab, and what those say that have no
+// counterpart.
+func TestGabconfig(t *testing.T) {
+	for line, want := range map[string]string{
+		"-c":                   "",
+		"-c -n3":               "seed_count:3",
+		"-c -n 64":             "seed_count:64",
+		"-cn0":                 "seed_count:0",
+		"-j -k -b -p -q":       "halt_on_rejoin:true keep_killing:true missed_heartbeat_halt:true halt_on_process_death:true quorum:true",
+		"-JBPd":                "halt_on_rejoin:false missed_heartbeat_halt:false halt_on_process_death:false quorum:false",
+		"-S isolate_time:5000": "isolate_ms:5000",
+		"-n two":               `-n "two" is no number of systems from 0 to 64; write -n N, N being the number of systems of the cluster`,
+		"-S isolate_tmie:5000": `-S "isolate_tmie:5000": the parameter that can be set is isolate_time:MILLISECONDS`,
+		"-S kill_ntries:5":     "-S kill_ntries has no counterpart: the first kill is one that no process can refuse; -S isolate_time:MS is how long it may take",
+		"-t 5000":              "-t has no counterpart: the stable timeout is one of LLT's timers, and leases are reckoned from it: write set-timer stable:TICKS into llttab on all systems and restart gab there",
+		"-s":                   "-s has no counterpart: arbitration between parts of a cluster is never off; one link alone is permanent jeopardy",
+		"-Q sendq:256":         "-Q has no counterpart: flow control goes by what clients have under way and needs no limits",
+	} {
+		d := &daemon{seeded: make(chan bool, 1)}
+		root := serve(t, d)
+		var out, errs bytes.Buffer
+		code := Run(t.Context(), root, "gabconfig", strings.Fields(line), Streams{Out: &out, Err: &errs})
+		got := strings.Join(strings.Fields(d.asked.String()), " ")
+		if code != 0 {
+			got = strings.TrimSuffix(strings.TrimPrefix(errs.String(), "GAB gabconfig ERROR V-15-2-10000 "), "\n")
+		}
+		if got != want || (code != 0) != (d.asked == nil) {
+			t.Errorf("gabconfig %s: exit code %d, %s\nwant %s", line, code, got, want)
 		}
 	}
 }

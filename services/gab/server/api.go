@@ -69,10 +69,16 @@ func (s *Server) GetMembership(context.Context, *gabv1.GetMembershipRequest) (*g
 		if p.Port == gab.PortA {
 			generation = p.View.Counter
 		}
-		out.Ports = append(out.Ports, &gabv1.PortMembership{
+		m := &gabv1.PortMembership{
 			Port: p.Port.String(), Generation: generationText(p.View, generation), Members: l.membersTo(p.Members),
 			Visible: l.membersTo(p.Visible), Client: p.Client,
-		})
+		}
+		for _, s := range p.Members {
+			if p.Port != gab.PortA && snap.stalled[s.Node]&(1<<(p.Port-'a')) != 0 {
+				m.Stalled = append(m.Stalled, l.membersTo([]gab.Member{s})...)
+			}
+		}
+		out.Ports = append(out.Ports, m)
 	}
 	return out, nil
 }
@@ -87,11 +93,14 @@ func (s *Server) GetConfiguration(context.Context, *gabv1.GetConfigurationReques
 	if err != nil {
 		return nil, err
 	}
-	st := l.current.Load().status
+	st, o := l.current.Load().status, s.options.Load()
 	return &gabv1.GetConfigurationResponse{
-		NodeId: uint32(s.cfg.Node), Name: l.name(gab.NodeID(s.cfg.Node)), SeedCount: uint32(s.cfg.Gabtab.SeedCount),
+		NodeId: uint32(s.cfg.Node), Name: l.name(gab.NodeID(s.cfg.Node)), SeedCount: s.seedCount.Load(),
 		StableMs: uint32(s.cfg.Tab.Timers.Stable.Milliseconds()), FencingMode: s.cfg.FencingMode, State: st.State.String(),
 		Incarnation: l.inc, WaitingFor: l.gateReason(st.Gate, st.WaitingFor),
+		HaltOnRejoin: o.HaltOnRejoin, KeepKilling: o.KeepKilling, MissedHeartbeatHalt: o.MissedHeartbeatHalt,
+		HaltOnProcessDeath: o.HaltOnProcessDeath, Quorum: o.Quorum, IsolateMs: uint32(o.isolate().Milliseconds()),
+		WindowMessages: sendCredits, WireVersion: gab.WireVersion,
 	}, nil
 }
 

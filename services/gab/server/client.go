@@ -24,8 +24,10 @@ import (
 const (
 	heartbeatMs = 1000 // of clients; one that is silent for missedBeats of them is killed
 	missedBeats = 5
-	sendCredits = 1024      // Sends that a client may have under way
-	sendBytes   = 128 << 20 // bytes of Sends that may wait here for the core; gabclient keeps to far less
+	// stalledBeats are missed before a client counts as stalled.
+	stalledBeats = 2
+	sendCredits  = 1024      // Sends that a client may have under way
+	sendBytes    = 128 << 20 // bytes of Sends that may wait here for the core; gabclient keeps to far less
 )
 
 // client is a process on a port. What is not safe for concurrent use by its
@@ -48,6 +50,7 @@ type client struct {
 	batches bool       // it understands ResponseBatch
 	blocked bool
 	slow    bool
+	stalled bool // says nothing, for two heartbeats
 	killed  bool
 }
 
@@ -122,7 +125,15 @@ func (s *Server) Attach(stream gabv1.GabService_AttachServer) error {
 	case <-time.After(time.Second): // the client does not read; the stream's end releases the sender
 	}
 	// However it went, the client has left the port now.
-	_ = l.do(s.ctx, func() { l.unregister(c) })
+	_ = l.do(s.ctx, func() {
+		if s.ctx.Err() != nil {
+			return // the daemon ends as a crash does
+		}
+		if err != nil {
+			l.died(c)
+		}
+		l.unregister(c)
+	})
 	return err
 }
 
@@ -165,6 +176,19 @@ func (l *loop) unregister(c *client) {
 	l.gabQueue = append(l.gabQueue, gab.Unregister{Port: c.port})
 	if c.slow {
 		l.setSlow(c, false)
+	}
+	if c.stalled {
+		l.setStalled(c, false)
+	}
+}
+
+// died takes note that a client's process went without leaving its port
+// (gabconfig -p).
+func (l *loop) died(c *client) {
+	if c.port == gab.PortH && l.client(c.port) == c && l.over == nil && l.s.options.Load().HaltOnProcessDeath &&
+		standing.Resources(l.s.cfg.Root) > 0 {
+		l.out.Store(true)
+		l.over = &ending{stop: true, reason: fmt.Sprintf("client %s of port %s, pid %d, died (gabconfig -p)", c.name, c.port, c.pid)}
 	}
 }
 
@@ -416,26 +440,62 @@ func (l *loop) setSlow(c *client, on bool) {
 	}
 	for n := range l.conns {
 		if l.conns[n] != 0 {
-			l.transport(llt.NodeID(n), flowMessage(c.port, on))
+			l.transport(llt.NodeID(n), flowMessage(c.port, flowFree+truth(on)))
 		}
 	}
 }
 
-// tellSlow tells a new peer which clients here are slow.
-func (l *loop) tellSlow(n llt.NodeID) {
+// What a flow message says of the client of a port on the sender's system.
+const (
+	flowFree byte = iota
+	flowSlow
+	flowAlive
+	flowStalled
+)
+
+func truth(on bool) byte {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+// tellFlow tells a new peer which clients here are slow or stalled.
+func (l *loop) tellFlow(n llt.NodeID) {
 	for _, c := range l.clients {
 		if c != nil && c.slow {
-			l.transport(n, flowMessage(c.port, true))
+			l.transport(n, flowMessage(c.port, flowSlow))
+		}
+		if c != nil && c.stalled {
+			l.transport(n, flowMessage(c.port, flowStalled))
 		}
 	}
 }
 
-func flowMessage(p gab.Port, on bool) []byte {
-	b := byte(0)
-	if on {
-		b = 1
+func flowMessage(p gab.Port, value byte) []byte { return []byte{byte(p), value, tagFlow} }
+
+// setStalled says everywhere that a client here hangs, or no longer: the
+// system is well and only this process says nothing, which is a state of its
+// own (GetMembership).
+func (l *loop) setStalled(c *client, on bool) {
+	c.stalled = on
+	l.markStalled(l.s.cfg.Node, uint32(1)<<(c.port-'a'), on)
+	for n := range l.conns {
+		if l.conns[n] != 0 {
+			l.transport(llt.NodeID(n), flowMessage(c.port, flowAlive+truth(on)))
+		}
 	}
-	return []byte{byte(p), b, tagFlow}
+}
+
+func (l *loop) markStalled(n llt.NodeID, bit uint32, on bool) {
+	was := l.stalled[n]
+	l.stalled[n] &^= bit
+	if on {
+		l.stalled[n] |= bit
+	}
+	if l.stalled[n] != was {
+		l.publish()
+	}
 }
 
 // watchHeartbeat kills a client that says nothing for too long. If it cannot
@@ -448,8 +508,16 @@ func (l *loop) watchHeartbeat(c *client) {
 			return
 		}
 		silent := standing.Boottime().Sub(c.lastMsg)
+		options := l.s.options.Load()
+		if hangs := silent >= stalledBeats*heartbeatMs*time.Millisecond; hangs != c.stalled {
+			l.log.Warn("client says nothing", "port", c.port.String(), "client", c.name, "pid", c.pid, "stalled", hangs, "seconds", int(silent.Seconds()), "id", "V-15-1-20057")
+			l.setStalled(c, hangs)
+		}
 		switch {
 		case silent < limit:
+		case !c.killed && options.MissedHeartbeatHalt && standing.Resources(l.s.cfg.Root) > 0:
+			l.isolate(fmt.Sprintf("client %s of port %s was silent for %s (gabconfig -b)", c.name, c.port, limit))
+			return
 		case !c.killed:
 			c.killed = true
 			l.log.Error("client is silent and will be killed", "port", c.port.String(), "client", c.name, "pid", c.pid, "id", "V-15-1-20041")
@@ -461,10 +529,9 @@ func (l *loop) watchHeartbeat(c *client) {
 			if c.pid == 0 { // unknown or this very process: its stream ends
 				c.close(fmt.Sprintf("the client was silent for %s", limit))
 			}
-		case silent > limit+2*time.Second:
-			if standing.Resources(l.s.cfg.Root) > 0 {
-				l.out.Store(true)
-				l.over = &ending{stop: true, reason: fmt.Sprintf("client %s of port %s hangs and cannot be killed", c.name, c.port)}
+		case silent > limit+options.isolate():
+			if standing.Resources(l.s.cfg.Root) > 0 && !options.KeepKilling {
+				l.isolate(fmt.Sprintf("client %s of port %s hangs and cannot be killed", c.name, c.port))
 				return
 			}
 			c.close("the client hangs and could not be killed")
@@ -472,6 +539,12 @@ func (l *loop) watchHeartbeat(c *client) {
 		l.after(time.Second, look)
 	}
 	l.after(time.Second, look)
+}
+
+// isolate stops this system (R2).
+func (l *loop) isolate(reason string) {
+	l.out.Store(true)
+	l.over = &ending{stop: true, reason: reason}
 }
 
 // after runs f in the loop after d, while the loop lives.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/evenkeel/evenkeel/internal/standing"
@@ -26,9 +27,9 @@ func (l *loop) lltEffect(e llt.Effect) {
 		l.conns[e.Node] = e.Conn
 		l.log.Info("peer is up", "system", l.name(gab.NodeID(e.Node)), "conn", e.Conn)
 		l.gabQueue = append(l.gabQueue, gab.PeerUp{Node: gab.NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn})
-		l.tellSlow(e.Node)
+		l.tellFlow(e.Node)
 	case llt.PeerDown:
-		l.conns[e.Node], l.clogged[e.Node], l.slow[e.Node] = 0, false, 0
+		l.conns[e.Node], l.clogged[e.Node], l.slow[e.Node], l.stalled[e.Node] = 0, false, 0, 0
 		l.log.Warn("peer is down", "system", l.name(gab.NodeID(e.Node)), "reason", e.Reason.String(), "jeopardy", e.Jeopardy)
 		l.gabQueue = append(l.gabQueue, gab.PeerDown{Node: gab.NodeID(e.Node), Conn: e.Conn})
 	case llt.PeerLinks:
@@ -91,10 +92,13 @@ func (l *loop) transportIn(e *llt.Deliver) {
 		if len(body) != 2 || body[0] < 'a' || body[0] > 'z' {
 			return
 		}
-		if bit := uint32(1) << (body[0] - 'a'); body[1] == 1 {
+		switch bit := uint32(1) << (body[0] - 'a'); body[1] {
+		case flowSlow:
 			l.slow[e.From] |= bit
-		} else {
+		case flowFree:
 			l.slow[e.From] &^= bit
+		case flowStalled, flowAlive:
+			l.markStalled(e.From, bit, body[1] == flowStalled)
 		}
 	case tagReport:
 		l.reportIn(e.From, body)
@@ -179,7 +183,33 @@ func (l *loop) view(e gab.DeliverView) {
 	l.newView = l.newView || e.Port == gab.PortA
 	if e.Port != gab.PortA {
 		l.deliver(e.Port, waiting{response: &gabv1.AttachResponse{Body: &gabv1.AttachResponse_View{View: l.viewTo(e)}}})
+		return
 	}
+	if l.s.options.Load().Quorum {
+		l.quorum(e)
+	}
+}
+
+// quorum is gabconfig -q: less than half of what was goes on nowhere. Who left
+// in order does not count.
+func (l *loop) quorum(e gab.DeliverView) {
+	lost := 0
+	for _, d := range e.Departed {
+		if d.Evidence != gab.EvidenceClean {
+			lost++
+		}
+	}
+	if lost == 0 || len(e.Members) >= lost {
+		return
+	}
+	reason := fmt.Sprintf("quorum flag: %d of %d systems are left", len(e.Members), len(e.Members)+lost)
+	l.log.Error("less than half of the membership is left", "members", len(e.Members), "lost", lost)
+	if standing.Resources(l.s.cfg.Root) > 0 {
+		l.out.Store(true)
+		l.over = &ending{stop: true, reason: reason}
+		return
+	}
+	l.over = &ending{left: true, reason: reason}
 }
 
 func (l *loop) gate(e gab.Gate) {
@@ -230,9 +260,15 @@ func (l *loop) standDown(e gab.StandDown) {
 	l.out.Store(true)
 	l.log.Error("this incarnation of gab stands down", "code", e.Code, "reason", e.Reason, "protected", e.Protected, "flagged", e.Flagged)
 	protected := e.Protected || standing.Resources(l.s.cfg.Root) > 0
-	l.over = &ending{reason: e.Reason, yielded: e.Flagged, stop: protected && !e.Flagged}
-	if l.over.stop {
+	// Only without fencing: with it, the side that stays may have evidence that
+	// nothing runs here.
+	rejoins := e.Flagged && l.s.cfg.FencingMode == "disabled" && !l.s.options.Load().HaltOnRejoin
+	l.over = &ending{reason: e.Reason, yielded: e.Flagged, stop: protected && !rejoins}
+	switch {
+	case l.over.stop:
 		l.setLease(&gabv1.WatchLeaseResponse{Lost: true, Reason: e.Reason})
+	case rejoins: // the next incarnation goes on with this word
+		l.setLease(&gabv1.WatchLeaseResponse{YieldingUntilBoottimeNs: int64(l.last.Add(2 * l.lease))})
 	}
 }
 

@@ -15,6 +15,8 @@ type Gabtab struct {
 	SeedCount int
 	// SeedNow is -x: seed at the start, whoever is seen.
 	SeedNow bool
+	// Options are the others.
+	Options Options
 }
 
 // ParseGabtab reads gabtab. file is its name for error messages.
@@ -56,6 +58,14 @@ func (g *Gabtab) options(words []string, fail func(word, format string, args ...
 		case w == "-c":
 		case w == "-x":
 			g.SeedNow = true
+		case w == "-S" && i+1 < len(words):
+			i++
+			d, err := parseIsolate(words[i])
+			if err != nil {
+				return fail(words[i], "%v", err)
+			}
+			g.Options.Isolate = d
+		case len(w) == 2 && w[0] == '-' && g.set(w[1]):
 		case strings.HasPrefix(w, "-n"):
 			number := w[2:]
 			if number == "" && i+1 < len(words) {
@@ -68,8 +78,17 @@ func (g *Gabtab) options(words []string, fail func(word, format string, args ...
 			}
 			g.SeedCount = n
 		default:
-			return fail(w, "unknown option %q; -c, -nN and -x are known", w)
+			return fail(w, "unknown option %q; -c, -nN, -x, -j, -J, -k, -b, -B, -p, -P, -q, -d and -S isolate_time:MS are known", w)
 		}
 	}
 	return nil
+}
+
+// set sets the option of a letter and reports whether there is one.
+func (g *Gabtab) set(letter byte) bool {
+	option, on := g.Options.flag(letter)
+	if option != nil {
+		*option = on
+	}
+	return option != nil
 }

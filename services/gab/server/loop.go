@@ -28,7 +28,7 @@ const (
 // What the last byte of a transport message says.
 const (
 	tagCore byte = 'G' // a message of the gab core
-	tagFlow byte = 'F' // port letter, 1 or 0: a client there is slow
+	tagFlow byte = 'F' // port letter, then what of its client there: flow values
 )
 
 // errGone ends calls of an incarnation that is over.
@@ -82,6 +82,7 @@ type loop struct {
 	jeopardy [llt.MaxNodes]bool
 	clogged  [llt.MaxNodes]bool // LLT asked to send no more to it
 	slow     [llt.MaxNodes]uint32
+	stalled  [llt.MaxNodes]uint32 // clients that live and say nothing, by port
 	clients  [26]*client
 	leave    []chan error // calls that wait for Left or LeaveRefused
 	over     *ending
@@ -99,7 +100,9 @@ type loop struct {
 	rotWaits   []rotationWait // calls of RotateKey
 	background context.Context
 
-	toldYield bool // a client of port h has heard of yielded
+	toldYield bool        // a client of port h has heard of yielded
+	rejoining bool        // yielded, and in no view since
+	wordAt    vclock.Time // when those who watch must hear again that gab lives, while rejoining
 
 	turn     atomic.Int64 // BOOTTIME of the last turn, for the senders (R19)
 	out      atomic.Bool  // stood still: nothing may be sent any more
@@ -123,6 +126,8 @@ type ending struct {
 type snapshot struct {
 	status gab.Status
 	ports  []gab.PortStatus
+	// stalled is by node and port.
+	stalled [llt.MaxNodes]uint32
 }
 
 func newLoop(s *Server, yielded bool) (*loop, error) {
@@ -152,7 +157,7 @@ func newLoop(s *Server, yielded bool) (*loop, error) {
 		l.log.Warn("the generation counter is lost; going on, the lineage will differ", "error", err)
 	}
 	l.gab, err = gab.New(gab.Config{
-		Node: gab.NodeID(cfg.Node), Incarnation: l.inc, Lineage: random64(), SeedCount: cfg.Gabtab.SeedCount,
+		Node: gab.NodeID(cfg.Node), Incarnation: l.inc, Lineage: random64(), SeedCount: int(s.seedCount.Load()),
 		FencingDisabled: cfg.FencingMode == "disabled", PersistedCounter: counter,
 		Stable: cfg.Tab.Timers.Stable, PeerInact: cfg.Tab.Timers.PeerInact,
 	})
@@ -161,6 +166,7 @@ func newLoop(s *Server, yielded bool) (*loop, error) {
 	}
 	l.current.Store(&snapshot{status: l.gab.Status()})
 	s.yielded.Store(yielded)
+	l.rejoining = yielded
 	return l, nil
 }
 
@@ -351,6 +357,7 @@ func (l *loop) settle(now vclock.Time) {
 	}
 	l.stepLLT(now, llt.CoreAlive{})
 	l.sendReports(now)
+	l.rejoin(now)
 	for l.over == nil {
 		l.drain(now)
 		if !l.pumpClients(now) {
@@ -419,8 +426,27 @@ func (l *loop) stepGab(now vclock.Time, ev gab.Event) {
 			return
 		}
 	}
+	l.publish()
+}
+
+// publish lets readers see what is now.
+func (l *loop) publish() {
 	l.dirty = false
-	l.current.Store(&snapshot{status: l.gab.Status(), ports: l.gab.Ports()})
+	l.current.Store(&snapshot{status: l.gab.Status(), ports: l.gab.Ports(), stalled: l.stalled})
+}
+
+// rejoin tells those who watch gab that it lives, while it waits to be admitted
+// after a split without fencing: there is no lease, so nothing is raised, but
+// what runs here may run on until had hears what to take offline (R17).
+func (l *loop) rejoin(now vclock.Time) {
+	switch {
+	case !l.rejoining || l.over != nil:
+	case l.standing.Load():
+		l.rejoining = false
+	case now >= l.wordAt:
+		l.wordAt = now.Add(l.lease / 4)
+		l.setLease(&gabv1.WatchLeaseResponse{YieldingUntilBoottimeNs: int64(now.Add(l.lease))})
+	}
 }
 
 // finish tells everybody that the incarnation is over.
@@ -434,7 +460,7 @@ func (l *loop) finish(end ending) {
 			c.close(reason)
 		}
 	}
-	if !end.stop {
+	if !end.stop && !end.yielded {
 		l.setLease(&gabv1.WatchLeaseResponse{})
 	}
 	for _, w := range l.leave {

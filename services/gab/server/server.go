@@ -52,6 +52,9 @@ type Server struct {
 	ctx     context.Context // of Run
 	now     atomic.Pointer[loop]
 	yielded atomic.Bool // R17: had must hear of it
+	// What Configure changes; written by the loop only.
+	options   atomic.Pointer[Options]
+	seedCount atomic.Uint32
 }
 
 // New prepares the daemon. It refuses to start where an earlier gab of this
@@ -69,6 +72,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("start gab: %w", err)
 	}
 	s := &Server{cfg: cfg, stopper: stopper, journal: journal.New(journalEvents, journalBytes)}
+	s.options.Store(&cfg.Gabtab.Options)
+	s.seedCount.Store(uint32(cfg.Gabtab.SeedCount))
 	s.rpc = localrpc.New(cfg.Root.Socket("gab"), cfg.Log)
 	gabv1.RegisterGabServiceServer(s.rpc.GRPC, s)
 	gabv1.RegisterLltServiceServer(s.rpc.GRPC, s)

@@ -666,18 +666,23 @@ func TestGenerationsGrow(t *testing.T) {
 
 func TestGabtab(t *testing.T) {
 	for text, want := range map[string]string{
-		"/sbin/gabconfig -c -n2":        "{2 false}",
-		"gabconfig -c -n 4\n# comment":  "{4 false}",
-		"#\n\ngabconfig -cx":            `gabtab:3:11: unknown option "-cx"; -c, -nN and -x are known`,
-		"gabconfig -c -x":               "{0 true}",
-		"gabconfig -c -n65":             `gabtab:1:14: "65" is no number of systems from 0 to 64; write: gabconfig -c -nN`,
-		"gabconfig -c -n":               `gabtab:1:14: "" is no number of systems from 0 to 64; write: gabconfig -c -nN`,
-		"":                              "gabtab:1:1: the file is empty; write: gabconfig -c -nN, N being the number of systems",
-		"/sbin/lltconfig -c":            `gabtab:1:1: unknown command "/sbin/lltconfig"; write: gabconfig -c -nN, N being the number of systems`,
-		"gabconfig -n2\n gabconfig -n2": "gabtab:2:2: a second gabconfig; one line is enough",
+		"/sbin/gabconfig -c -n2":                      "2 false",
+		"gabconfig -c -n 4\n# comment":                "4 false",
+		"#\n\ngabconfig -cx":                          `gabtab:3:11: unknown option "-cx"; -c, -nN, -x, -j, -J, -k, -b, -B, -p, -P, -q, -d and -S isolate_time:MS are known`,
+		"gabconfig -c -n2 -j -q -S isolate_time:3000": "2 false {HaltOnRejoin:true KeepKilling:false MissedHeartbeatHalt:false HaltOnProcessDeath:false Quorum:true Isolate:3s}",
+		"gabconfig -c -S isolate_time:3":              `gabtab:1:17: isolate_time "3" is not in 1000 to 240000 ms`,
+		"gabconfig -c -x":                             "0 true",
+		"gabconfig -c -n65":                           `gabtab:1:14: "65" is no number of systems from 0 to 64; write: gabconfig -c -nN`,
+		"gabconfig -c -n":                             `gabtab:1:14: "" is no number of systems from 0 to 64; write: gabconfig -c -nN`,
+		"":                                            "gabtab:1:1: the file is empty; write: gabconfig -c -nN, N being the number of systems",
+		"/sbin/lltconfig -c":                          `gabtab:1:1: unknown command "/sbin/lltconfig"; write: gabconfig -c -nN, N being the number of systems`,
+		"gabconfig -n2\n gabconfig -n2":               "gabtab:2:2: a second gabconfig; one line is enough",
 	} {
 		g, err := ParseGabtab("gabtab", text)
-		got := fmt.Sprint(g)
+		got := fmt.Sprint(g.SeedCount, " ", g.SeedNow)
+		if g.Options != (Options{}) {
+			got += fmt.Sprintf(" %+v", g.Options)
+		}
 		if err != nil {
 			got = err.Error()
 		}

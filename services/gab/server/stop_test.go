@@ -102,6 +102,16 @@ func TestSilentClientIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	nextView(t, g, 2)
+	// Before it is killed, its stall is a state of its own, seen everywhere.
+	until(t, func() string {
+		m, err := c.nodes[0].gab.GetMembership(t.Context(), &gabv1.GetMembershipRequest{})
+		for _, p := range m.GetPorts() {
+			if p.GetPort() == "d" && len(p.GetStalled()) == 1 && p.GetStalled()[0].GetName() == "s1" {
+				return ""
+			}
+		}
+		return fmt.Sprint(m, err)
+	})
 	v := nextView(t, g, 1)
 	if len(v.GetSystems()) != 2 || len(v.GetDaemonDownNodeIds()) != 1 || v.GetDaemonDownNodeIds()[0] != 1 {
 		t.Errorf("view after the kill: %v", v)

@@ -1718,9 +1718,13 @@ type WatchLeaseResponse struct {
 	// anything protected is here; reason says why.
 	Lost bool `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
 	// For people: why the standing was lost.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// While this system yielded after a split without fencing and is not yet
+	// back in a view (R17): there is no lease, nothing may be raised, but gab
+	// lives and says so again before this CLOCK_BOOTTIME in nanoseconds. Else 0.
+	YieldingUntilBoottimeNs int64 `protobuf:"varint,4,opt,name=yielding_until_boottime_ns,json=yieldingUntilBoottimeNs,proto3" json:"yielding_until_boottime_ns,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *WatchLeaseResponse) Reset() {
@@ -1772,6 +1776,13 @@ func (x *WatchLeaseResponse) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *WatchLeaseResponse) GetYieldingUntilBoottimeNs() int64 {
+	if x != nil {
+		return x.YieldingUntilBoottimeNs
+	}
+	return 0
 }
 
 // GetMembershipRequest asks for the members of every port.
@@ -1899,7 +1910,10 @@ type PortMembership struct {
 	Client string `protobuf:"bytes,5,opt,name=client,proto3" json:"client,omitempty"`
 	// Systems whose client takes its messages too slowly: the senders of the
 	// port wait for them.
-	Slow          []*Member `protobuf:"bytes,6,rep,name=slow,proto3" json:"slow,omitempty"`
+	Slow []*Member `protobuf:"bytes,6,rep,name=slow,proto3" json:"slow,omitempty"`
+	// Systems whose client lives and has said nothing for two heartbeats: it
+	// hangs, and is killed if it goes on so. The system itself is well.
+	Stalled       []*Member `protobuf:"bytes,7,rep,name=stalled,proto3" json:"stalled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1976,6 +1990,13 @@ func (x *PortMembership) GetSlow() []*Member {
 	return nil
 }
 
+func (x *PortMembership) GetStalled() []*Member {
+	if x != nil {
+		return x.Stalled
+	}
+	return nil
+}
+
 // GetConfigurationRequest asks for gab's configuration.
 type GetConfigurationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2032,7 +2053,23 @@ type GetConfigurationResponse struct {
 	// Incarnation of this gab.
 	Incarnation uint64 `protobuf:"fixed64,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// For people: what it waits for and the command that leads out, or "".
-	WaitingFor    string `protobuf:"bytes,8,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	WaitingFor string `protobuf:"bytes,8,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	// The rest is what Configure sets.
+	HaltOnRejoin bool `protobuf:"varint,9,opt,name=halt_on_rejoin,json=haltOnRejoin,proto3" json:"halt_on_rejoin,omitempty"`
+	// See ConfigureRequest.
+	KeepKilling bool `protobuf:"varint,10,opt,name=keep_killing,json=keepKilling,proto3" json:"keep_killing,omitempty"`
+	// See ConfigureRequest.
+	MissedHeartbeatHalt bool `protobuf:"varint,11,opt,name=missed_heartbeat_halt,json=missedHeartbeatHalt,proto3" json:"missed_heartbeat_halt,omitempty"`
+	// See ConfigureRequest.
+	HaltOnProcessDeath bool `protobuf:"varint,12,opt,name=halt_on_process_death,json=haltOnProcessDeath,proto3" json:"halt_on_process_death,omitempty"`
+	// See ConfigureRequest.
+	Quorum bool `protobuf:"varint,13,opt,name=quorum,proto3" json:"quorum,omitempty"`
+	// See ConfigureRequest.
+	IsolateMs uint32 `protobuf:"varint,14,opt,name=isolate_ms,json=isolateMs,proto3" json:"isolate_ms,omitempty"`
+	// Sends that a client may have without outcome.
+	WindowMessages uint32 `protobuf:"varint,15,opt,name=window_messages,json=windowMessages,proto3" json:"window_messages,omitempty"`
+	// Formats of messages between systems that this build speaks.
+	WireVersion   uint32 `protobuf:"varint,16,opt,name=wire_version,json=wireVersion,proto3" json:"wire_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2123,6 +2160,207 @@ func (x *GetConfigurationResponse) GetWaitingFor() string {
 	return ""
 }
 
+func (x *GetConfigurationResponse) GetHaltOnRejoin() bool {
+	if x != nil {
+		return x.HaltOnRejoin
+	}
+	return false
+}
+
+func (x *GetConfigurationResponse) GetKeepKilling() bool {
+	if x != nil {
+		return x.KeepKilling
+	}
+	return false
+}
+
+func (x *GetConfigurationResponse) GetMissedHeartbeatHalt() bool {
+	if x != nil {
+		return x.MissedHeartbeatHalt
+	}
+	return false
+}
+
+func (x *GetConfigurationResponse) GetHaltOnProcessDeath() bool {
+	if x != nil {
+		return x.HaltOnProcessDeath
+	}
+	return false
+}
+
+func (x *GetConfigurationResponse) GetQuorum() bool {
+	if x != nil {
+		return x.Quorum
+	}
+	return false
+}
+
+func (x *GetConfigurationResponse) GetIsolateMs() uint32 {
+	if x != nil {
+		return x.IsolateMs
+	}
+	return 0
+}
+
+func (x *GetConfigurationResponse) GetWindowMessages() uint32 {
+	if x != nil {
+		return x.WindowMessages
+	}
+	return 0
+}
+
+func (x *GetConfigurationResponse) GetWireVersion() uint32 {
+	if x != nil {
+		return x.WireVersion
+	}
+	return 0
+}
+
+// ConfigureRequest changes what is present, until the next start (gabconfig);
+// gabtab keeps it.
+type ConfigureRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Systems that must be seen before the membership seeds itself, 0 to 64;
+	// counts while this system is unseeded (-n).
+	SeedCount *uint32 `protobuf:"varint,1,opt,name=seed_count,json=seedCount,proto3,oneof" json:"seed_count,omitempty"`
+	// A system that yields after a split stops itself if something protected is
+	// here, instead of rejoining with it (-j, -J).
+	HaltOnRejoin *bool `protobuf:"varint,2,opt,name=halt_on_rejoin,json=haltOnRejoin,proto3,oneof" json:"halt_on_rejoin,omitempty"`
+	// A hung client that cannot be killed loses its port and is killed on and
+	// on, but the system does not stop itself (-k).
+	KeepKilling *bool `protobuf:"varint,3,opt,name=keep_killing,json=keepKilling,proto3,oneof" json:"keep_killing,omitempty"`
+	// A client that misses its heartbeats stops the system at once if something
+	// protected is here, without an attempt to kill it (-b, -B).
+	MissedHeartbeatHalt *bool `protobuf:"varint,4,opt,name=missed_heartbeat_halt,json=missedHeartbeatHalt,proto3,oneof" json:"missed_heartbeat_halt,omitempty"`
+	// The had that dies without leaving its port stops the system if something
+	// protected is here (-p, -P).
+	HaltOnProcessDeath *bool `protobuf:"varint,5,opt,name=halt_on_process_death,json=haltOnProcessDeath,proto3,oneof" json:"halt_on_process_death,omitempty"`
+	// A membership of less than half of the one before stops the system if
+	// something protected is here, else gab leaves (-q, -d).
+	Quorum *bool `protobuf:"varint,6,opt,name=quorum,proto3,oneof" json:"quorum,omitempty"`
+	// How long a hung client may outlive its killing before the system isolates
+	// itself, 1000 to 240000 ms (-S isolate_time:MS).
+	IsolateMs     *uint32 `protobuf:"varint,7,opt,name=isolate_ms,json=isolateMs,proto3,oneof" json:"isolate_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigureRequest) Reset() {
+	*x = ConfigureRequest{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigureRequest) ProtoMessage() {}
+
+func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
+func (*ConfigureRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ConfigureRequest) GetSeedCount() uint32 {
+	if x != nil && x.SeedCount != nil {
+		return *x.SeedCount
+	}
+	return 0
+}
+
+func (x *ConfigureRequest) GetHaltOnRejoin() bool {
+	if x != nil && x.HaltOnRejoin != nil {
+		return *x.HaltOnRejoin
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetKeepKilling() bool {
+	if x != nil && x.KeepKilling != nil {
+		return *x.KeepKilling
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetMissedHeartbeatHalt() bool {
+	if x != nil && x.MissedHeartbeatHalt != nil {
+		return *x.MissedHeartbeatHalt
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetHaltOnProcessDeath() bool {
+	if x != nil && x.HaltOnProcessDeath != nil {
+		return *x.HaltOnProcessDeath
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetQuorum() bool {
+	if x != nil && x.Quorum != nil {
+		return *x.Quorum
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetIsolateMs() uint32 {
+	if x != nil && x.IsolateMs != nil {
+		return *x.IsolateMs
+	}
+	return 0
+}
+
+// ConfigureResponse says that the changes are made.
+type ConfigureResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigureResponse) Reset() {
+	*x = ConfigureResponse{}
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigureResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigureResponse) ProtoMessage() {}
+
+func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
+func (*ConfigureResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{28}
+}
+
 // SeedRequest seeds this system.
 type SeedRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2132,7 +2370,7 @@ type SeedRequest struct {
 
 func (x *SeedRequest) Reset() {
 	*x = SeedRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2382,7 @@ func (x *SeedRequest) String() string {
 func (*SeedRequest) ProtoMessage() {}
 
 func (x *SeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[27]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2395,7 @@ func (x *SeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeedRequest.ProtoReflect.Descriptor instead.
 func (*SeedRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{27}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{29}
 }
 
 // SeedResponse says that the seed was taken.
@@ -2169,7 +2407,7 @@ type SeedResponse struct {
 
 func (x *SeedResponse) Reset() {
 	*x = SeedResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2419,7 @@ func (x *SeedResponse) String() string {
 func (*SeedResponse) ProtoMessage() {}
 
 func (x *SeedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[28]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2432,7 @@ func (x *SeedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeedResponse.ProtoReflect.Descriptor instead.
 func (*SeedResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{28}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{30}
 }
 
 // LeaveRequest takes this system out of the cluster.
@@ -2208,7 +2446,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2458,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[29]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2471,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{29}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LeaveRequest) GetForce() bool {
@@ -2252,7 +2490,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2502,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[30]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2515,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{30}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{32}
 }
 
 // ListPeersRequest asks for the peers.
@@ -2289,7 +2527,7 @@ type ListPeersRequest struct {
 
 func (x *ListPeersRequest) Reset() {
 	*x = ListPeersRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2539,7 @@ func (x *ListPeersRequest) String() string {
 func (*ListPeersRequest) ProtoMessage() {}
 
 func (x *ListPeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[31]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2552,7 @@ func (x *ListPeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeersRequest.ProtoReflect.Descriptor instead.
 func (*ListPeersRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{31}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{33}
 }
 
 // ListPeersResponse lists peers by node id, this system included.
@@ -2328,7 +2566,7 @@ type ListPeersResponse struct {
 
 func (x *ListPeersResponse) Reset() {
 	*x = ListPeersResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2578,7 @@ func (x *ListPeersResponse) String() string {
 func (*ListPeersResponse) ProtoMessage() {}
 
 func (x *ListPeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[32]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2591,7 @@ func (x *ListPeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeersResponse.ProtoReflect.Descriptor instead.
 func (*ListPeersResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{32}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListPeersResponse) GetPeers() []*Peer {
@@ -2390,7 +2628,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2640,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[33]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2653,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{33}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Peer) GetNodeId() uint32 {
@@ -2525,7 +2763,7 @@ type PeerLink struct {
 
 func (x *PeerLink) Reset() {
 	*x = PeerLink{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2537,7 +2775,7 @@ func (x *PeerLink) String() string {
 func (*PeerLink) ProtoMessage() {}
 
 func (x *PeerLink) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[34]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2550,7 +2788,7 @@ func (x *PeerLink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerLink.ProtoReflect.Descriptor instead.
 func (*PeerLink) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{34}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *PeerLink) GetTag() string {
@@ -2674,7 +2912,7 @@ type ListLinksRequest struct {
 
 func (x *ListLinksRequest) Reset() {
 	*x = ListLinksRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2686,7 +2924,7 @@ func (x *ListLinksRequest) String() string {
 func (*ListLinksRequest) ProtoMessage() {}
 
 func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[35]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2699,7 +2937,7 @@ func (x *ListLinksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksRequest.ProtoReflect.Descriptor instead.
 func (*ListLinksRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{35}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{37}
 }
 
 // ListLinksResponse lists the local links in the order of llttab.
@@ -2713,7 +2951,7 @@ type ListLinksResponse struct {
 
 func (x *ListLinksResponse) Reset() {
 	*x = ListLinksResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +2963,7 @@ func (x *ListLinksResponse) String() string {
 func (*ListLinksResponse) ProtoMessage() {}
 
 func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[36]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +2976,7 @@ func (x *ListLinksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLinksResponse.ProtoReflect.Descriptor instead.
 func (*ListLinksResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{36}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListLinksResponse) GetLinks() []*Link {
@@ -2795,7 +3033,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +3045,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[37]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2820,7 +3058,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{37}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Link) GetIndex() uint32 {
@@ -2965,7 +3203,7 @@ type GetStatisticsRequest struct {
 
 func (x *GetStatisticsRequest) Reset() {
 	*x = GetStatisticsRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2977,7 +3215,7 @@ func (x *GetStatisticsRequest) String() string {
 func (*GetStatisticsRequest) ProtoMessage() {}
 
 func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[38]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2990,7 +3228,7 @@ func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{38}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{40}
 }
 
 // GetStatisticsResponse is the list of counters since the start.
@@ -3004,7 +3242,7 @@ type GetStatisticsResponse struct {
 
 func (x *GetStatisticsResponse) Reset() {
 	*x = GetStatisticsResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3016,7 +3254,7 @@ func (x *GetStatisticsResponse) String() string {
 func (*GetStatisticsResponse) ProtoMessage() {}
 
 func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[39]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3029,7 +3267,7 @@ func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{39}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *GetStatisticsResponse) GetCounters() []*Counter {
@@ -3052,7 +3290,7 @@ type Counter struct {
 
 func (x *Counter) Reset() {
 	*x = Counter{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3064,7 +3302,7 @@ func (x *Counter) String() string {
 func (*Counter) ProtoMessage() {}
 
 func (x *Counter) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[40]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3077,7 +3315,7 @@ func (x *Counter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counter.ProtoReflect.Descriptor instead.
 func (*Counter) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{40}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Counter) GetName() string {
@@ -3103,7 +3341,7 @@ type GetTransportRequest struct {
 
 func (x *GetTransportRequest) Reset() {
 	*x = GetTransportRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3115,7 +3353,7 @@ func (x *GetTransportRequest) String() string {
 func (*GetTransportRequest) ProtoMessage() {}
 
 func (x *GetTransportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[41]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3128,7 +3366,7 @@ func (x *GetTransportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransportRequest.ProtoReflect.Descriptor instead.
 func (*GetTransportRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{41}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{43}
 }
 
 // GetTransportResponse is the transport's configuration.
@@ -3158,7 +3396,7 @@ type GetTransportResponse struct {
 
 func (x *GetTransportResponse) Reset() {
 	*x = GetTransportResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3170,7 +3408,7 @@ func (x *GetTransportResponse) String() string {
 func (*GetTransportResponse) ProtoMessage() {}
 
 func (x *GetTransportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[42]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3183,7 +3421,7 @@ func (x *GetTransportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTransportResponse.ProtoReflect.Descriptor instead.
 func (*GetTransportResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{42}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *GetTransportResponse) GetNodeId() uint32 {
@@ -3262,7 +3500,7 @@ type Timer struct {
 
 func (x *Timer) Reset() {
 	*x = Timer{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3512,7 @@ func (x *Timer) String() string {
 func (*Timer) ProtoMessage() {}
 
 func (x *Timer) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[43]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3525,7 @@ func (x *Timer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timer.ProtoReflect.Descriptor instead.
 func (*Timer) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{43}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Timer) GetName() string {
@@ -3315,7 +3553,7 @@ type SetTimerRequest struct {
 
 func (x *SetTimerRequest) Reset() {
 	*x = SetTimerRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3327,7 +3565,7 @@ func (x *SetTimerRequest) String() string {
 func (*SetTimerRequest) ProtoMessage() {}
 
 func (x *SetTimerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[44]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3340,7 +3578,7 @@ func (x *SetTimerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimerRequest.ProtoReflect.Descriptor instead.
 func (*SetTimerRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{44}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SetTimerRequest) GetTimer() *Timer {
@@ -3359,7 +3597,7 @@ type SetTimerResponse struct {
 
 func (x *SetTimerResponse) Reset() {
 	*x = SetTimerResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3371,7 +3609,7 @@ func (x *SetTimerResponse) String() string {
 func (*SetTimerResponse) ProtoMessage() {}
 
 func (x *SetTimerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[45]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3384,7 +3622,7 @@ func (x *SetTimerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimerResponse.ProtoReflect.Descriptor instead.
 func (*SetTimerResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{45}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{47}
 }
 
 // AddLinkRequest is one line link or link-lowpri of llttab.
@@ -3413,7 +3651,7 @@ type AddLinkRequest struct {
 
 func (x *AddLinkRequest) Reset() {
 	*x = AddLinkRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3425,7 +3663,7 @@ func (x *AddLinkRequest) String() string {
 func (*AddLinkRequest) ProtoMessage() {}
 
 func (x *AddLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[46]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3438,7 +3676,7 @@ func (x *AddLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLinkRequest.ProtoReflect.Descriptor instead.
 func (*AddLinkRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{46}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *AddLinkRequest) GetTag() string {
@@ -3508,7 +3746,7 @@ type AddLinkResponse struct {
 
 func (x *AddLinkResponse) Reset() {
 	*x = AddLinkResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3520,7 +3758,7 @@ func (x *AddLinkResponse) String() string {
 func (*AddLinkResponse) ProtoMessage() {}
 
 func (x *AddLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[47]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3533,7 +3771,7 @@ func (x *AddLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLinkResponse.ProtoReflect.Descriptor instead.
 func (*AddLinkResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{47}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *AddLinkResponse) GetIndex() uint32 {
@@ -3556,7 +3794,7 @@ type RemoveLinkRequest struct {
 
 func (x *RemoveLinkRequest) Reset() {
 	*x = RemoveLinkRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3568,7 +3806,7 @@ func (x *RemoveLinkRequest) String() string {
 func (*RemoveLinkRequest) ProtoMessage() {}
 
 func (x *RemoveLinkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[48]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3581,7 +3819,7 @@ func (x *RemoveLinkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLinkRequest.ProtoReflect.Descriptor instead.
 func (*RemoveLinkRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{48}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RemoveLinkRequest) GetTag() string {
@@ -3607,7 +3845,7 @@ type RemoveLinkResponse struct {
 
 func (x *RemoveLinkResponse) Reset() {
 	*x = RemoveLinkResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3619,7 +3857,7 @@ func (x *RemoveLinkResponse) String() string {
 func (*RemoveLinkResponse) ProtoMessage() {}
 
 func (x *RemoveLinkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[49]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3632,7 +3870,7 @@ func (x *RemoveLinkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLinkResponse.ProtoReflect.Descriptor instead.
 func (*RemoveLinkResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{49}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{51}
 }
 
 // SetLinkPriorityRequest changes the priority of a link.
@@ -3648,7 +3886,7 @@ type SetLinkPriorityRequest struct {
 
 func (x *SetLinkPriorityRequest) Reset() {
 	*x = SetLinkPriorityRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3660,7 +3898,7 @@ func (x *SetLinkPriorityRequest) String() string {
 func (*SetLinkPriorityRequest) ProtoMessage() {}
 
 func (x *SetLinkPriorityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[50]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3673,7 +3911,7 @@ func (x *SetLinkPriorityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkPriorityRequest.ProtoReflect.Descriptor instead.
 func (*SetLinkPriorityRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{50}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SetLinkPriorityRequest) GetTag() string {
@@ -3699,7 +3937,7 @@ type SetLinkPriorityResponse struct {
 
 func (x *SetLinkPriorityResponse) Reset() {
 	*x = SetLinkPriorityResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3711,7 +3949,7 @@ func (x *SetLinkPriorityResponse) String() string {
 func (*SetLinkPriorityResponse) ProtoMessage() {}
 
 func (x *SetLinkPriorityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[51]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3724,7 +3962,7 @@ func (x *SetLinkPriorityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLinkPriorityResponse.ProtoReflect.Descriptor instead.
 func (*SetLinkPriorityResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{51}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{53}
 }
 
 // SetAddressRequest changes the table of addresses.
@@ -3744,7 +3982,7 @@ type SetAddressRequest struct {
 
 func (x *SetAddressRequest) Reset() {
 	*x = SetAddressRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3756,7 +3994,7 @@ func (x *SetAddressRequest) String() string {
 func (*SetAddressRequest) ProtoMessage() {}
 
 func (x *SetAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[52]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3769,7 +4007,7 @@ func (x *SetAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAddressRequest.ProtoReflect.Descriptor instead.
 func (*SetAddressRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{52}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SetAddressRequest) GetNode() string {
@@ -3809,7 +4047,7 @@ type SetAddressResponse struct {
 
 func (x *SetAddressResponse) Reset() {
 	*x = SetAddressResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3821,7 +4059,7 @@ func (x *SetAddressResponse) String() string {
 func (*SetAddressResponse) ProtoMessage() {}
 
 func (x *SetAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[53]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3834,7 +4072,7 @@ func (x *SetAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAddressResponse.ProtoReflect.Descriptor instead.
 func (*SetAddressResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{53}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{55}
 }
 
 // SetNodesRequest changes which node ids are ignored.
@@ -3852,7 +4090,7 @@ type SetNodesRequest struct {
 
 func (x *SetNodesRequest) Reset() {
 	*x = SetNodesRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3864,7 +4102,7 @@ func (x *SetNodesRequest) String() string {
 func (*SetNodesRequest) ProtoMessage() {}
 
 func (x *SetNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[54]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3877,7 +4115,7 @@ func (x *SetNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodesRequest.ProtoReflect.Descriptor instead.
 func (*SetNodesRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{54}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SetNodesRequest) GetLow() uint32 {
@@ -3910,7 +4148,7 @@ type SetNodesResponse struct {
 
 func (x *SetNodesResponse) Reset() {
 	*x = SetNodesResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3922,7 +4160,7 @@ func (x *SetNodesResponse) String() string {
 func (*SetNodesResponse) ProtoMessage() {}
 
 func (x *SetNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[55]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3935,7 +4173,7 @@ func (x *SetNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodesResponse.ProtoReflect.Descriptor instead.
 func (*SetNodesResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{55}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{57}
 }
 
 // ResetStatisticsRequest sets the counters to zero.
@@ -3947,7 +4185,7 @@ type ResetStatisticsRequest struct {
 
 func (x *ResetStatisticsRequest) Reset() {
 	*x = ResetStatisticsRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3959,7 +4197,7 @@ func (x *ResetStatisticsRequest) String() string {
 func (*ResetStatisticsRequest) ProtoMessage() {}
 
 func (x *ResetStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[56]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3972,7 +4210,7 @@ func (x *ResetStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*ResetStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{56}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{58}
 }
 
 // ResetStatisticsResponse says that they are zero.
@@ -3984,7 +4222,7 @@ type ResetStatisticsResponse struct {
 
 func (x *ResetStatisticsResponse) Reset() {
 	*x = ResetStatisticsResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3996,7 +4234,7 @@ func (x *ResetStatisticsResponse) String() string {
 func (*ResetStatisticsResponse) ProtoMessage() {}
 
 func (x *ResetStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[57]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4009,7 +4247,7 @@ func (x *ResetStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*ResetStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{57}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{59}
 }
 
 // ListTroublesRequest asks for what went wrong.
@@ -4021,7 +4259,7 @@ type ListTroublesRequest struct {
 
 func (x *ListTroublesRequest) Reset() {
 	*x = ListTroublesRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4033,7 +4271,7 @@ func (x *ListTroublesRequest) String() string {
 func (*ListTroublesRequest) ProtoMessage() {}
 
 func (x *ListTroublesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[58]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4046,7 +4284,7 @@ func (x *ListTroublesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTroublesRequest.ProtoReflect.Descriptor instead.
 func (*ListTroublesRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{58}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{60}
 }
 
 // ListTroublesResponse lists what went wrong, by link, node and cause.
@@ -4060,7 +4298,7 @@ type ListTroublesResponse struct {
 
 func (x *ListTroublesResponse) Reset() {
 	*x = ListTroublesResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4072,7 +4310,7 @@ func (x *ListTroublesResponse) String() string {
 func (*ListTroublesResponse) ProtoMessage() {}
 
 func (x *ListTroublesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[59]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4085,7 +4323,7 @@ func (x *ListTroublesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTroublesResponse.ProtoReflect.Descriptor instead.
 func (*ListTroublesResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{59}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListTroublesResponse) GetTroubles() []*Trouble {
@@ -4119,7 +4357,7 @@ type Trouble struct {
 
 func (x *Trouble) Reset() {
 	*x = Trouble{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4131,7 +4369,7 @@ func (x *Trouble) String() string {
 func (*Trouble) ProtoMessage() {}
 
 func (x *Trouble) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[60]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4144,7 +4382,7 @@ func (x *Trouble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Trouble.ProtoReflect.Descriptor instead.
 func (*Trouble) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{60}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Trouble) GetCause() string {
@@ -4198,7 +4436,7 @@ type GetKeysRequest struct {
 
 func (x *GetKeysRequest) Reset() {
 	*x = GetKeysRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4210,7 +4448,7 @@ func (x *GetKeysRequest) String() string {
 func (*GetKeysRequest) ProtoMessage() {}
 
 func (x *GetKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[61]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4223,7 +4461,7 @@ func (x *GetKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeysRequest.ProtoReflect.Descriptor instead.
 func (*GetKeysRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{61}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{63}
 }
 
 // GetKeysResponse tells the state of the cluster keys.
@@ -4248,7 +4486,7 @@ type GetKeysResponse struct {
 
 func (x *GetKeysResponse) Reset() {
 	*x = GetKeysResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4260,7 +4498,7 @@ func (x *GetKeysResponse) String() string {
 func (*GetKeysResponse) ProtoMessage() {}
 
 func (x *GetKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[62]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4273,7 +4511,7 @@ func (x *GetKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetKeysResponse.ProtoReflect.Descriptor instead.
 func (*GetKeysResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{62}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *GetKeysResponse) GetEncrypted() bool {
@@ -4329,7 +4567,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[63]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4341,7 +4579,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[63]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4354,7 +4592,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{63}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *RotateKeyRequest) GetKey() []byte {
@@ -4380,7 +4618,7 @@ type RotateKeyResponse struct {
 
 func (x *RotateKeyResponse) Reset() {
 	*x = RotateKeyResponse{}
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[64]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4392,7 +4630,7 @@ func (x *RotateKeyResponse) String() string {
 func (*RotateKeyResponse) ProtoMessage() {}
 
 func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[64]
+	mi := &file_evenkeel_gab_v1_gab_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4405,7 +4643,7 @@ func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
 func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{64}
+	return file_evenkeel_gab_v1_gab_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *RotateKeyResponse) GetKeyId() uint32 {
@@ -4537,17 +4775,18 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\vwaiting_for\x18\x03 \x03(\v2\x17.evenkeel.gab.v1.MemberR\n" +
 	"waitingFor\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x13\n" +
-	"\x11WatchLeaseRequest\"n\n" +
+	"\x11WatchLeaseRequest\"\xab\x01\n" +
 	"\x12WatchLeaseResponse\x12,\n" +
 	"\x05lease\x18\x01 \x01(\v2\x16.evenkeel.gab.v1.LeaseR\x05lease\x12\x12\n" +
 	"\x04lost\x18\x02 \x01(\bR\x04lost\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12;\n" +
+	"\x1ayielding_until_boottime_ns\x18\x04 \x01(\x03R\x17yieldingUntilBoottimeNs\"\x16\n" +
 	"\x14GetMembershipRequest\"\xa8\x01\n" +
 	"\x15GetMembershipResponse\x125\n" +
 	"\x05ports\x18\x01 \x03(\v2\x1f.evenkeel.gab.v1.PortMembershipR\x05ports\x12\x16\n" +
 	"\x06seeded\x18\x02 \x01(\bR\x06seeded\x12\x15\n" +
 	"\x06age_ms\x18\x03 \x01(\x03R\x05ageMs\x12)\n" +
-	"\x04gate\x18\x04 \x01(\v2\x15.evenkeel.gab.v1.GateR\x04gate\"\xef\x01\n" +
+	"\x04gate\x18\x04 \x01(\v2\x15.evenkeel.gab.v1.GateR\x04gate\"\xa2\x02\n" +
 	"\x0ePortMembership\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\tR\x04port\x12\x1e\n" +
 	"\n" +
@@ -4556,8 +4795,9 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\amembers\x18\x03 \x03(\v2\x17.evenkeel.gab.v1.MemberR\amembers\x121\n" +
 	"\avisible\x18\x04 \x03(\v2\x17.evenkeel.gab.v1.MemberR\avisible\x12\x16\n" +
 	"\x06client\x18\x05 \x01(\tR\x06client\x12+\n" +
-	"\x04slow\x18\x06 \x03(\v2\x17.evenkeel.gab.v1.MemberR\x04slow\"\x19\n" +
-	"\x17GetConfigurationRequest\"\xff\x01\n" +
+	"\x04slow\x18\x06 \x03(\v2\x17.evenkeel.gab.v1.MemberR\x04slow\x121\n" +
+	"\astalled\x18\a \x03(\v2\x17.evenkeel.gab.v1.MemberR\astalled\"\x19\n" +
+	"\x17GetConfigurationRequest\"\xb2\x04\n" +
 	"\x18GetConfigurationResponse\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\rR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
@@ -4568,7 +4808,35 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x05state\x18\x06 \x01(\tR\x05state\x12 \n" +
 	"\vincarnation\x18\a \x01(\x06R\vincarnation\x12\x1f\n" +
 	"\vwaiting_for\x18\b \x01(\tR\n" +
-	"waitingFor\"\r\n" +
+	"waitingFor\x12$\n" +
+	"\x0ehalt_on_rejoin\x18\t \x01(\bR\fhaltOnRejoin\x12!\n" +
+	"\fkeep_killing\x18\n" +
+	" \x01(\bR\vkeepKilling\x122\n" +
+	"\x15missed_heartbeat_halt\x18\v \x01(\bR\x13missedHeartbeatHalt\x121\n" +
+	"\x15halt_on_process_death\x18\f \x01(\bR\x12haltOnProcessDeath\x12\x16\n" +
+	"\x06quorum\x18\r \x01(\bR\x06quorum\x12\x1d\n" +
+	"\n" +
+	"isolate_ms\x18\x0e \x01(\rR\tisolateMs\x12'\n" +
+	"\x0fwindow_messages\x18\x0f \x01(\rR\x0ewindowMessages\x12!\n" +
+	"\fwire_version\x18\x10 \x01(\rR\vwireVersion\"\xbc\x03\n" +
+	"\x10ConfigureRequest\x12\"\n" +
+	"\n" +
+	"seed_count\x18\x01 \x01(\rH\x00R\tseedCount\x88\x01\x01\x12)\n" +
+	"\x0ehalt_on_rejoin\x18\x02 \x01(\bH\x01R\fhaltOnRejoin\x88\x01\x01\x12&\n" +
+	"\fkeep_killing\x18\x03 \x01(\bH\x02R\vkeepKilling\x88\x01\x01\x127\n" +
+	"\x15missed_heartbeat_halt\x18\x04 \x01(\bH\x03R\x13missedHeartbeatHalt\x88\x01\x01\x126\n" +
+	"\x15halt_on_process_death\x18\x05 \x01(\bH\x04R\x12haltOnProcessDeath\x88\x01\x01\x12\x1b\n" +
+	"\x06quorum\x18\x06 \x01(\bH\x05R\x06quorum\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"isolate_ms\x18\a \x01(\rH\x06R\tisolateMs\x88\x01\x01B\r\n" +
+	"\v_seed_countB\x11\n" +
+	"\x0f_halt_on_rejoinB\x0f\n" +
+	"\r_keep_killingB\x18\n" +
+	"\x16_missed_heartbeat_haltB\x18\n" +
+	"\x16_halt_on_process_deathB\t\n" +
+	"\a_quorumB\r\n" +
+	"\v_isolate_ms\"\x13\n" +
+	"\x11ConfigureResponse\"\r\n" +
 	"\vSeedRequest\"\x0e\n" +
 	"\fSeedResponse\"$\n" +
 	"\fLeaveRequest\x12\x14\n" +
@@ -4726,7 +4994,7 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"\x17SEND_RESULT_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15SEND_RESULT_DELIVERED\x10\x01\x12\x14\n" +
 	"\x10SEND_RESULT_LOST\x10\x02\x12\x17\n" +
-	"\x13SEND_RESULT_UNKNOWN\x10\x032\x8a\x04\n" +
+	"\x13SEND_RESULT_UNKNOWN\x10\x032\xde\x04\n" +
 	"\n" +
 	"GabService\x12M\n" +
 	"\x06Attach\x12\x1e.evenkeel.gab.v1.AttachRequest\x1a\x1f.evenkeel.gab.v1.AttachResponse(\x010\x01\x12W\n" +
@@ -4734,7 +5002,8 @@ const file_evenkeel_gab_v1_gab_proto_rawDesc = "" +
 	"WatchLease\x12\".evenkeel.gab.v1.WatchLeaseRequest\x1a#.evenkeel.gab.v1.WatchLeaseResponse0\x01\x12^\n" +
 	"\rGetMembership\x12%.evenkeel.gab.v1.GetMembershipRequest\x1a&.evenkeel.gab.v1.GetMembershipResponse\x12g\n" +
 	"\x10GetConfiguration\x12(.evenkeel.gab.v1.GetConfigurationRequest\x1a).evenkeel.gab.v1.GetConfigurationResponse\x12C\n" +
-	"\x04Seed\x12\x1c.evenkeel.gab.v1.SeedRequest\x1a\x1d.evenkeel.gab.v1.SeedResponse\x12F\n" +
+	"\x04Seed\x12\x1c.evenkeel.gab.v1.SeedRequest\x1a\x1d.evenkeel.gab.v1.SeedResponse\x12R\n" +
+	"\tConfigure\x12!.evenkeel.gab.v1.ConfigureRequest\x1a\".evenkeel.gab.v1.ConfigureResponse\x12F\n" +
 	"\x05Leave\x12\x1d.evenkeel.gab.v1.LeaveRequest\x1a\x1e.evenkeel.gab.v1.LeaveResponse2\xda\t\n" +
 	"\n" +
 	"LltService\x12R\n" +
@@ -4768,7 +5037,7 @@ func file_evenkeel_gab_v1_gab_proto_rawDescGZIP() []byte {
 }
 
 var file_evenkeel_gab_v1_gab_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_evenkeel_gab_v1_gab_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_evenkeel_gab_v1_gab_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_evenkeel_gab_v1_gab_proto_goTypes = []any{
 	(EvidenceKind)(0),                // 0: evenkeel.gab.v1.EvidenceKind
 	(SendResult)(0),                  // 1: evenkeel.gab.v1.SendResult
@@ -4799,44 +5068,46 @@ var file_evenkeel_gab_v1_gab_proto_goTypes = []any{
 	(*PortMembership)(nil),           // 26: evenkeel.gab.v1.PortMembership
 	(*GetConfigurationRequest)(nil),  // 27: evenkeel.gab.v1.GetConfigurationRequest
 	(*GetConfigurationResponse)(nil), // 28: evenkeel.gab.v1.GetConfigurationResponse
-	(*SeedRequest)(nil),              // 29: evenkeel.gab.v1.SeedRequest
-	(*SeedResponse)(nil),             // 30: evenkeel.gab.v1.SeedResponse
-	(*LeaveRequest)(nil),             // 31: evenkeel.gab.v1.LeaveRequest
-	(*LeaveResponse)(nil),            // 32: evenkeel.gab.v1.LeaveResponse
-	(*ListPeersRequest)(nil),         // 33: evenkeel.gab.v1.ListPeersRequest
-	(*ListPeersResponse)(nil),        // 34: evenkeel.gab.v1.ListPeersResponse
-	(*Peer)(nil),                     // 35: evenkeel.gab.v1.Peer
-	(*PeerLink)(nil),                 // 36: evenkeel.gab.v1.PeerLink
-	(*ListLinksRequest)(nil),         // 37: evenkeel.gab.v1.ListLinksRequest
-	(*ListLinksResponse)(nil),        // 38: evenkeel.gab.v1.ListLinksResponse
-	(*Link)(nil),                     // 39: evenkeel.gab.v1.Link
-	(*GetStatisticsRequest)(nil),     // 40: evenkeel.gab.v1.GetStatisticsRequest
-	(*GetStatisticsResponse)(nil),    // 41: evenkeel.gab.v1.GetStatisticsResponse
-	(*Counter)(nil),                  // 42: evenkeel.gab.v1.Counter
-	(*GetTransportRequest)(nil),      // 43: evenkeel.gab.v1.GetTransportRequest
-	(*GetTransportResponse)(nil),     // 44: evenkeel.gab.v1.GetTransportResponse
-	(*Timer)(nil),                    // 45: evenkeel.gab.v1.Timer
-	(*SetTimerRequest)(nil),          // 46: evenkeel.gab.v1.SetTimerRequest
-	(*SetTimerResponse)(nil),         // 47: evenkeel.gab.v1.SetTimerResponse
-	(*AddLinkRequest)(nil),           // 48: evenkeel.gab.v1.AddLinkRequest
-	(*AddLinkResponse)(nil),          // 49: evenkeel.gab.v1.AddLinkResponse
-	(*RemoveLinkRequest)(nil),        // 50: evenkeel.gab.v1.RemoveLinkRequest
-	(*RemoveLinkResponse)(nil),       // 51: evenkeel.gab.v1.RemoveLinkResponse
-	(*SetLinkPriorityRequest)(nil),   // 52: evenkeel.gab.v1.SetLinkPriorityRequest
-	(*SetLinkPriorityResponse)(nil),  // 53: evenkeel.gab.v1.SetLinkPriorityResponse
-	(*SetAddressRequest)(nil),        // 54: evenkeel.gab.v1.SetAddressRequest
-	(*SetAddressResponse)(nil),       // 55: evenkeel.gab.v1.SetAddressResponse
-	(*SetNodesRequest)(nil),          // 56: evenkeel.gab.v1.SetNodesRequest
-	(*SetNodesResponse)(nil),         // 57: evenkeel.gab.v1.SetNodesResponse
-	(*ResetStatisticsRequest)(nil),   // 58: evenkeel.gab.v1.ResetStatisticsRequest
-	(*ResetStatisticsResponse)(nil),  // 59: evenkeel.gab.v1.ResetStatisticsResponse
-	(*ListTroublesRequest)(nil),      // 60: evenkeel.gab.v1.ListTroublesRequest
-	(*ListTroublesResponse)(nil),     // 61: evenkeel.gab.v1.ListTroublesResponse
-	(*Trouble)(nil),                  // 62: evenkeel.gab.v1.Trouble
-	(*GetKeysRequest)(nil),           // 63: evenkeel.gab.v1.GetKeysRequest
-	(*GetKeysResponse)(nil),          // 64: evenkeel.gab.v1.GetKeysResponse
-	(*RotateKeyRequest)(nil),         // 65: evenkeel.gab.v1.RotateKeyRequest
-	(*RotateKeyResponse)(nil),        // 66: evenkeel.gab.v1.RotateKeyResponse
+	(*ConfigureRequest)(nil),         // 29: evenkeel.gab.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),        // 30: evenkeel.gab.v1.ConfigureResponse
+	(*SeedRequest)(nil),              // 31: evenkeel.gab.v1.SeedRequest
+	(*SeedResponse)(nil),             // 32: evenkeel.gab.v1.SeedResponse
+	(*LeaveRequest)(nil),             // 33: evenkeel.gab.v1.LeaveRequest
+	(*LeaveResponse)(nil),            // 34: evenkeel.gab.v1.LeaveResponse
+	(*ListPeersRequest)(nil),         // 35: evenkeel.gab.v1.ListPeersRequest
+	(*ListPeersResponse)(nil),        // 36: evenkeel.gab.v1.ListPeersResponse
+	(*Peer)(nil),                     // 37: evenkeel.gab.v1.Peer
+	(*PeerLink)(nil),                 // 38: evenkeel.gab.v1.PeerLink
+	(*ListLinksRequest)(nil),         // 39: evenkeel.gab.v1.ListLinksRequest
+	(*ListLinksResponse)(nil),        // 40: evenkeel.gab.v1.ListLinksResponse
+	(*Link)(nil),                     // 41: evenkeel.gab.v1.Link
+	(*GetStatisticsRequest)(nil),     // 42: evenkeel.gab.v1.GetStatisticsRequest
+	(*GetStatisticsResponse)(nil),    // 43: evenkeel.gab.v1.GetStatisticsResponse
+	(*Counter)(nil),                  // 44: evenkeel.gab.v1.Counter
+	(*GetTransportRequest)(nil),      // 45: evenkeel.gab.v1.GetTransportRequest
+	(*GetTransportResponse)(nil),     // 46: evenkeel.gab.v1.GetTransportResponse
+	(*Timer)(nil),                    // 47: evenkeel.gab.v1.Timer
+	(*SetTimerRequest)(nil),          // 48: evenkeel.gab.v1.SetTimerRequest
+	(*SetTimerResponse)(nil),         // 49: evenkeel.gab.v1.SetTimerResponse
+	(*AddLinkRequest)(nil),           // 50: evenkeel.gab.v1.AddLinkRequest
+	(*AddLinkResponse)(nil),          // 51: evenkeel.gab.v1.AddLinkResponse
+	(*RemoveLinkRequest)(nil),        // 52: evenkeel.gab.v1.RemoveLinkRequest
+	(*RemoveLinkResponse)(nil),       // 53: evenkeel.gab.v1.RemoveLinkResponse
+	(*SetLinkPriorityRequest)(nil),   // 54: evenkeel.gab.v1.SetLinkPriorityRequest
+	(*SetLinkPriorityResponse)(nil),  // 55: evenkeel.gab.v1.SetLinkPriorityResponse
+	(*SetAddressRequest)(nil),        // 56: evenkeel.gab.v1.SetAddressRequest
+	(*SetAddressResponse)(nil),       // 57: evenkeel.gab.v1.SetAddressResponse
+	(*SetNodesRequest)(nil),          // 58: evenkeel.gab.v1.SetNodesRequest
+	(*SetNodesResponse)(nil),         // 59: evenkeel.gab.v1.SetNodesResponse
+	(*ResetStatisticsRequest)(nil),   // 60: evenkeel.gab.v1.ResetStatisticsRequest
+	(*ResetStatisticsResponse)(nil),  // 61: evenkeel.gab.v1.ResetStatisticsResponse
+	(*ListTroublesRequest)(nil),      // 62: evenkeel.gab.v1.ListTroublesRequest
+	(*ListTroublesResponse)(nil),     // 63: evenkeel.gab.v1.ListTroublesResponse
+	(*Trouble)(nil),                  // 64: evenkeel.gab.v1.Trouble
+	(*GetKeysRequest)(nil),           // 65: evenkeel.gab.v1.GetKeysRequest
+	(*GetKeysResponse)(nil),          // 66: evenkeel.gab.v1.GetKeysResponse
+	(*RotateKeyRequest)(nil),         // 67: evenkeel.gab.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),        // 68: evenkeel.gab.v1.RotateKeyResponse
 }
 var file_evenkeel_gab_v1_gab_proto_depIdxs = []int32{
 	3,  // 0: evenkeel.gab.v1.Departed.member:type_name -> evenkeel.gab.v1.Member
@@ -4878,58 +5149,61 @@ var file_evenkeel_gab_v1_gab_proto_depIdxs = []int32{
 	3,  // 36: evenkeel.gab.v1.PortMembership.members:type_name -> evenkeel.gab.v1.Member
 	3,  // 37: evenkeel.gab.v1.PortMembership.visible:type_name -> evenkeel.gab.v1.Member
 	3,  // 38: evenkeel.gab.v1.PortMembership.slow:type_name -> evenkeel.gab.v1.Member
-	35, // 39: evenkeel.gab.v1.ListPeersResponse.peers:type_name -> evenkeel.gab.v1.Peer
-	36, // 40: evenkeel.gab.v1.Peer.links:type_name -> evenkeel.gab.v1.PeerLink
-	39, // 41: evenkeel.gab.v1.ListLinksResponse.links:type_name -> evenkeel.gab.v1.Link
-	42, // 42: evenkeel.gab.v1.GetStatisticsResponse.counters:type_name -> evenkeel.gab.v1.Counter
-	45, // 43: evenkeel.gab.v1.GetTransportResponse.timers:type_name -> evenkeel.gab.v1.Timer
-	45, // 44: evenkeel.gab.v1.SetTimerRequest.timer:type_name -> evenkeel.gab.v1.Timer
-	62, // 45: evenkeel.gab.v1.ListTroublesResponse.troubles:type_name -> evenkeel.gab.v1.Trouble
-	5,  // 46: evenkeel.gab.v1.GabService.Attach:input_type -> evenkeel.gab.v1.AttachRequest
-	22, // 47: evenkeel.gab.v1.GabService.WatchLease:input_type -> evenkeel.gab.v1.WatchLeaseRequest
-	24, // 48: evenkeel.gab.v1.GabService.GetMembership:input_type -> evenkeel.gab.v1.GetMembershipRequest
-	27, // 49: evenkeel.gab.v1.GabService.GetConfiguration:input_type -> evenkeel.gab.v1.GetConfigurationRequest
-	29, // 50: evenkeel.gab.v1.GabService.Seed:input_type -> evenkeel.gab.v1.SeedRequest
-	31, // 51: evenkeel.gab.v1.GabService.Leave:input_type -> evenkeel.gab.v1.LeaveRequest
-	33, // 52: evenkeel.gab.v1.LltService.ListPeers:input_type -> evenkeel.gab.v1.ListPeersRequest
-	37, // 53: evenkeel.gab.v1.LltService.ListLinks:input_type -> evenkeel.gab.v1.ListLinksRequest
-	40, // 54: evenkeel.gab.v1.LltService.GetStatistics:input_type -> evenkeel.gab.v1.GetStatisticsRequest
-	43, // 55: evenkeel.gab.v1.LltService.GetTransport:input_type -> evenkeel.gab.v1.GetTransportRequest
-	46, // 56: evenkeel.gab.v1.LltService.SetTimer:input_type -> evenkeel.gab.v1.SetTimerRequest
-	48, // 57: evenkeel.gab.v1.LltService.AddLink:input_type -> evenkeel.gab.v1.AddLinkRequest
-	50, // 58: evenkeel.gab.v1.LltService.RemoveLink:input_type -> evenkeel.gab.v1.RemoveLinkRequest
-	52, // 59: evenkeel.gab.v1.LltService.SetLinkPriority:input_type -> evenkeel.gab.v1.SetLinkPriorityRequest
-	54, // 60: evenkeel.gab.v1.LltService.SetAddress:input_type -> evenkeel.gab.v1.SetAddressRequest
-	56, // 61: evenkeel.gab.v1.LltService.SetNodes:input_type -> evenkeel.gab.v1.SetNodesRequest
-	58, // 62: evenkeel.gab.v1.LltService.ResetStatistics:input_type -> evenkeel.gab.v1.ResetStatisticsRequest
-	60, // 63: evenkeel.gab.v1.LltService.ListTroubles:input_type -> evenkeel.gab.v1.ListTroublesRequest
-	63, // 64: evenkeel.gab.v1.LltService.GetKeys:input_type -> evenkeel.gab.v1.GetKeysRequest
-	65, // 65: evenkeel.gab.v1.LltService.RotateKey:input_type -> evenkeel.gab.v1.RotateKeyRequest
-	13, // 66: evenkeel.gab.v1.GabService.Attach:output_type -> evenkeel.gab.v1.AttachResponse
-	23, // 67: evenkeel.gab.v1.GabService.WatchLease:output_type -> evenkeel.gab.v1.WatchLeaseResponse
-	25, // 68: evenkeel.gab.v1.GabService.GetMembership:output_type -> evenkeel.gab.v1.GetMembershipResponse
-	28, // 69: evenkeel.gab.v1.GabService.GetConfiguration:output_type -> evenkeel.gab.v1.GetConfigurationResponse
-	30, // 70: evenkeel.gab.v1.GabService.Seed:output_type -> evenkeel.gab.v1.SeedResponse
-	32, // 71: evenkeel.gab.v1.GabService.Leave:output_type -> evenkeel.gab.v1.LeaveResponse
-	34, // 72: evenkeel.gab.v1.LltService.ListPeers:output_type -> evenkeel.gab.v1.ListPeersResponse
-	38, // 73: evenkeel.gab.v1.LltService.ListLinks:output_type -> evenkeel.gab.v1.ListLinksResponse
-	41, // 74: evenkeel.gab.v1.LltService.GetStatistics:output_type -> evenkeel.gab.v1.GetStatisticsResponse
-	44, // 75: evenkeel.gab.v1.LltService.GetTransport:output_type -> evenkeel.gab.v1.GetTransportResponse
-	47, // 76: evenkeel.gab.v1.LltService.SetTimer:output_type -> evenkeel.gab.v1.SetTimerResponse
-	49, // 77: evenkeel.gab.v1.LltService.AddLink:output_type -> evenkeel.gab.v1.AddLinkResponse
-	51, // 78: evenkeel.gab.v1.LltService.RemoveLink:output_type -> evenkeel.gab.v1.RemoveLinkResponse
-	53, // 79: evenkeel.gab.v1.LltService.SetLinkPriority:output_type -> evenkeel.gab.v1.SetLinkPriorityResponse
-	55, // 80: evenkeel.gab.v1.LltService.SetAddress:output_type -> evenkeel.gab.v1.SetAddressResponse
-	57, // 81: evenkeel.gab.v1.LltService.SetNodes:output_type -> evenkeel.gab.v1.SetNodesResponse
-	59, // 82: evenkeel.gab.v1.LltService.ResetStatistics:output_type -> evenkeel.gab.v1.ResetStatisticsResponse
-	61, // 83: evenkeel.gab.v1.LltService.ListTroubles:output_type -> evenkeel.gab.v1.ListTroublesResponse
-	64, // 84: evenkeel.gab.v1.LltService.GetKeys:output_type -> evenkeel.gab.v1.GetKeysResponse
-	66, // 85: evenkeel.gab.v1.LltService.RotateKey:output_type -> evenkeel.gab.v1.RotateKeyResponse
-	66, // [66:86] is the sub-list for method output_type
-	46, // [46:66] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	3,  // 39: evenkeel.gab.v1.PortMembership.stalled:type_name -> evenkeel.gab.v1.Member
+	37, // 40: evenkeel.gab.v1.ListPeersResponse.peers:type_name -> evenkeel.gab.v1.Peer
+	38, // 41: evenkeel.gab.v1.Peer.links:type_name -> evenkeel.gab.v1.PeerLink
+	41, // 42: evenkeel.gab.v1.ListLinksResponse.links:type_name -> evenkeel.gab.v1.Link
+	44, // 43: evenkeel.gab.v1.GetStatisticsResponse.counters:type_name -> evenkeel.gab.v1.Counter
+	47, // 44: evenkeel.gab.v1.GetTransportResponse.timers:type_name -> evenkeel.gab.v1.Timer
+	47, // 45: evenkeel.gab.v1.SetTimerRequest.timer:type_name -> evenkeel.gab.v1.Timer
+	64, // 46: evenkeel.gab.v1.ListTroublesResponse.troubles:type_name -> evenkeel.gab.v1.Trouble
+	5,  // 47: evenkeel.gab.v1.GabService.Attach:input_type -> evenkeel.gab.v1.AttachRequest
+	22, // 48: evenkeel.gab.v1.GabService.WatchLease:input_type -> evenkeel.gab.v1.WatchLeaseRequest
+	24, // 49: evenkeel.gab.v1.GabService.GetMembership:input_type -> evenkeel.gab.v1.GetMembershipRequest
+	27, // 50: evenkeel.gab.v1.GabService.GetConfiguration:input_type -> evenkeel.gab.v1.GetConfigurationRequest
+	31, // 51: evenkeel.gab.v1.GabService.Seed:input_type -> evenkeel.gab.v1.SeedRequest
+	29, // 52: evenkeel.gab.v1.GabService.Configure:input_type -> evenkeel.gab.v1.ConfigureRequest
+	33, // 53: evenkeel.gab.v1.GabService.Leave:input_type -> evenkeel.gab.v1.LeaveRequest
+	35, // 54: evenkeel.gab.v1.LltService.ListPeers:input_type -> evenkeel.gab.v1.ListPeersRequest
+	39, // 55: evenkeel.gab.v1.LltService.ListLinks:input_type -> evenkeel.gab.v1.ListLinksRequest
+	42, // 56: evenkeel.gab.v1.LltService.GetStatistics:input_type -> evenkeel.gab.v1.GetStatisticsRequest
+	45, // 57: evenkeel.gab.v1.LltService.GetTransport:input_type -> evenkeel.gab.v1.GetTransportRequest
+	48, // 58: evenkeel.gab.v1.LltService.SetTimer:input_type -> evenkeel.gab.v1.SetTimerRequest
+	50, // 59: evenkeel.gab.v1.LltService.AddLink:input_type -> evenkeel.gab.v1.AddLinkRequest
+	52, // 60: evenkeel.gab.v1.LltService.RemoveLink:input_type -> evenkeel.gab.v1.RemoveLinkRequest
+	54, // 61: evenkeel.gab.v1.LltService.SetLinkPriority:input_type -> evenkeel.gab.v1.SetLinkPriorityRequest
+	56, // 62: evenkeel.gab.v1.LltService.SetAddress:input_type -> evenkeel.gab.v1.SetAddressRequest
+	58, // 63: evenkeel.gab.v1.LltService.SetNodes:input_type -> evenkeel.gab.v1.SetNodesRequest
+	60, // 64: evenkeel.gab.v1.LltService.ResetStatistics:input_type -> evenkeel.gab.v1.ResetStatisticsRequest
+	62, // 65: evenkeel.gab.v1.LltService.ListTroubles:input_type -> evenkeel.gab.v1.ListTroublesRequest
+	65, // 66: evenkeel.gab.v1.LltService.GetKeys:input_type -> evenkeel.gab.v1.GetKeysRequest
+	67, // 67: evenkeel.gab.v1.LltService.RotateKey:input_type -> evenkeel.gab.v1.RotateKeyRequest
+	13, // 68: evenkeel.gab.v1.GabService.Attach:output_type -> evenkeel.gab.v1.AttachResponse
+	23, // 69: evenkeel.gab.v1.GabService.WatchLease:output_type -> evenkeel.gab.v1.WatchLeaseResponse
+	25, // 70: evenkeel.gab.v1.GabService.GetMembership:output_type -> evenkeel.gab.v1.GetMembershipResponse
+	28, // 71: evenkeel.gab.v1.GabService.GetConfiguration:output_type -> evenkeel.gab.v1.GetConfigurationResponse
+	32, // 72: evenkeel.gab.v1.GabService.Seed:output_type -> evenkeel.gab.v1.SeedResponse
+	30, // 73: evenkeel.gab.v1.GabService.Configure:output_type -> evenkeel.gab.v1.ConfigureResponse
+	34, // 74: evenkeel.gab.v1.GabService.Leave:output_type -> evenkeel.gab.v1.LeaveResponse
+	36, // 75: evenkeel.gab.v1.LltService.ListPeers:output_type -> evenkeel.gab.v1.ListPeersResponse
+	40, // 76: evenkeel.gab.v1.LltService.ListLinks:output_type -> evenkeel.gab.v1.ListLinksResponse
+	43, // 77: evenkeel.gab.v1.LltService.GetStatistics:output_type -> evenkeel.gab.v1.GetStatisticsResponse
+	46, // 78: evenkeel.gab.v1.LltService.GetTransport:output_type -> evenkeel.gab.v1.GetTransportResponse
+	49, // 79: evenkeel.gab.v1.LltService.SetTimer:output_type -> evenkeel.gab.v1.SetTimerResponse
+	51, // 80: evenkeel.gab.v1.LltService.AddLink:output_type -> evenkeel.gab.v1.AddLinkResponse
+	53, // 81: evenkeel.gab.v1.LltService.RemoveLink:output_type -> evenkeel.gab.v1.RemoveLinkResponse
+	55, // 82: evenkeel.gab.v1.LltService.SetLinkPriority:output_type -> evenkeel.gab.v1.SetLinkPriorityResponse
+	57, // 83: evenkeel.gab.v1.LltService.SetAddress:output_type -> evenkeel.gab.v1.SetAddressResponse
+	59, // 84: evenkeel.gab.v1.LltService.SetNodes:output_type -> evenkeel.gab.v1.SetNodesResponse
+	61, // 85: evenkeel.gab.v1.LltService.ResetStatistics:output_type -> evenkeel.gab.v1.ResetStatisticsResponse
+	63, // 86: evenkeel.gab.v1.LltService.ListTroubles:output_type -> evenkeel.gab.v1.ListTroublesResponse
+	66, // 87: evenkeel.gab.v1.LltService.GetKeys:output_type -> evenkeel.gab.v1.GetKeysResponse
+	68, // 88: evenkeel.gab.v1.LltService.RotateKey:output_type -> evenkeel.gab.v1.RotateKeyResponse
+	68, // [68:89] is the sub-list for method output_type
+	47, // [47:68] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_gab_v1_gab_proto_init() }
@@ -4959,14 +5233,15 @@ func file_evenkeel_gab_v1_gab_proto_init() {
 		(*AttachResponse_Batch)(nil),
 	}
 	file_evenkeel_gab_v1_gab_proto_msgTypes[15].OneofWrappers = []any{}
-	file_evenkeel_gab_v1_gab_proto_msgTypes[60].OneofWrappers = []any{}
+	file_evenkeel_gab_v1_gab_proto_msgTypes[27].OneofWrappers = []any{}
+	file_evenkeel_gab_v1_gab_proto_msgTypes[62].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_gab_v1_gab_proto_rawDesc), len(file_evenkeel_gab_v1_gab_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   65,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -26,6 +26,7 @@ const (
 	GabService_GetMembership_FullMethodName    = "/evenkeel.gab.v1.GabService/GetMembership"
 	GabService_GetConfiguration_FullMethodName = "/evenkeel.gab.v1.GabService/GetConfiguration"
 	GabService_Seed_FullMethodName             = "/evenkeel.gab.v1.GabService/Seed"
+	GabService_Configure_FullMethodName        = "/evenkeel.gab.v1.GabService/Configure"
 	GabService_Leave_FullMethodName            = "/evenkeel.gab.v1.GabService/Leave"
 )
 
@@ -57,6 +58,9 @@ type GabServiceClient interface {
 	// FAILED_PRECONDITION if the system waits for something that a seed cannot
 	// replace; the message says what.
 	Seed(ctx context.Context, in *SeedRequest, opts ...grpc.CallOption) (*SeedResponse, error)
+	// Configure changes options of gab until the next start. INVALID_ARGUMENT
+	// with the allowed range; then nothing is changed.
+	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Leave takes this system out of port a and ends gab. Without force it is
 	// refused with FAILED_PRECONDITION unless had declared that nothing
 	// protected is online here (R14); forced, the others treat it as a crash.
@@ -133,6 +137,16 @@ func (c *gabServiceClient) Seed(ctx context.Context, in *SeedRequest, opts ...gr
 	return out, nil
 }
 
+func (c *gabServiceClient) Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfigureResponse)
+	err := c.cc.Invoke(ctx, GabService_Configure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *gabServiceClient) Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LeaveResponse)
@@ -171,6 +185,9 @@ type GabServiceServer interface {
 	// FAILED_PRECONDITION if the system waits for something that a seed cannot
 	// replace; the message says what.
 	Seed(context.Context, *SeedRequest) (*SeedResponse, error)
+	// Configure changes options of gab until the next start. INVALID_ARGUMENT
+	// with the allowed range; then nothing is changed.
+	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Leave takes this system out of port a and ends gab. Without force it is
 	// refused with FAILED_PRECONDITION unless had declared that nothing
 	// protected is online here (R14); forced, the others treat it as a crash.
@@ -199,6 +216,9 @@ func (UnimplementedGabServiceServer) GetConfiguration(context.Context, *GetConfi
 }
 func (UnimplementedGabServiceServer) Seed(context.Context, *SeedRequest) (*SeedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Seed not implemented")
+}
+func (UnimplementedGabServiceServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
 }
 func (UnimplementedGabServiceServer) Leave(context.Context, *LeaveRequest) (*LeaveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
@@ -296,6 +316,24 @@ func _GabService_Seed_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GabService_Configure_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfigureRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GabServiceServer).Configure(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GabService_Configure_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GabServiceServer).Configure(ctx, req.(*ConfigureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GabService_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LeaveRequest)
 	if err := dec(in); err != nil {
@@ -332,6 +370,10 @@ var GabService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Seed",
 			Handler:    _GabService_Seed_Handler,
+		},
+		{
+			MethodName: "Configure",
+			Handler:    _GabService_Configure_Handler,
 		},
 		{
 			MethodName: "Leave",
