@@ -206,6 +206,7 @@ func (w *World) administer(round int) {
 	for _, n := range w.nodes {
 		w.command(h.n, engine.Command{Kind: engine.CommandSystemUnfreeze, System: n.name})
 	}
+	w.enableAll(h)
 	for _, g := range w.cfg.Groups {
 		if w.groupTrouble(g.Name) == "" {
 			continue
@@ -227,6 +228,22 @@ func (w *World) administer(round int) {
 				w.command(h.n, engine.Command{Kind: engine.CommandGroupOnline, Group: group, Any: true})
 			}
 		})
+	}
+}
+
+// enableAll takes back what operators have disabled: what requires a resource
+// that is disabled does not come online.
+func (w *World) enableAll(h *hadd) {
+	var edits [][]string
+	for _, r := range w.res {
+		if !r.gone && !r.enabled {
+			edits = append(edits, []string{"hares", "-modify", r.name, "Enabled", "1"})
+		}
+	}
+	if len(edits) > 0 {
+		w.command(h.n, engine.Command{Kind: engine.CommandConfigWritable})
+		w.command(h.n, engine.Command{Kind: engine.CommandConfigConfirm})
+		w.command(h.n, engine.Command{Kind: engine.CommandConfigChange, Edits: edits})
 	}
 }
 

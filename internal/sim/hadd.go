@@ -415,8 +415,11 @@ func (h *hadd) stepJoin(ev join.Event) {
 	after := h.join.State()
 	if after != before {
 		w.tell("%s: had goes from %s to %s", h.n.name, before, after)
-		if before == join.RemoteBuild && h.spooling && after != join.Running {
-			h.unspool()
+		if before == join.RemoteBuild && after != join.Running {
+			h.wantBuild = 0
+			if h.spooling {
+				h.unspool()
+			}
 		}
 	}
 	record(w, h.n.name, "join", ev, out)

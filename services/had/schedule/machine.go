@@ -59,6 +59,8 @@ type machine struct {
 	intentOnline bool
 	monitorOnly  bool
 	removing     bool
+	next         Spec // what takes its place when it is removed, if hasNext
+	hasNext      bool
 	opened       bool
 	pushed       bool // monitor once more, out of turn
 	interrupted  bool // the agent died or the lease ended under Online

@@ -149,6 +149,10 @@ func (c *Core) Hash() uint64 {
 
 func (c *Core) set(spec Spec, newValues bool) {
 	m := c.resources[spec.Resource]
+	if m != nil && m.removing { // another resource of that name, once this one is gone
+		m.next, m.hasNext = spec, true
+		return
+	}
 	if m == nil {
 		m = &machine{nextMonitor: vclock.Never, intentOnline: spec.IntentOnline, aside: aside{nextInfo: vclock.Never}}
 		c.resources[spec.Resource] = m
@@ -161,7 +165,6 @@ func (c *Core) set(spec Spec, newValues bool) {
 	before := m.spec
 	m.spec = spec
 	m.seen = max(m.seen, spec.Seen)
-	m.removing = false
 	c.respec(m, before, newValues)
 	switch {
 	case spec.Enabled && m.phase == detached:
@@ -175,7 +178,7 @@ func (c *Core) set(spec Spec, newValues bool) {
 func (c *Core) remove(name string) {
 	if m := c.resources[name]; m != nil {
 		c.touch(m)
-		m.removing = true
+		m.removing, m.hasNext = true, false
 		c.tryClose(m)
 	}
 }
@@ -205,6 +208,9 @@ func (c *Core) detach(m *machine) {
 		c.ix.delete(m)
 		if i, found := slices.BinarySearch(c.names, m.spec.Resource); found {
 			c.names = slices.Delete(c.names, i, i+1)
+		}
+		if m.hasNext {
+			c.set(m.next, false)
 		}
 		return
 	}

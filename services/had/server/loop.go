@@ -691,8 +691,11 @@ func (l *loop) stepJoin(ev join.Event) {
 	out := l.join.Step(now, ev, nil)
 	if after := l.join.State(); after != before {
 		l.log.Info("join", "from", before, "to", after, "event", ev.String())
-		if before == join.RemoteBuild && l.spooling && after != join.Running {
-			l.unspool()
+		if before == join.RemoteBuild && after != join.Running {
+			l.wantBuild = 0 // a request that is still on its way begins no spool
+			if l.spooling {
+				l.unspool()
+			}
 		}
 	}
 	for _, effect := range out {
