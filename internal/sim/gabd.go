@@ -478,13 +478,22 @@ func (n *node) attach(port gab.Port, owner *proc, take func(any), ended func(str
 			g.turn(nil, gab.Register{Port: port, Client: owner.name})
 		}
 	})
-	n.w.later(owner, time.Second, func() {
-		if !s.closed && g.dead { // it died before it had taken the stream
+	s.watch()
+	return s
+}
+
+// watch ends a stream that gab had not taken when it died.
+func (s *session) watch() {
+	s.g.n.w.later(s.owner, time.Second, func() {
+		switch {
+		case s.closed || s.g.session(s.port) == s:
+		case s.g.dead:
 			s.closed = true
-			ended("gab is gone")
+			s.ended("gab is gone")
+		default:
+			s.watch()
 		}
 	})
-	return s
 }
 
 // pass hands something to the client of a port, in order.
