@@ -185,6 +185,13 @@ func (e *engine) GetStatus(context.Context, *hadv1.GetStatusRequest) (*hadv1.Get
 	return proto.CloneOf(e.status), nil
 }
 
+func (e *engine) ListDecisions(context.Context, *hadv1.ListDecisionsRequest) (*hadv1.ListDecisionsResponse, error) {
+	return &hadv1.ListDecisionsResponse{Decisions: []*hadv1.Decision{{Position: &hadv1.Position{View: 3, Seq: 12}, Group: "app", Subject: "fault of app_mnt on sysA",
+		Verdict: "only recorded: the group or the system is frozen", WayOut: "hagrp -unfreeze app (or hasys -unfreeze sysA), then hagrp -clear app",
+		Repeatable: true, Kind: "fault", Consequence: "record", Inputs: `{"kind":"fault","inputs":{}}`,
+		Facts: []*hadv1.Fact{{Name: "group", Value: "app"}, {Name: "frozen group", Value: "hagrp -freeze by root"}}}}}, nil
+}
+
 func (e *engine) GetCluster(context.Context, *hadv1.GetClusterRequest) (*hadv1.GetClusterResponse, error) {
 	return &hadv1.GetClusterResponse{Cluster: e.status.GetCluster()}, nil
 }

@@ -17,7 +17,7 @@ import (
 // onlyReads are the commands that change nothing; whatever else there is must
 // take --plan.
 var onlyReads = []string{
-	"agent list", "agent show", "cluster show", "config diff", "config log", "config show", "config state", "config verify", "doctor", "events",
+	"agent list", "agent show", "cluster show", "config diff", "config log", "config show", "config state", "config verify", "decisions", "doctor", "events",
 	"fencing keys", "fencing status", "group dependencies", "group explain", "group list", "group show", "log", "message", "node status",
 	"resource info", "resource list", "resource show", "status", "system list", "system show", "type list", "type show", "version", "watch",
 }

@@ -348,8 +348,13 @@ func (w *World) groupLines() []string {
 	return out
 }
 
-// explained tells a decision once, whoever made it.
+// explained checks that a decision is taken again as it was (E196), and tells
+// it once, whoever made it.
 func (w *World) explained(x engine.Explanation) {
+	w.oracle.count("E196")
+	if !x.Repeatable() {
+		w.fail("E196: deciding again on the stored inputs gives another decision than: %s, on %s", x, x.On)
+	}
 	if key := (place{x.Pos.Lineage, x.Pos.Seq}); w.opt.Story != nil && !w.oracle.told[tellKey{key, x.Group + x.Subject}] {
 		w.oracle.told[tellKey{key, x.Group + x.Subject}] = true
 		w.opt.Story(w.now.String() + "  " + strings.ReplaceAll(x.String(), "\n", "\n              "))

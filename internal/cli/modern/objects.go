@@ -138,7 +138,7 @@ func (a *app) explain() *cobra.Command {
 	var limit int32
 	c := &cobra.Command{
 		Use: "explain GROUP", ValidArgsFunction: a.complete(groups), Short: "Why a group is where it is, and what leads out", Args: names(1, "the name of one group"),
-		Long:    "Shows the group's state, what keeps it from being online now with the command that leads out, and the engine's latest decisions about it: which systems were looked at, why each was taken or not, on what evidence. The numbers in brackets are the place in the total order (view/message) that logs and events share.",
+		Long:    "Shows the group's state, what keeps it from being online now with the command that leads out, and the engine's latest decisions about it: which systems were looked at, why each was taken or not, on what evidence; each with the facts that it was taken on, and whether deciding again on them gives the same. The numbers in brackets are the place in the total order (view/message) that logs and events share.",
 		Example: "  ha group explain app",
 		RunE: read(func(ctx context.Context, args []string) error {
 			e, err := a.had.Groups.ExplainGroup(ctx, &hadv1.ExplainGroupRequest{Name: args[0], Limit: limit})
@@ -157,12 +157,40 @@ func (a *app) explain() *cobra.Command {
 					fmt.Fprintln(w, "\ndecisions, latest first:")
 				}
 				for _, d := range e.GetDecisions() {
-					printDecision(w, d)
+					printDecision(w, d, true, a.output == "wide")
 				}
 			})
 		}),
 	}
 	c.Flags().Int32Var(&limit, "limit", 0, "at most so many decisions (default 20)")
+	return c
+}
+
+func (a *app) decisions() *cobra.Command {
+	var limit int32
+	var kind string
+	c := &cobra.Command{
+		Use: "decisions [GROUP]", ValidArgsFunction: a.complete(groups), Short: "What the engine decided, on which facts", Args: cobra.MaximumNArgs(1),
+		Long:    "Shows the engine's latest decisions about one group or about everything, systems and configuration included: why here, why not there, why nothing happened. Each comes with the facts that it was taken on; the engine decides once more on just these, and says whether that gives the same. The last 1,000 are kept, the same on every system. For programs: -o json.",
+		Example: "  ha decisions\n  ha decisions app --limit 5\n  ha decisions --kind failover -o json",
+		RunE: read(func(ctx context.Context, args []string) error {
+			r := &hadv1.ListDecisionsRequest{Kind: kind, Limit: limit}
+			if len(args) > 0 {
+				r.Group = args[0]
+			}
+			e, err := a.had.Clusters.ListDecisions(ctx, r)
+			if err != nil {
+				return err
+			}
+			return a.show(e, func(w io.Writer) {
+				for _, d := range e.GetDecisions() {
+					printDecision(w, d, true, a.output == "wide")
+				}
+			})
+		}),
+	}
+	c.Flags().Int32Var(&limit, "limit", 0, "at most so many decisions (default 20)")
+	c.Flags().StringVar(&kind, "kind", "", "only decisions of this kind: failover, autostart, fault, refused, ...")
 	return c
 }
 

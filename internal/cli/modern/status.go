@@ -236,12 +236,14 @@ func (a *app) printOperation(o *hadv1.Operation, plan bool, done string) error {
 			fmt.Fprintf(w, "plan %d: %s\n", i+1, where)
 		}
 		for _, d := range o.GetDecisions() {
-			printDecision(w, d)
+			printDecision(w, d, false, false)
 		}
 	})
 }
 
-func printDecision(w io.Writer, d *hadv1.Decision) {
+// printDecision prints a decision: with the facts that it was taken on, or
+// without, as a plan does. All of a long list only if wide.
+func printDecision(w io.Writer, d *hadv1.Decision, facts, wide bool) {
 	at := fmt.Sprintf("[%d/%d]", d.GetPosition().GetView(), d.GetPosition().GetSeq())
 	fmt.Fprintf(w, "%s %s: %s\n", at, or(d.GetSubject(), d.GetGroup()), d.GetVerdict())
 	for _, c := range d.GetCandidates() {
@@ -251,17 +253,38 @@ func printDecision(w io.Writer, d *hadv1.Decision) {
 		}
 		fmt.Fprintf(w, "    %s %s: %s\n", mark, c.GetSystem(), c.GetReason())
 	}
-	stored := slices.ContainsFunc(d.GetCandidates(), func(c *hadv1.Candidate) bool { return c.GetInputs() != "" })
-	switch {
-	case len(d.GetCandidates()) > 0 && d.GetRepeatable():
-		fmt.Fprintln(w, "    decided again on the same inputs: the same")
-	case stored:
-		fmt.Fprintln(w, "    decided again on the same inputs: NOT THE SAME; that is a fault of the engine, please report it")
-	}
 	if d.GetEvidence() != "" {
 		fmt.Fprintf(w, "    evidence: %s\n", d.GetEvidence())
 	}
 	if d.GetWayOut() != "" {
 		fmt.Fprintf(w, "    way out: %s\n", d.GetWayOut())
+	}
+	if facts {
+		printFacts(w, d, wide)
+	}
+	switch {
+	case d.GetRepeatable() && (facts || len(d.GetCandidates()) > 0):
+		fmt.Fprintln(w, "    decided again on the same inputs: the same")
+	case !d.GetRepeatable() && d.GetInputs() != "":
+		fmt.Fprintln(w, "    decided again on the same inputs: NOT THE SAME; that is a fault of the engine, please report it")
+	}
+}
+
+// shownFacts is how many of the same name are shown.
+const shownFacts = 8
+
+func printFacts(w io.Writer, d *hadv1.Decision, wide bool) {
+	if len(d.GetFacts()) > 0 {
+		fmt.Fprintf(w, "    decided (%s) on:\n", d.GetKind())
+	}
+	shown := map[string]int{}
+	for _, f := range d.GetFacts() {
+		shown[f.GetName()]++
+		switch n := shown[f.GetName()]; {
+		case wide || n <= shownFacts:
+			fmt.Fprintf(w, "        %s: %s\n", f.GetName(), f.GetValue())
+		case n == shownFacts+1:
+			fmt.Fprintf(w, "        %s: more of them with -o wide\n", f.GetName())
+		}
 	}
 }

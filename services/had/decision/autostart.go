@@ -35,15 +35,29 @@ type Autostart struct {
 func (Autostart) Kind() Kind { return "autostart" }
 
 // Permits says whether the group may start by itself at all.
-func (a Autostart) Permits() bool {
-	return a.AutoStart && (!a.ListEmpty || a.ClusterService) && !a.UserOffline && !a.Moving && a.Freeze.Group == ""
+func (a Autostart) Permits() bool { return a.held() == "" && !a.Moving }
+
+// held says why the group does not start by itself, or "".
+func (a Autostart) held() string {
+	switch {
+	case !a.AutoStart:
+		return "not started: AutoStart is 0"
+	case a.ListEmpty && !a.ClusterService:
+		return "not started: AutoStartList is empty"
+	case a.UserOffline:
+		return "not started: a user took it offline"
+	case a.Freeze.Group != "":
+		return "waits: the group is frozen"
+	}
+	return ""
 }
 
 // Decide chooses a system.
 func (a Autostart) Decide() Outcome {
-	if !a.Permits() {
+	if a.Moving {
 		return Outcome{}
 	}
+	held := a.held()
 	fresh, active := false, false
 	for _, p := range a.Places {
 		if why, _ := p.Doubt.AutoDisabled(a.Group); why != "" || p.Moving || p.Held || p.Violation || p.AdminWait != "" {
@@ -54,8 +68,12 @@ func (a Autostart) Decide() Outcome {
 	switch {
 	case !fresh:
 		return Outcome{}
+	case active && held != "":
+		return Outcome{}
 	case active:
 		return Outcome{Do: DoAdopt}
+	case held != "":
+		return Outcome{Do: DoWait, Subject: "autostart", Text: held, WayOut: pick(a.Freeze.Group != "", "hagrp -unfreeze "+a.Group, onlineHint(a.Group))}
 	case !a.Looked:
 		return Outcome{Do: DoLook}
 	}
@@ -92,7 +110,7 @@ func (Found) Kind() Kind { return "found" }
 // Decide says whether the rest is started.
 func (f Found) Decide() Outcome {
 	switch {
-	case len(f.At) > 1 || f.Whole || !f.AutoStartIfPartial || len(f.Faults) > 0:
+	case len(f.At) != 1 || f.Whole || !f.AutoStartIfPartial || len(f.Faults) > 0:
 		return Outcome{Do: DoAdopt}
 	case f.Start == nil:
 		return Outcome{Do: DoLook}

@@ -209,6 +209,9 @@ func Automatic() []Kind { return kindsOf(automatic) }
 // Orders returns the kinds of its answers to orders.
 func Orders() []Kind { return kindsOf(orders) }
 
+// All returns both.
+func All() []Kind { return slices.Sorted(slices.Values(append(Automatic(), Orders()...))) }
+
 func kindsOf(readers []reader) []Kind {
 	set := map[Kind]bool{}
 	for _, r := range readers {

@@ -73,7 +73,7 @@ func (l ChildLost) Decide() Outcome {
 	case why == "":
 		return Outcome{}
 	case l.Rigid || l.Parallel && (l.Offline || l.Remote):
-		return GaveWay{System: l.System, Why: why}.Decide()
+		return gaveWay(l.System, why)
 	case l.Parallel:
 		return Outcome{} // An instance stays where soft lets it; others have theirs.
 	case !l.Looked:
@@ -87,7 +87,7 @@ func (l ChildLost) Decide() Outcome {
 	case target != "" && Path(l.Parent, l.System, target, l.Places) == nil:
 		o.Do, o.Target, o.Text = DoMove, target, "moved from "+l.System+" to "+target
 	case l.Offline:
-		return GaveWay{System: l.System, Why: why}.Decide()
+		return gaveWay(l.System, why)
 	default:
 		o.Do, o.Text = DoWait, "stays on "+l.System+" (soft): no system is able to take it"
 	}
@@ -95,20 +95,10 @@ func (l ChildLost) Decide() Outcome {
 	return o
 }
 
-// GaveWay takes a group offline because of another. It has DoStop.
-type GaveWay struct {
-	System string `json:"system"`
-	// Why says what the other group did.
-	Why string `json:"why"`
-}
-
-// Kind is "gave-way".
-func (GaveWay) Kind() Kind { return "gave-way" }
-
-// Decide says so.
-func (w GaveWay) Decide() Outcome {
-	return Outcome{Do: DoStop, Target: w.System, Subject: w.Why,
-		Text: "taken offline on " + w.System + "; it starts again where and when its dependencies are met"}
+// gaveWay takes a group offline on a system because of another.
+func gaveWay(system, why string) Outcome {
+	return Outcome{Do: DoStop, Target: system, Subject: why,
+		Text: "taken offline on " + system + "; it starts again where and when its dependencies are met"}
 }
 
 // ChildWent is the question whether an instance of a parent starts anew,
@@ -143,7 +133,7 @@ func (w ChildWent) Decide() Outcome {
 		!w.Serves || !w.Active || !w.Usable || w.Freeze.Any() || w.Stopping != "" {
 		return Outcome{}
 	}
-	return GaveWay{System: w.System, Why: fmt.Sprintf("group %s %s on %s, and %s requires it %s", w.Child, w.How, w.Where, w.Parent, w.Link)}.Decide()
+	return gaveWay(w.System, fmt.Sprintf("group %s %s on %s, and %s requires it %s", w.Child, w.How, w.Where, w.Parent, w.Link))
 }
 
 // Return is the question whether a group starts on a system where it waits for

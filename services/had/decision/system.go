@@ -1,7 +1,6 @@
 package decision
 
 import (
-	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/services/had/policy"
@@ -79,7 +78,7 @@ func (v Evacuation) Decide() Outcome {
 	case v.Moving:
 		o.Text = "stays: something of it is on its way there"
 	case v.Child != "":
-		return GaveWay{System: v.System, Why: "group " + v.Child + ", on which " + v.Group + " stands, is evacuated from " + v.System}.Decide()
+		return gaveWay(v.System, "group "+v.Child+", on which "+v.Group+" stands, is evacuated from "+v.System)
 	case !v.Looked:
 		return Outcome{Do: DoLook}
 	default:
@@ -220,12 +219,12 @@ func (r Reversal) Decide() Outcome {
 }
 
 // automatic are the kinds of decision that the engine takes by itself.
-var automatic = slices.Concat([]reader{
+var automatic = []reader{
 	kindOf[Failover], kindOf[Retry], kindOf[AutoClear],
 	kindOf[Autostart], kindOf[Found], kindOf[Instance], kindOf[Adoption], kindOf[LeftOut],
 	kindOf[Fault], kindOf[Recovery], kindOf[OfflineFailed], kindOf[Concurrency], kindOf[ConcurrencyEnd], kindOf[AdminWait], kindOf[AgentGivenUp],
-	kindOf[ChildLost], kindOf[GaveWay], kindOf[ChildWent], kindOf[Return], kindOf[HardParent],
+	kindOf[ChildLost], kindOf[ChildWent], kindOf[Return], kindOf[HardParent],
 	kindOf[StoppedOutside], kindOf[StartedOutside], kindOf[ClearParent],
 	kindOf[PreOnline], kindOf[PreOnlineEnd], kindOf[PreOnlineAnswer],
 	kindOf[DaemonDown], kindOf[Evacuation], kindOf[Drained], kindOf[Stop], kindOf[Offer], kindOf[Reversal],
-})
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/evenkeel/evenkeel/services/had/decision"
@@ -109,4 +110,23 @@ func (s *stage) inputs(group string) string {
 		return out + "decided again: " + pick(x.Repeatable(), "the same", "OTHERWISE") + "\n"
 	}
 	return "no such decision\n"
+}
+
+// facts prints what the last decisions about a group were taken on, for
+// people.
+func (s *stage) facts(group string, last int) string {
+	xs := s.e.Explanations(group)
+	var b strings.Builder
+	for _, x := range xs[max(0, len(xs)-last):] {
+		in, err := x.On.Inputs()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "%s: %s: %s (%s)\n", in.Kind(), x.Subject, x.Decision, x.Do)
+		for _, f := range decision.Facts(in) {
+			fmt.Fprintf(&b, "  %s: %s\n", f.Name, f.Value)
+		}
+		fmt.Fprintf(&b, "decided again: %s\n", pick(x.Repeatable(), "the same", "OTHERWISE"))
+	}
+	return b.String()
 }

@@ -236,6 +236,8 @@ func (e *Engine) autostart(g *groupModel) bool {
 		return false
 	case decision.DoAdopt:
 		return e.found(g, e.activeAnywhere(g))
+	case decision.DoWait:
+		return e.stuck(g, in, o)
 	}
 	order, how := g.autoList, g.autoStartPolicy
 	if g.clusterService() {

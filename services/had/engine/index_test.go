@@ -4,13 +4,17 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/evenkeel/evenkeel/services/had/decision"
 )
 
 // TestMain lets every test of this package, each story and each random run,
@@ -24,7 +28,11 @@ func TestMain(m *testing.M) {
 			checkDecisions(e)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if testing.Verbose() && audit != nil {
+		fmt.Println(repeatedText())
+	}
+	os.Exit(code)
 }
 
 // checkDecisions decides again what the event decided, on the inputs as they
@@ -39,11 +47,34 @@ func checkDecisions(e *Engine) {
 		if err := json.Unmarshal(text, &x); err != nil {
 			panic(err)
 		}
-		if !x.Repeatable() {
-			panic("engine: deciding again on the stored inputs gives other verdicts: " + string(text))
+		in, err := x.On.Inputs()
+		if err != nil || in == nil {
+			panic("engine: a decision without inputs: " + string(text))
 		}
+		if !x.Repeatable() {
+			panic("engine: deciding again on the stored inputs gives another decision: " + string(text))
+		}
+		repeatedLock.Lock()
+		repeated[in.Kind()]++
+		repeatedLock.Unlock()
 	}
 }
+
+// repeatedText says how many decisions were taken again.
+func repeatedText() string {
+	sum, out := 0, ""
+	for _, kind := range slices.Sorted(maps.Keys(repeated)) {
+		sum += repeated[kind]
+		out += fmt.Sprintf("\n  %-18s %d", kind, repeated[kind])
+	}
+	return fmt.Sprintf("%d decisions of %d kinds taken again on their stored inputs, all the same:%s", sum, len(repeated), out)
+}
+
+// repeated counts the decisions that were taken again, by kind.
+var (
+	repeatedLock sync.Mutex
+	repeated     = map[decision.Kind]int{}
+)
 
 func checkIndex(e *Engine) {
 	bad := func(format string, args ...any) { panic("engine: index: " + fmt.Sprintf(format, args...)) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
@@ -691,6 +692,13 @@ func (s *stage) run(d *datadriven.TestData) string {
 		s.agents(d)
 	case "command", "plan":
 		s.command(d)
+	case "facts":
+		// facts GROUP [last=N]
+		last := 1
+		if v := first(d, "last"); v != "" {
+			fmt.Sscan(v, &last)
+		}
+		return s.facts(plain(d)[0], last)
 	case "inputs":
 		return s.inputs(plain(d)[0])
 	case "clock":
@@ -768,13 +776,24 @@ func (s *stage) run(d *datadriven.TestData) string {
 // TestStories plays the goldens: events in, effects, states and explanations
 // out.
 func TestStories(t *testing.T) {
+	played := 0
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
 		s := newStage(t)
+		played++
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			s.t = t
 			return s.run(d)
 		})
 	})
+	if files, err := filepath.Glob("testdata/stories/*.txt"); err != nil || played < len(files) {
+		return // Only some of them.
+	}
+	for _, kind := range append(decision.Automatic(), decision.Orders()...) {
+		if repeated[kind] == 0 {
+			t.Errorf("no story shows a decision of the kind %s (E196)", kind)
+		}
+	}
+	t.Logf("of %d kinds: %s", len(decision.Automatic())+len(decision.Orders()), repeatedText())
 }
 
 var (

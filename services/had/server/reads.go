@@ -8,6 +8,7 @@ import (
 	"github.com/evenkeel/evenkeel/internal/condition"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/policy"
 	"google.golang.org/grpc/codes"
@@ -250,10 +251,6 @@ func (a groupAPI) ExplainGroup(ctx context.Context, r *hadv1.ExplainGroupRequest
 	if err != nil {
 		return nil, err
 	}
-	limit := int(r.GetLimit())
-	if limit <= 0 {
-		limit = 20
-	}
 	out := &hadv1.ExplainGroupResponse{Group: g}
 	for _, st := range look.st.Groups {
 		if st.Name == r.GetName() {
@@ -263,10 +260,57 @@ func (a groupAPI) ExplainGroup(ctx context.Context, r *hadv1.ExplainGroupRequest
 	if look.gate != nil {
 		out.Hindrances = append(out.Hindrances, "the membership is held: "+*look.gate)
 	}
-	for i := len(why) - 1; i >= 0 && len(out.Decisions) < limit; i-- {
-		out.Decisions = append(out.Decisions, decisionProto(why[i]))
-	}
+	out.Decisions = latest(why, "", r.GetLimit())
 	return out, nil
+}
+
+// shownDecisions is how many decisions are returned if nobody says otherwise.
+const shownDecisions = 20
+
+// latest returns decisions, latest first: at most limit, 0 for the usual.
+func latest(why []engine.Explanation, kind string, limit int32) []*hadv1.Decision {
+	if limit <= 0 {
+		limit = shownDecisions
+	}
+	var out []*hadv1.Decision
+	for i := len(why) - 1; i >= 0 && len(out) < int(limit); i-- {
+		if d := decisionProto(why[i]); kind == "" || d.GetKind() == kind {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (a clusterAPI) ListDecisions(ctx context.Context, r *hadv1.ListDecisionsRequest) (*hadv1.ListDecisionsResponse, error) {
+	var look *replica
+	var why []engine.Explanation
+	if err := a.do(ctx, func() { look, why = a.loop.replica(), a.loop.engine.Explanations(r.GetGroup()) }); err != nil {
+		return nil, err
+	}
+	if r.GetGroup() != "" {
+		if _, err := look.groupNamed(r.GetGroup()); err != nil {
+			return nil, err
+		}
+	}
+	if kind := decision.Kind(r.GetKind()); kind != "" && !slices.Contains(decision.All(), kind) {
+		return nil, noSuchKind(string(kind))
+	}
+	return &hadv1.ListDecisionsResponse{Decisions: latest(why, r.GetKind(), r.GetLimit())}, nil
+}
+
+func noSuchKind(kind string) error {
+	var known []string
+	for _, k := range decision.All() {
+		known = append(known, string(k))
+	}
+	text := "kind: no decision is of the kind " + kind
+	near := policy.Nearest(kind, known)
+	if len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, ", ") + "?"
+	} else {
+		text += "; known are: " + strings.Join(known, ", ")
+	}
+	return refusal(codes.InvalidArgument, "BAD_REQUEST", "V-16-1-10000", "ERROR", text, "nearest", strings.Join(near, ","))
 }
 
 func (a resourceAPI) GetResource(ctx context.Context, r *hadv1.GetResourceRequest) (*hadv1.GetResourceResponse, error) {

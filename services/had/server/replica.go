@@ -10,6 +10,7 @@ import (
 	"time"
 
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
@@ -497,7 +498,14 @@ func inputsOf(asked *policy.Asked) string {
 
 func decisionProto(x engine.Explanation) *hadv1.Decision {
 	d := &hadv1.Decision{Position: positionProto(x.Pos), EngineTimeMs: x.Time.Milliseconds(), Group: x.Group, Subject: x.Subject,
-		Verdict: x.Decision, Evidence: string(x.Evidence), WayOut: x.WayOut, Repeatable: x.Repeatable()}
+		Verdict: x.Decision, Evidence: string(x.Evidence), WayOut: x.WayOut, Repeatable: x.Repeatable(),
+		Consequence: string(x.Do), Target: x.Target, Inputs: string(x.On)}
+	if in, err := x.On.Inputs(); err == nil && in != nil {
+		d.Kind = string(in.Kind())
+		for _, f := range decision.Facts(in) {
+			d.Facts = append(d.Facts, &hadv1.Fact{Name: f.Name, Value: f.Value})
+		}
+	}
 	again, _ := x.Again()
 	for i, c := range x.Candidates {
 		p := &hadv1.Candidate{System: c.System, Chosen: c.Chosen, Reason: c.Reason}

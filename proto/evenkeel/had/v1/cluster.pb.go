@@ -462,6 +462,116 @@ func (x *GetStatusResponse) GetConfigErrors() []string {
 	return nil
 }
 
+// ListDecisionsRequest asks for decisions.
+type ListDecisionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those about this group, "" for all.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// Only those of this kind, "" for all.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// At most so many; 0 means 20.
+	Limit         int32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDecisionsRequest) Reset() {
+	*x = ListDecisionsRequest{}
+	mi := &file_evenkeel_had_v1_cluster_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDecisionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDecisionsRequest) ProtoMessage() {}
+
+func (x *ListDecisionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_cluster_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDecisionsRequest.ProtoReflect.Descriptor instead.
+func (*ListDecisionsRequest) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_cluster_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListDecisionsRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ListDecisionsRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ListDecisionsRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ListDecisionsResponse is decisions.
+type ListDecisionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The decisions, latest first.
+	Decisions     []*Decision `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDecisionsResponse) Reset() {
+	*x = ListDecisionsResponse{}
+	mi := &file_evenkeel_had_v1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDecisionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDecisionsResponse) ProtoMessage() {}
+
+func (x *ListDecisionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDecisionsResponse.ProtoReflect.Descriptor instead.
+func (*ListDecisionsResponse) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListDecisionsResponse) GetDecisions() []*Decision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
 var File_evenkeel_had_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_evenkeel_had_v1_cluster_proto_rawDesc = "" +
@@ -500,12 +610,19 @@ const file_evenkeel_had_v1_cluster_proto_rawDesc = "" +
 	"\x0eengine_version\x18\n" +
 	" \x01(\tR\rengineVersion\x12#\n" +
 	"\rconfig_errors\x18\v \x03(\tR\fconfigErrorsB\a\n" +
-	"\x05_gate2\x98\x02\n" +
+	"\x05_gate\"V\n" +
+	"\x14ListDecisionsRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x05R\x05limit\"P\n" +
+	"\x15ListDecisionsResponse\x127\n" +
+	"\tdecisions\x18\x01 \x03(\v2\x19.evenkeel.had.v1.DecisionR\tdecisions2\xf8\x02\n" +
 	"\x0eClusterService\x12U\n" +
 	"\n" +
 	"GetCluster\x12\".evenkeel.had.v1.GetClusterRequest\x1a#.evenkeel.had.v1.GetClusterResponse\x12[\n" +
 	"\fListClusters\x12$.evenkeel.had.v1.ListClustersRequest\x1a%.evenkeel.had.v1.ListClustersResponse\x12R\n" +
-	"\tGetStatus\x12!.evenkeel.had.v1.GetStatusRequest\x1a\".evenkeel.had.v1.GetStatusResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
+	"\tGetStatus\x12!.evenkeel.had.v1.GetStatusRequest\x1a\".evenkeel.had.v1.GetStatusResponse\x12^\n" +
+	"\rListDecisions\x12%.evenkeel.had.v1.ListDecisionsRequest\x1a&.evenkeel.had.v1.ListDecisionsResponseB:Z8github.com/evenkeel/evenkeel/proto/evenkeel/had/v1;hadv1b\x06proto3"
 
 var (
 	file_evenkeel_had_v1_cluster_proto_rawDescOnce sync.Once
@@ -519,41 +636,47 @@ func file_evenkeel_had_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_evenkeel_had_v1_cluster_proto_rawDescData
 }
 
-var file_evenkeel_had_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_evenkeel_had_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_evenkeel_had_v1_cluster_proto_goTypes = []any{
-	(*Cluster)(nil),              // 0: evenkeel.had.v1.Cluster
-	(*GetClusterRequest)(nil),    // 1: evenkeel.had.v1.GetClusterRequest
-	(*GetClusterResponse)(nil),   // 2: evenkeel.had.v1.GetClusterResponse
-	(*ListClustersRequest)(nil),  // 3: evenkeel.had.v1.ListClustersRequest
-	(*ListClustersResponse)(nil), // 4: evenkeel.had.v1.ListClustersResponse
-	(*GetStatusRequest)(nil),     // 5: evenkeel.had.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),    // 6: evenkeel.had.v1.GetStatusResponse
-	(*Attribute)(nil),            // 7: evenkeel.had.v1.Attribute
-	(*System)(nil),               // 8: evenkeel.had.v1.System
-	(*Group)(nil),                // 9: evenkeel.had.v1.Group
-	(*Resource)(nil),             // 10: evenkeel.had.v1.Resource
-	(*Position)(nil),             // 11: evenkeel.had.v1.Position
+	(*Cluster)(nil),               // 0: evenkeel.had.v1.Cluster
+	(*GetClusterRequest)(nil),     // 1: evenkeel.had.v1.GetClusterRequest
+	(*GetClusterResponse)(nil),    // 2: evenkeel.had.v1.GetClusterResponse
+	(*ListClustersRequest)(nil),   // 3: evenkeel.had.v1.ListClustersRequest
+	(*ListClustersResponse)(nil),  // 4: evenkeel.had.v1.ListClustersResponse
+	(*GetStatusRequest)(nil),      // 5: evenkeel.had.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 6: evenkeel.had.v1.GetStatusResponse
+	(*ListDecisionsRequest)(nil),  // 7: evenkeel.had.v1.ListDecisionsRequest
+	(*ListDecisionsResponse)(nil), // 8: evenkeel.had.v1.ListDecisionsResponse
+	(*Attribute)(nil),             // 9: evenkeel.had.v1.Attribute
+	(*System)(nil),                // 10: evenkeel.had.v1.System
+	(*Group)(nil),                 // 11: evenkeel.had.v1.Group
+	(*Resource)(nil),              // 12: evenkeel.had.v1.Resource
+	(*Position)(nil),              // 13: evenkeel.had.v1.Position
+	(*Decision)(nil),              // 14: evenkeel.had.v1.Decision
 }
 var file_evenkeel_had_v1_cluster_proto_depIdxs = []int32{
-	7,  // 0: evenkeel.had.v1.Cluster.attributes:type_name -> evenkeel.had.v1.Attribute
+	9,  // 0: evenkeel.had.v1.Cluster.attributes:type_name -> evenkeel.had.v1.Attribute
 	0,  // 1: evenkeel.had.v1.GetClusterResponse.cluster:type_name -> evenkeel.had.v1.Cluster
 	0,  // 2: evenkeel.had.v1.ListClustersResponse.clusters:type_name -> evenkeel.had.v1.Cluster
 	0,  // 3: evenkeel.had.v1.GetStatusResponse.cluster:type_name -> evenkeel.had.v1.Cluster
-	8,  // 4: evenkeel.had.v1.GetStatusResponse.systems:type_name -> evenkeel.had.v1.System
-	9,  // 5: evenkeel.had.v1.GetStatusResponse.groups:type_name -> evenkeel.had.v1.Group
-	10, // 6: evenkeel.had.v1.GetStatusResponse.resources:type_name -> evenkeel.had.v1.Resource
-	11, // 7: evenkeel.had.v1.GetStatusResponse.position:type_name -> evenkeel.had.v1.Position
-	1,  // 8: evenkeel.had.v1.ClusterService.GetCluster:input_type -> evenkeel.had.v1.GetClusterRequest
-	3,  // 9: evenkeel.had.v1.ClusterService.ListClusters:input_type -> evenkeel.had.v1.ListClustersRequest
-	5,  // 10: evenkeel.had.v1.ClusterService.GetStatus:input_type -> evenkeel.had.v1.GetStatusRequest
-	2,  // 11: evenkeel.had.v1.ClusterService.GetCluster:output_type -> evenkeel.had.v1.GetClusterResponse
-	4,  // 12: evenkeel.had.v1.ClusterService.ListClusters:output_type -> evenkeel.had.v1.ListClustersResponse
-	6,  // 13: evenkeel.had.v1.ClusterService.GetStatus:output_type -> evenkeel.had.v1.GetStatusResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	10, // 4: evenkeel.had.v1.GetStatusResponse.systems:type_name -> evenkeel.had.v1.System
+	11, // 5: evenkeel.had.v1.GetStatusResponse.groups:type_name -> evenkeel.had.v1.Group
+	12, // 6: evenkeel.had.v1.GetStatusResponse.resources:type_name -> evenkeel.had.v1.Resource
+	13, // 7: evenkeel.had.v1.GetStatusResponse.position:type_name -> evenkeel.had.v1.Position
+	14, // 8: evenkeel.had.v1.ListDecisionsResponse.decisions:type_name -> evenkeel.had.v1.Decision
+	1,  // 9: evenkeel.had.v1.ClusterService.GetCluster:input_type -> evenkeel.had.v1.GetClusterRequest
+	3,  // 10: evenkeel.had.v1.ClusterService.ListClusters:input_type -> evenkeel.had.v1.ListClustersRequest
+	5,  // 11: evenkeel.had.v1.ClusterService.GetStatus:input_type -> evenkeel.had.v1.GetStatusRequest
+	7,  // 12: evenkeel.had.v1.ClusterService.ListDecisions:input_type -> evenkeel.had.v1.ListDecisionsRequest
+	2,  // 13: evenkeel.had.v1.ClusterService.GetCluster:output_type -> evenkeel.had.v1.GetClusterResponse
+	4,  // 14: evenkeel.had.v1.ClusterService.ListClusters:output_type -> evenkeel.had.v1.ListClustersResponse
+	6,  // 15: evenkeel.had.v1.ClusterService.GetStatus:output_type -> evenkeel.had.v1.GetStatusResponse
+	8,  // 16: evenkeel.had.v1.ClusterService.ListDecisions:output_type -> evenkeel.had.v1.ListDecisionsResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_had_v1_cluster_proto_init() }
@@ -572,7 +695,7 @@ func file_evenkeel_had_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_had_v1_cluster_proto_rawDesc), len(file_evenkeel_had_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

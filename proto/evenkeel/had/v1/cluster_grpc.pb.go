@@ -21,9 +21,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ClusterService_GetCluster_FullMethodName   = "/evenkeel.had.v1.ClusterService/GetCluster"
-	ClusterService_ListClusters_FullMethodName = "/evenkeel.had.v1.ClusterService/ListClusters"
-	ClusterService_GetStatus_FullMethodName    = "/evenkeel.had.v1.ClusterService/GetStatus"
+	ClusterService_GetCluster_FullMethodName    = "/evenkeel.had.v1.ClusterService/GetCluster"
+	ClusterService_ListClusters_FullMethodName  = "/evenkeel.had.v1.ClusterService/ListClusters"
+	ClusterService_GetStatus_FullMethodName     = "/evenkeel.had.v1.ClusterService/GetStatus"
+	ClusterService_ListDecisions_FullMethodName = "/evenkeel.had.v1.ClusterService/ListDecisions"
 )
 
 // ClusterServiceClient is the client API for ClusterService service.
@@ -39,6 +40,9 @@ type ClusterServiceClient interface {
 	// GetStatus returns everything that hastatus -sum shows, taken at one place
 	// of the total order. It answers in every state of had.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
+	// ListDecisions returns the engine's latest decisions about anything: why
+	// here, why not there, why nothing happened. The last 1,000 are kept.
+	ListDecisions(ctx context.Context, in *ListDecisionsRequest, opts ...grpc.CallOption) (*ListDecisionsResponse, error)
 }
 
 type clusterServiceClient struct {
@@ -79,6 +83,16 @@ func (c *clusterServiceClient) GetStatus(ctx context.Context, in *GetStatusReque
 	return out, nil
 }
 
+func (c *clusterServiceClient) ListDecisions(ctx context.Context, in *ListDecisionsRequest, opts ...grpc.CallOption) (*ListDecisionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDecisionsResponse)
+	err := c.cc.Invoke(ctx, ClusterService_ListDecisions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServiceServer is the server API for ClusterService service.
 // All implementations must embed UnimplementedClusterServiceServer
 // for forward compatibility.
@@ -92,6 +106,9 @@ type ClusterServiceServer interface {
 	// GetStatus returns everything that hastatus -sum shows, taken at one place
 	// of the total order. It answers in every state of had.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
+	// ListDecisions returns the engine's latest decisions about anything: why
+	// here, why not there, why nothing happened. The last 1,000 are kept.
+	ListDecisions(context.Context, *ListDecisionsRequest) (*ListDecisionsResponse, error)
 	mustEmbedUnimplementedClusterServiceServer()
 }
 
@@ -110,6 +127,9 @@ func (UnimplementedClusterServiceServer) ListClusters(context.Context, *ListClus
 }
 func (UnimplementedClusterServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
+}
+func (UnimplementedClusterServiceServer) ListDecisions(context.Context, *ListDecisionsRequest) (*ListDecisionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDecisions not implemented")
 }
 func (UnimplementedClusterServiceServer) mustEmbedUnimplementedClusterServiceServer() {}
 func (UnimplementedClusterServiceServer) testEmbeddedByValue()                        {}
@@ -186,6 +206,24 @@ func _ClusterService_GetStatus_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ClusterService_ListDecisions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDecisionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServiceServer).ListDecisions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ClusterService_ListDecisions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServiceServer).ListDecisions(ctx, req.(*ListDecisionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ClusterService_ServiceDesc is the grpc.ServiceDesc for ClusterService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -204,6 +242,10 @@ var ClusterService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _ClusterService_GetStatus_Handler,
+		},
+		{
+			MethodName: "ListDecisions",
+			Handler:    _ClusterService_ListDecisions_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

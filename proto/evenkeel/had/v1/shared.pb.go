@@ -498,7 +498,7 @@ type Decision struct {
 	EngineTimeMs int64 `protobuf:"varint,2,opt,name=engine_time_ms,json=engineTimeMs,proto3" json:"engine_time_ms,omitempty"`
 	// Group that it is about, "" if none.
 	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
-	// What was decided about: "failover", "autostart", "online", "fault", ...
+	// What was decided about: "failover from A (system A is FAULTED)", ...
 	Subject string `protobuf:"bytes,4,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The decision in a sentence.
 	Verdict string `protobuf:"bytes,5,opt,name=verdict,proto3" json:"verdict,omitempty"`
@@ -508,9 +508,22 @@ type Decision struct {
 	Evidence string `protobuf:"bytes,7,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	// The command that leads out of a stuck state, "" if nothing is stuck.
 	WayOut string `protobuf:"bytes,8,opt,name=way_out,json=wayOut,proto3" json:"way_out,omitempty"`
-	// True if deciding again, just now, on the inputs of the candidates gave the
-	// same verdicts; also for a decision without candidates.
-	Repeatable    bool `protobuf:"varint,9,opt,name=repeatable,proto3" json:"repeatable,omitempty"`
+	// True if deciding again, just now, on the inputs gave the same decision: the
+	// same words, verdicts, evidence, way out and consequence.
+	Repeatable bool `protobuf:"varint,9,opt,name=repeatable,proto3" json:"repeatable,omitempty"`
+	// What kind of decision: "failover", "autostart", "fault", "refused", ...
+	Kind string `protobuf:"bytes,10,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What followed, for programs: "start", "stop", "move", "drop", "wait",
+	// "none", "forgo", "record", "mark", "adopt", "owe", "clear", "hold",
+	// "carry-out", "refuse".
+	Consequence string `protobuf:"bytes,11,opt,name=consequence,proto3" json:"consequence,omitempty"`
+	// The system that it chose, "" if none.
+	Target string `protobuf:"bytes,12,opt,name=target,proto3" json:"target,omitempty"`
+	// The facts that it was taken on, as a JSON object:
+	// {"kind":"failover","inputs":{...}}.
+	Inputs string `protobuf:"bytes,13,opt,name=inputs,proto3" json:"inputs,omitempty"`
+	// The same facts for people.
+	Facts         []*Fact `protobuf:"bytes,14,rep,name=facts,proto3" json:"facts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -608,6 +621,96 @@ func (x *Decision) GetRepeatable() bool {
 	return false
 }
 
+func (x *Decision) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Decision) GetConsequence() string {
+	if x != nil {
+		return x.Consequence
+	}
+	return ""
+}
+
+func (x *Decision) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Decision) GetInputs() string {
+	if x != nil {
+		return x.Inputs
+	}
+	return ""
+}
+
+func (x *Decision) GetFacts() []*Fact {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+// Fact is one thing that a decision went by.
+type Fact struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The attribute, or what was looked at.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What it was.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Fact) Reset() {
+	*x = Fact{}
+	mi := &file_evenkeel_had_v1_shared_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Fact) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Fact) ProtoMessage() {}
+
+func (x *Fact) ProtoReflect() protoreflect.Message {
+	mi := &file_evenkeel_had_v1_shared_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Fact.ProtoReflect.Descriptor instead.
+func (*Fact) Descriptor() ([]byte, []int) {
+	return file_evenkeel_had_v1_shared_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Fact) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Fact) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // Candidate is one system that a decision looked at.
 type Candidate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -627,7 +730,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_evenkeel_had_v1_shared_proto_msgTypes[7]
+	mi := &file_evenkeel_had_v1_shared_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +742,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_evenkeel_had_v1_shared_proto_msgTypes[7]
+	mi := &file_evenkeel_had_v1_shared_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +755,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_evenkeel_had_v1_shared_proto_rawDescGZIP(), []int{7}
+	return file_evenkeel_had_v1_shared_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Candidate) GetSystem() string {
@@ -719,7 +822,7 @@ const file_evenkeel_had_v1_shared_proto_rawDesc = "" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"\xc2\x02\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"\xd5\x03\n" +
 	"\bDecision\x125\n" +
 	"\bposition\x18\x01 \x01(\v2\x19.evenkeel.had.v1.PositionR\bposition\x12$\n" +
 	"\x0eengine_time_ms\x18\x02 \x01(\x03R\fengineTimeMs\x12\x14\n" +
@@ -733,7 +836,16 @@ const file_evenkeel_had_v1_shared_proto_rawDesc = "" +
 	"\away_out\x18\b \x01(\tR\x06wayOut\x12\x1e\n" +
 	"\n" +
 	"repeatable\x18\t \x01(\bR\n" +
-	"repeatable\"k\n" +
+	"repeatable\x12\x12\n" +
+	"\x04kind\x18\n" +
+	" \x01(\tR\x04kind\x12 \n" +
+	"\vconsequence\x18\v \x01(\tR\vconsequence\x12\x16\n" +
+	"\x06target\x18\f \x01(\tR\x06target\x12\x16\n" +
+	"\x06inputs\x18\r \x01(\tR\x06inputs\x12+\n" +
+	"\x05facts\x18\x0e \x03(\v2\x15.evenkeel.had.v1.FactR\x05facts\"0\n" +
+	"\x04Fact\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"k\n" +
 	"\tCandidate\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x16\n" +
 	"\x06chosen\x18\x02 \x01(\bR\x06chosen\x12\x16\n" +
@@ -752,7 +864,7 @@ func file_evenkeel_had_v1_shared_proto_rawDescGZIP() []byte {
 	return file_evenkeel_had_v1_shared_proto_rawDescData
 }
 
-var file_evenkeel_had_v1_shared_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_evenkeel_had_v1_shared_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_evenkeel_had_v1_shared_proto_goTypes = []any{
 	(*Freshness)(nil),   // 0: evenkeel.had.v1.Freshness
 	(*Attribute)(nil),   // 1: evenkeel.had.v1.Attribute
@@ -761,7 +873,8 @@ var file_evenkeel_had_v1_shared_proto_goTypes = []any{
 	(*Operation)(nil),   // 4: evenkeel.had.v1.Operation
 	(*PlannedStep)(nil), // 5: evenkeel.had.v1.PlannedStep
 	(*Decision)(nil),    // 6: evenkeel.had.v1.Decision
-	(*Candidate)(nil),   // 7: evenkeel.had.v1.Candidate
+	(*Fact)(nil),        // 7: evenkeel.had.v1.Fact
+	(*Candidate)(nil),   // 8: evenkeel.had.v1.Candidate
 }
 var file_evenkeel_had_v1_shared_proto_depIdxs = []int32{
 	0, // 0: evenkeel.had.v1.Attribute.freshness:type_name -> evenkeel.had.v1.Freshness
@@ -770,12 +883,13 @@ var file_evenkeel_had_v1_shared_proto_depIdxs = []int32{
 	5, // 3: evenkeel.had.v1.Operation.planned_steps:type_name -> evenkeel.had.v1.PlannedStep
 	6, // 4: evenkeel.had.v1.Operation.decisions:type_name -> evenkeel.had.v1.Decision
 	2, // 5: evenkeel.had.v1.Decision.position:type_name -> evenkeel.had.v1.Position
-	7, // 6: evenkeel.had.v1.Decision.candidates:type_name -> evenkeel.had.v1.Candidate
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	8, // 6: evenkeel.had.v1.Decision.candidates:type_name -> evenkeel.had.v1.Candidate
+	7, // 7: evenkeel.had.v1.Decision.facts:type_name -> evenkeel.had.v1.Fact
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_evenkeel_had_v1_shared_proto_init() }
@@ -789,7 +903,7 @@ func file_evenkeel_had_v1_shared_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_evenkeel_had_v1_shared_proto_rawDesc), len(file_evenkeel_had_v1_shared_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
