@@ -109,7 +109,7 @@ func (c *cluster) link(system, peer, want string) {
 		for line := range strings.Lines(out) {
 			f := strings.Fields(strings.Replace(line, "*", " ", 1))
 			switch {
-			case len(f) == 3:
+			case len(f) == 3 && !strings.HasPrefix(f[0], "priv"):
 				within = f[1] == peer
 			case within && len(f) >= 2:
 				states = append(states, f[0], f[1])
