@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -800,15 +801,29 @@ func FuzzLogLine(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, line []byte) { logLine(line, log) })
 }
 
+// freeze stops a process and returns when none of its threads runs any more:
+// the signal alone leaves them time for an answer.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the process to stop", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		return err == nil && len(threads) > 0 && !slices.ContainsFunc(threads, func(path string) bool {
+			text, err := os.ReadFile(path)
+			return err != nil || !strings.Contains(string(text), ") T ")
+		})
+	})
+}
+
 // A8: an agent that is stopped answers nothing, not even Describe; it is killed
 // at the end of the first call's time and replaced.
 func TestFrozenAgent(t *testing.T) {
 	b := newBench(t, nil)
 	b.start(program(t, "good"))
 	b.wantState("r", Offline)
-	if err := syscall.Kill(b.PID("Sample"), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, b.PID("Sample"))
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := b.Monitor(ctx, "Sample", b.res("r"), false); !errors.Is(err, context.DeadlineExceeded) {
@@ -831,9 +846,7 @@ func TestAgentTimesOfItsType(t *testing.T) {
 	}
 	next[AgentUp](b)
 	b.wantState("r", Offline)
-	if err := syscall.Kill(b.PID("Sample"), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, b.PID("Sample"))
 	if down := next[AgentDown](b); down.Planned || !strings.Contains(down.Reason, "left Describe unanswered") {
 		t.Fatalf("%+v", down)
 	}
