@@ -20,15 +20,12 @@ type link struct {
 	location string
 	// rigidity is soft, firm or hard; empty for offline.
 	rigidity string
+	// category is what main.cf writes.
+	category string
 }
 
 // String is the category as main.cf writes it.
-func (l *link) String() string {
-	if l.offline {
-		return "offline local"
-	}
-	return "online " + l.location + " " + l.rigidity
-}
+func (l *link) String() string { return l.category }
 
 // rigid says whether the parent goes when the child goes.
 func (l *link) rigid() bool { return l.rigidity == "firm" || l.rigidity == "hard" }
@@ -62,6 +59,7 @@ func (m *model) connect(cfg *maincf.Config) {
 	for _, g := range cfg.Groups {
 		for _, d := range g.Requires {
 			l := &link{parent: m.byGroup[g.Name], child: m.byGroup[d.Child], offline: d.Category == "offline", location: d.Location, rigidity: d.Rigidity}
+			l.category = pick(l.offline, "offline local", "online "+l.location+" "+l.rigidity)
 			l.parent.requires = append(l.parent.requires, l)
 			l.child.requiredBy = append(l.child.requiredBy, l)
 			from, to := family[d.Child], family[g.Name]
