@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/evenkeel/evenkeel/internal/logqueue"
 	"github.com/evenkeel/evenkeel/internal/paths"
 	"github.com/evenkeel/evenkeel/services/gab/server"
 )
@@ -43,7 +44,9 @@ func run(logFile string, level slog.Level) error {
 		defer f.Close()
 		out = f
 	}
-	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})).With("daemon", "gab")
+	queue := logqueue.New(out)
+	defer queue.Close()
+	log := slog.New(slog.NewJSONHandler(queue, &slog.HandlerOptions{Level: level})).With("daemon", "gab")
 	cfg, err := server.Load(root, log)
 	if err != nil {
 		return err

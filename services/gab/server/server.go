@@ -36,6 +36,7 @@ import (
 const (
 	journalEvents = 32 << 10
 	journalBytes  = 8 << 20
+	reserved      = 24 << 20 // bytes of heap that are there before they are needed
 )
 
 var errDuplicate = errors.New("another system of this cluster has this node id; correct set-node in llttab on one of them")
@@ -92,6 +93,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Realtime {
 		realtime.Take(s.cfg.Log, realtime.Gab)
+		realtime.Reserve(reserved)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -1,0 +1,123 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestStalledEngine: an engine that stands still leaves port h alone. The links
+// and the membership of systems stay, nobody is powered off, and the others see
+// a system whose engine is away. Brought back, it is a member again.
+func TestStalledEngine(t *testing.T) {
+	needsRoot(t)
+	c := start(t, "testdata/address-disabled", false)
+	c.waitGroup("Server2", "svc", "Server1", online, 20*time.Second)
+	c.must("Server2", "pkill", "-STOP", "-x", "had")
+	c.waitPorts("Server1", "01", "0")
+	c.shows("Server1", "lltstat -nvv configured", "Server2", "OPEN")
+	c.waitPorts("Server1", "01", "01") // gab ends an engine that is silent, hashadow starts another
+	c.waitSystem("Server1", "Server2", "RUNNING", 30*time.Second)
+	for _, system := range []string{"Server1", "Server2"} {
+		log := c.must(system, "cat", "/var/log/evenkeel/gab_A.log")
+		if strings.Contains(log, `"peer is down"`) || strings.Contains(log, "link-expired") {
+			t.Errorf("the engine's standstill cost %s a link or a peer:\n%s", system, grepLines(log, "peer is", "link-"))
+		}
+	}
+}
+
+// TestMemoryPressure: with the engine of a system in a memory cgroup that a hog
+// fills again and again until the kernel kills one of them, no link and no peer
+// is lost: what keeps a system alive is neither the engine nor memory that it
+// has not locked.
+func TestMemoryPressure(t *testing.T) {
+	needsRoot(t)
+	group := filepath.Join("/sys/fs/cgroup/memory", fmt.Sprintf("evenkeel-test-%d", os.Getpid()))
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Skipf("needs a memory cgroup of its own: %v", err)
+	}
+	defer os.Remove(group)
+	set := func(file, value string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(group, file), []byte(value), 0o644); err != nil {
+			t.Skipf("needs the memory controller: %v", err)
+		}
+	}
+	set("memory.limit_in_bytes", strconv.Itoa(192<<20))
+	c := start(t, "testdata/address-disabled", false)
+	c.waitGroup("Server2", "svc", "Server1", online, 20*time.Second)
+	status, err := c.Status(c.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range status.Systems {
+		if s.Name == "Server1" {
+			set("cgroup.procs", strconv.Itoa(s.Pids["had"]))
+		}
+	}
+	hog := c.Command(c.ctx, "client", "sh", "-c", "echo $$; read go; for i in 1 2 3 4 5 6; do tail /dev/zero; done")
+	in, err := hog.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hog.Start(); err != nil {
+		t.Fatal(err)
+	}
+	set("cgroup.procs", strconv.Itoa(hog.Process.Pid))
+	fmt.Fprintln(in, "go")
+	_ = hog.Wait() // its last child was killed
+	c.waitPorts("Server2", "01", "01")
+	log := c.must("Server2", "cat", "/var/log/evenkeel/gab_A.log")
+	if strings.Contains(log, `"peer is down"`) || strings.Contains(log, "link-expired") {
+		t.Errorf("memory pressure on Server1 cost a link or the peer:\n%s", grepLines(log, "peer is", "link-"))
+	}
+	full, err := os.ReadFile(filepath.Join(group, "memory.failcnt"))
+	if err != nil || strings.TrimSpace(string(full)) == "0" {
+		t.Errorf("the memory was never short: failcnt %q, error %v", full, err)
+	}
+	c.waitGroup("Server2", "svc", "Server1", online, 20*time.Second)
+}
+
+// waitPorts waits until gabconfig -a on a system shows the members of ports a
+// and h.
+func (c *cluster) waitPorts(system, a, h string) {
+	c.t.Helper()
+	err := Until(c.within(40*time.Second), "port a with "+a+" and port h with "+h, func(ctx context.Context) (bool, string) {
+		out, err := c.Must(ctx, system, "gabconfig", "-a")
+		if err != nil {
+			return false, err.Error()
+		}
+		return portMembers(out, "a") == a && portMembers(out, "h") == h, out
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func portMembers(out, port string) string {
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) >= 6 && f[0] == "Port" && f[1] == port && f[4] == "membership" {
+			return f[5]
+		}
+	}
+	return ""
+}
+
+func grepLines(text string, words ...string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		for _, w := range words {
+			if strings.Contains(line, w) {
+				b.WriteString(line)
+				break
+			}
+		}
+	}
+	return b.String()
+}
