@@ -298,9 +298,9 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-// TestRealLinks: two namespaces, two veth links with raw Ethernet. One link
-// goes down, vanishes and comes back: messages flow on, no peer goes down.
-func TestRealLinks(t *testing.T) {
+// twoNamespaces makes two network namespaces that end with the test.
+func twoNamespaces(t *testing.T) []string {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root for network namespaces and raw sockets")
 	}
@@ -312,20 +312,21 @@ func TestRealLinks(t *testing.T) {
 		if out, err := exec.Command("ip", "netns", "add", n).CombinedOutput(); err != nil {
 			t.Skipf("cannot make network namespaces here: %v: %s", err, out)
 		}
-		defer exec.Command("ip", "netns", "del", n).Run()
+		t.Cleanup(func() { exec.Command("ip", "netns", "del", n).Run() })
 	}
-	veth := func(dev string) {
-		ip(t, "-n", ns[0], "link", "add", dev, "type", "veth", "peer", "name", dev, "netns", ns[1])
-		ip(t, "-n", ns[0], "link", "set", dev, "up")
-		ip(t, "-n", ns[1], "link", "set", dev, "up")
-	}
-	veth("pl0")
-	veth("pl1")
-	outs := []*lines{newLines(t), newLines(t)}
-	var in [2]io.Writer
+	return ns
+}
+
+// driveIn starts a driver in each namespace, over the given interfaces.
+func driveIn(t *testing.T, ns []string, devices ...string) (outs []*lines, in [2]io.Writer) {
+	t.Helper()
+	outs = []*lines{newLines(t), newLines(t)}
 	for i := range 2 {
 		file := filepath.Join(t.TempDir(), "llttab")
-		text := fmt.Sprintf("set-node %d\nset-cluster 4\nlink pl0 pl0 - ether - -\nlink pl1 pl1 - ether - -\n", i)
+		text := fmt.Sprintf("set-node %d\nset-cluster 4\n", i)
+		for _, dev := range devices {
+			text += fmt.Sprintf("link %s %s - ether - -\n", dev, dev)
+		}
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -339,10 +340,68 @@ func TestRealLinks(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer c.Wait()
-		defer w.Close()
+		t.Cleanup(func() { w.Close(); c.Wait() })
 		in[i] = w
 	}
+	return outs, in
+}
+
+// TestJumboFrames: a link of 9000 bytes carries large messages in jumbo frames.
+// When its other end passes only 1500 any more, the peers stay up, and the
+// messages arrive in frames that fit.
+func TestJumboFrames(t *testing.T) {
+	ns := twoNamespaces(t)
+	ip(t, "-n", ns[0], "link", "add", "pj0", "mtu", "9000", "type", "veth", "peer", "name", "pj0", "mtu", "9000", "netns", ns[1])
+	ip(t, "-n", ns[0], "link", "set", "pj0", "up")
+	ip(t, "-n", ns[1], "link", "set", "pj0", "up")
+	outs, in := driveIn(t, ns, "pj0")
+	outs[0].waitFor("peer-links node=1 up=1")
+	outs[1].waitFor("peer-links node=0 up=1")
+	sent := func() (frames, bytes int) {
+		for name, into := range map[string]*int{"tx_packets": &frames, "tx_bytes": &bytes} {
+			text, err := exec.Command("ip", "netns", "exec", ns[0], "cat", "/sys/class/net/pj0/statistics/"+name).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			*into, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		}
+		return frames, bytes
+	}
+	const messages, size = 60, 50000
+	say := func(text string) {
+		for i := range messages {
+			fmt.Fprintf(in[0], "send 1 %s%d-%s\n", text, i, strings.Repeat("j", size))
+		}
+		outs[1].waitFor(fmt.Sprintf("deliver %s%d-", text, messages-1))
+	}
+	frames, bytes := sent()
+	say("jumbo")
+	after, afterBytes := sent()
+	if mean := (afterBytes - bytes) / (after - frames); mean < 3000 {
+		t.Errorf("%d bytes of messages went in frames of %d bytes on the average; the link carries 9000", messages*size, mean)
+	}
+	ip(t, "-n", ns[1], "link", "set", "pj0", "mtu", "1500")
+	say("narrow")
+	outs[0].waitFor("note path-mtu link=0(pj0) node=1")
+	for _, o := range outs {
+		if log := o.String(); strings.Contains(log, "peer-down") {
+			t.Errorf("the MTU cost the peer:\n%s", strings.ReplaceAll(log, strings.Repeat("j", size), "..."))
+		}
+	}
+}
+
+// TestRealLinks: two namespaces, two veth links with raw Ethernet. One link
+// goes down, vanishes and comes back: messages flow on, no peer goes down.
+func TestRealLinks(t *testing.T) {
+	ns := twoNamespaces(t)
+	veth := func(dev string) {
+		ip(t, "-n", ns[0], "link", "add", dev, "type", "veth", "peer", "name", dev, "netns", ns[1])
+		ip(t, "-n", ns[0], "link", "set", dev, "up")
+		ip(t, "-n", ns[1], "link", "set", dev, "up")
+	}
+	veth("pl0")
+	veth("pl1")
+	outs, in := driveIn(t, ns, "pl0", "pl1")
 	outs[0].waitFor("peer-links node=1 up=2")
 	outs[1].waitFor("peer-links node=0 up=2")
 	say := func(text string) {
