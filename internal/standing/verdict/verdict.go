@@ -36,7 +36,8 @@ const DefaultGrace = 2 * time.Second
 // has to show a new one once something is: it may be in a view again, had has
 // seen that view and declared what it has not probed yet, and the lease is
 // still on its way. A lease (half of peerinact, 300 ms by default) and settle
-// together end before peerinact does.
+// together end before peerinact does: settle is at most a third of the longest
+// lease that was seen.
 const settle = 100 * time.Millisecond
 
 // Config is what a Core is made of.
@@ -142,7 +143,8 @@ type peer struct {
 type Core struct {
 	cfg       Config
 	peers     [len(names)]peer
-	lease     vclock.Time // 0: none
+	lease     vclock.Time     // 0: none
+	span      vclock.Duration // of the longest lease that was seen
 	lost      string
 	protected uint32
 	stopped   bool
@@ -185,6 +187,7 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 		// owes no lease; otherwise the old one runs out.
 		if e.Expires != 0 {
 			c.lease, c.lost = e.Expires, ""
+			c.span = max(c.span, e.Expires.Sub(now))
 		} else if c.protected == 0 {
 			c.lease = 0
 		}
@@ -271,7 +274,7 @@ func (c *Core) judge(now vclock.Time, out []Effect) []Effect {
 	case reason == "":
 		c.leaving, c.appeared = false, 0
 	case c.stopped:
-	case c.protected > 0 && c.settling() && now.Before(c.appeared.Add(settle)):
+	case c.protected > 0 && c.settling() && now.Before(c.appeared.Add(c.settle())):
 	case c.protected > 0:
 		c.stopped = true
 		out = append(out, SelfStop{Reason: reason})
@@ -280,6 +283,14 @@ func (c *Core) judge(now vclock.Time, out []Effect) []Effect {
 		out = append(out, Leave{Reason: reason})
 	}
 	return out
+}
+
+// settle is how long a missing lease may still come; see the constant.
+func (c *Core) settle() vclock.Duration {
+	if c.span == 0 {
+		return settle
+	}
+	return min(settle, c.span/3)
 }
 
 // settling reports whether gab runs and only its lease is missing, and was
@@ -294,7 +305,7 @@ func (c *Core) Deadline() (vclock.Time, bool) {
 		return 0, false
 	}
 	if c.leaving {
-		return c.appeared.Add(settle), c.protected > 0 && c.settling()
+		return c.appeared.Add(c.settle()), c.protected > 0 && c.settling()
 	}
 	next := vclock.Never
 	for i, name := range names {
@@ -315,6 +326,6 @@ func (c *Core) Leaving() bool { return c.leaving && !c.stopped }
 // Hash is a hash of the whole state.
 func (c *Core) Hash() uint64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%v %v %d %q %d %t %t %d", c.cfg, c.peers, c.lease, c.lost, c.protected, c.stopped, c.leaving, c.appeared)
+	fmt.Fprintf(h, "%v %v %d %q %d %t %t %d %d", c.cfg, c.peers, c.lease, c.lost, c.protected, c.stopped, c.leaving, c.appeared, c.span)
 	return h.Sum64()
 }
