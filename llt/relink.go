@@ -8,7 +8,6 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/llt/frame"
-	"github.com/evenkeel/evenkeel/llt/replay"
 )
 
 // Links change while the core runs: they come, go, and change priority or MTU.
@@ -129,14 +128,10 @@ func (c *Core) setExclude(e SetExclude) {
 	p.known, p.candidate = false, false
 	for i := range p.links {
 		p.links[i].state = LinkStateDown
-		p.links[i].window = replay.Window{}
 	}
 	c.countLinks(p)
 	c.freshDisk(p)
-	if p.who.boot != [frame.BootSize]byte{} {
-		p.retire(p.who.boot) // coming back it proves another boot id, or none
-	}
-	c.peers[e.Node] = nil
+	// The rest stays: epochs and windows go on when it is expected again.
 }
 
 // Excluded lists the node ids that are ignored.

@@ -91,6 +91,9 @@ func (d *Daemon) Socket() string { return d.socket }
 // Gab is gab's own service.
 func (d *Daemon) Gab() gabv1.GabServiceClient { return gabv1.NewGabServiceClient(d.conn) }
 
+// Llt is the transport below gab.
+func (d *Daemon) Llt() gabv1.LltServiceClient { return gabv1.NewLltServiceClient(d.conn) }
+
 // Fencing is the service of the fencing daemon.
 func (d *Daemon) Fencing() fencingv1.FencingServiceClient {
 	return fencingv1.NewFencingServiceClient(d.conn)

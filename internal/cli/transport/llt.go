@@ -13,45 +13,76 @@ import (
 // maxNodes is the number of possible node ids.
 const maxNodes = 64
 
+// statForms are the forms of lltstat that print one thing.
+var statForms = map[string]func(ctx context.Context, c clients, out io.Writer) error{
+	"":  statistics,
+	"v": traffic,
+	"l": links,
+	"c": configuration,
+	"t": tunables,
+	"p": ports,
+	"P": portStatistics,
+	"e": troubles,
+	"C": clusterID,
+	"N": func(ctx context.Context, c clients, out io.Writer) error {
+		return nodes(ctx, c, "n", []string{"configured"}, out)
+	},
+	"z": func(ctx context.Context, c clients, _ io.Writer) error {
+		_, err := c.llt.ResetStatistics(ctx, &gabv1.ResetStatisticsRequest{})
+		return err
+	},
+	"q": func(ctx context.Context, c clients, _ io.Writer) error { // quiet: the exit code tells
+		_, err := c.llt.GetTransport(ctx, &gabv1.GetTransportRequest{})
+		return err
+	},
+}
+
 func lltstat(ctx context.Context, c clients, args []string, out io.Writer) error {
 	letters, words := flags(args)
 	switch letters {
-	case "":
-		answer, err := c.llt.GetStatistics(ctx, &gabv1.GetStatisticsRequest{})
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(out, "LLT statistics:")
-		for _, counter := range answer.GetCounters() {
-			fmt.Fprintf(out, "    %-10d %s\n", counter.GetValue(), counter.GetName())
-		}
-		return nil
-	case "v":
-		return traffic(ctx, c, out)
-	case "C":
-		answer, err := c.llt.GetTransport(ctx, &gabv1.GetTransportRequest{})
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(out, answer.GetClusterId())
-		return nil
-	case "N":
-		return nodes(ctx, c, "n", []string{"configured"}, out)
 	case "a":
-		for _, form := range [][]string{{"-c"}, {"-l"}, {"-nvv", "configured"}, {"-v"}, nil} {
-			if err := lltstat(ctx, c, form, out); err != nil {
+		for _, letter := range []string{"c", "t", "l", "p"} {
+			if err := statForms[letter](ctx, c, out); err != nil {
+				return err
+			}
+		}
+		if err := nodes(ctx, c, "nvv", []string{"configured"}, out); err != nil {
+			return err
+		}
+		for _, letter := range []string{"v", "", "e"} {
+			if err := statForms[letter](ctx, c, out); err != nil {
 				return err
 			}
 		}
 		return nil
-	case "n", "nv", "nvv":
-		return nodes(ctx, c, letters, words, out)
-	case "l":
-		return links(ctx, c, out)
-	case "c":
-		return configuration(ctx, c, out)
+	case "n", "nv", "nvv", "vn", "vvn", "vnv", "nvvr", "rnvv":
+		return nodes(ctx, c, "n"+strings.Repeat("v", strings.Count(letters, "v")), words, out)
 	}
-	return errUsage
+	form := statForms[letters]
+	if form == nil || len(words) > 0 {
+		return errUsage
+	}
+	return form(ctx, c, out)
+}
+
+func clusterID(ctx context.Context, c clients, out io.Writer) error {
+	answer, err := c.llt.GetTransport(ctx, &gabv1.GetTransportRequest{})
+	if err == nil {
+		fmt.Fprintln(out, answer.GetClusterId())
+	}
+	return err
+}
+
+func statistics(ctx context.Context, c clients, out io.Writer) error {
+	answer, err := c.llt.GetStatistics(ctx, &gabv1.GetStatisticsRequest{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "LLT statistics:")
+	for _, counter := range answer.GetCounters() {
+		fmt.Fprintf(out, "    %-10d %s\n", counter.GetValue(), counter.GetName())
+	}
+	return nil
 }
 
 // nodes prints the peers: -n with the number of links, -nv and -nvv with each
@@ -152,7 +183,10 @@ func links(ctx context.Context, c clients, out io.Writer) error {
 		fmt.Fprintf(out, "        mtu %d, sap %s, broadcast %s, device %s\n", link.GetMtu(), sap, link.GetBroadcast(), link.GetDevice())
 		fmt.Fprintf(out, "        txpkts %d  txbytes %d\n", link.GetTxFrames(), link.GetTxBytes())
 		fmt.Fprintf(out, "        rxpkts %d  rxbytes %d\n", link.GetRxFrames(), link.GetRxBytes())
-		fmt.Fprintf(out, "        errors %d\n", link.GetTxErrors())
+		fmt.Fprintf(out, "        latehb %d  badcksum %d  errors %d\n", link.GetLateHeartbeats(), link.GetBadChecksums(), link.GetTxErrors())
+		if link.GetReason() != "" {
+			fmt.Fprintf(out, "        reason: %s\n", link.GetReason())
+		}
 	}
 	return nil
 }
@@ -162,7 +196,7 @@ func configuration(ctx context.Context, c clients, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	encryption := "AES-256-GCM"
+	encryption := fmt.Sprintf("AES-256-GCM, key %08x", answer.GetKeyId())
 	if !answer.GetEncrypted() {
 		encryption = "none: anybody on a link can pose as any system"
 	}
@@ -173,36 +207,105 @@ func configuration(ctx context.Context, c clients, out io.Writer) error {
 		{"cluster", strconv.Itoa(int(answer.GetClusterId()))},
 		{"nodes", "0 - 63"},
 		{"max nodes", strconv.Itoa(maxNodes)},
+		{"max ports", "26"},
 		{"links", strconv.Itoa(int(answer.GetLinks()))},
+		{"mtu", strconv.Itoa(int(answer.GetPieceBytes()))},
+		{"max sdu", strconv.Itoa(16 << 20)},
+		{"broadcast HB", "0"},
 		{"encryption", encryption},
 	} {
 		fmt.Fprintf(out, "    %s: %s\n", line[0], line[1])
 	}
+	if len(answer.GetExcludedNodeIds()) > 0 {
+		fmt.Fprintf(out, "    excluded: %s\n", strings.Trim(fmt.Sprint(answer.GetExcludedNodeIds()), "[]"))
+	}
 	return nil
 }
 
-func lltconfig(ctx context.Context, c clients, args []string, out io.Writer) error {
-	switch {
-	case len(args) == 0:
-		if _, err := c.llt.GetTransport(ctx, &gabv1.GetTransportRequest{}); err != nil {
-			return err
-		}
-		fmt.Fprintln(out, "LLT is running")
-		return nil
-	case len(args) == 2 && args[0] == "-T" && args[1] == "query":
-		return timers(ctx, c, out)
-	case len(args) == 2 && args[0] == "-T":
-		name, value, found := strings.Cut(args[1], ":")
-		ticks, err := strconv.ParseUint(value, 10, 32)
-		if !found || err != nil {
-			return errUsage
-		}
-		_, err = c.llt.SetTimer(ctx, &gabv1.SetTimerRequest{Timer: &gabv1.Timer{Name: name, Ticks: uint32(ticks)}})
+// tunables are what VCS's module is given when it is loaded; here they are
+// fixed.
+func tunables(ctx context.Context, c clients, out io.Writer) error {
+	if _, err := c.llt.GetTransport(ctx, &gabv1.GetTransportRequest{}); err != nil {
 		return err
-	case len(args) == 2 && args[0] == "-a" && args[1] == "list":
-		return addresses(ctx, c, out)
 	}
-	return errUsage
+	fmt.Fprintf(out, "LLT tunables:\n    maxnids: %d\n    maxports: 26\n    nominpad: 0\n", maxNodes)
+	return nil
+}
+
+// ports are GAB's: LLT carries one stream for each peer, and GAB tells its
+// ports apart.
+func ports(ctx context.Context, c clients, out io.Writer) error {
+	answer, err := c.gab.GetMembership(ctx, &gabv1.GetMembershipRequest{})
+	if err != nil {
+		return err
+	}
+	peers, err := c.llt.ListPeers(ctx, &gabv1.ListPeersRequest{})
+	if err != nil {
+		return err
+	}
+	var opens []string
+	for _, p := range peers.GetPeers() {
+		if p.GetState() == "OPEN" || p.GetState() == "TROUBLE" {
+			opens = append(opens, strconv.Itoa(int(p.GetNodeId())))
+		}
+	}
+	fmt.Fprintln(out, "LLT port information:")
+	fmt.Fprintln(out, "    Port  Usage    Cookie")
+	for _, p := range answer.GetPorts() {
+		var members []string
+		for _, m := range p.GetMembers() {
+			members = append(members, strconv.Itoa(int(m.GetNodeId())))
+		}
+		number := int(p.GetPort()[0] - 'a')
+		fmt.Fprintf(out, "    %-5d gab      0x%X\n", number, number)
+		fmt.Fprintf(out, "          opens:    %s\n", strings.Join(opens, " "))
+		fmt.Fprintf(out, "          connects: %s\n", strings.Join(members, " "))
+	}
+	return nil
+}
+
+// portStatistics are frames and bytes of the one stream that all ports share.
+func portStatistics(ctx context.Context, c clients, out io.Writer) error {
+	answer, err := c.llt.ListPeers(ctx, &gabv1.ListPeersRequest{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "LLT port statistics (all ports of GAB share one stream to each peer):")
+	fmt.Fprintln(out, "    Node                 Txpkts     Txbytes      Rxpkts     Rxbytes      Queued")
+	for _, p := range answer.GetPeers() {
+		if p.GetSelf() || p.GetName() == "" {
+			continue
+		}
+		var tx, txb, rx, rxb uint64
+		for _, k := range p.GetLinks() {
+			tx, txb, rx, rxb = tx+k.GetTxFrames(), txb+k.GetTxBytes(), rx+k.GetRxFrames(), rxb+k.GetRxBytes()
+		}
+		fmt.Fprintf(out, "    %-2d %-17s %-10d %-12d %-10d %-12d %d\n", p.GetNodeId(), p.GetName(), tx, txb, rx, rxb, p.GetQueuedBytes())
+	}
+	return nil
+}
+
+// troubles prints what was refused or went wrong, by cause, link and node.
+func troubles(ctx context.Context, c clients, out io.Writer) error {
+	answer, err := c.llt.ListTroubles(ctx, &gabv1.ListTroublesRequest{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "LLT errors by cause:")
+	fmt.Fprintln(out, "    Cause            Link   Node  Count      Ago s    Detail")
+	for _, t := range answer.GetTroubles() {
+		node := "-"
+		if t.NodeId != nil {
+			node = strconv.Itoa(int(t.GetNodeId()))
+		}
+		tag := t.GetTag()
+		if tag == "" {
+			tag = "-"
+		}
+		line := fmt.Sprintf("    %-16s %-6s %-5s %-10d %-8d %s", t.GetCause(), tag, node, t.GetCount(), t.GetAgeMs()/1000, t.GetDetail())
+		fmt.Fprintln(out, strings.TrimRight(line, " "))
+	}
+	return nil
 }
 
 func timers(ctx context.Context, c clients, out io.Writer) error {

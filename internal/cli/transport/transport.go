@@ -37,6 +37,8 @@ type command struct {
 	title  string
 	usage  string
 	run    func(ctx context.Context, c clients, args []string, out io.Writer) error
+	// local: it works without the daemon, for as long as it takes.
+	local bool
 }
 
 type clients struct {
@@ -46,9 +48,12 @@ type clients struct {
 
 var commands = map[string]command{
 	"lltstat": {family: "14", title: "LLT lltstat", run: lltstat,
-		usage: "usage: lltstat [-n | -nv | -nvv [active|configured]] [-N] [-l] [-c] [-C] [-v] [-a]\n  without options: packet statistics   -v traffic, losses and round trips by peer and link   -C cluster id   -a all of it\n"},
-	"lltconfig": {family: "14", title: "LLT lltconfig", run: lltconfig,
-		usage: "usage: lltconfig [-T query | -T timer:value] [-a list]\n  without options: whether LLT runs; values in units of 10 ms\n"},
+		usage: "usage: lltstat [-n | -nv | -nvv [active|configured]] [-N] [-l] [-c] [-C] [-p] [-P] [-t] [-v] [-e] [-z] [-q] [-a]\n  without options: packet statistics   -v traffic, losses and round trips by peer and link   -e errors by cause\n  -C cluster id   -p ports   -P port statistics   -t tunables   -z zero the counters   -q nothing, the exit code tells   -a all of it\n"},
+	"lltconfig": {family: "14", title: "LLT lltconfig", run: lltconfig, usage: lltconfigUsage},
+	"gabdiskconf": {family: "15", title: "GAB gabdiskconf", run: gabdiskconf, local: true,
+		usage: "usage: gabdiskconf -i DEVICE -s BLOCK [-S SIGNATURE] [-o]\n  -i makes an empty heartbeat region from the block on (512 bytes each, a multiple of 8)   -o overwrites what is there\n  then, on every system, in llttab: link TAG DEVICE - disk BLOCK -\n"},
+	"gabdiskhb": {family: "15", title: "GAB gabdiskhb", run: gabdiskhb,
+		usage: "usage: gabdiskhb -a DEVICE -s BLOCK [-t TAG] | -d DEVICE | -l\n  -a uses the heartbeat region until the next start   -d no longer   -l lists the regions\n"},
 	"gabconfig": {family: "15", title: "GAB gabconfig", run: gabconfig,
 		usage: "usage: gabconfig -a [-C] | -C | -l | -e | -v | -W | -c [-n COUNT] [-x] | -x | -U\n" +
 			"       gabconfig [-j|-J] [-k] [-b|-B] [-p|-P] [-q|-d] [-S isolate_time:MS]\n" +
@@ -59,7 +64,9 @@ var commands = map[string]command{
 }
 
 // Names are the commands of this package, in order.
-func Names() []string { return []string{"lltstat", "lltconfig", "gabconfig"} }
+func Names() []string {
+	return []string{"lltstat", "lltconfig", "gabconfig", "gabdiskconf", "gabdiskhb"}
+}
 
 // Run runs the command of the given name and returns its exit code: 0, or 1 if
 // it failed, or 2 if its options were wrong.
@@ -69,8 +76,11 @@ func Run(ctx context.Context, root paths.Root, name string, args []string, s Str
 		fmt.Fprintf(s.Err, "%s: unknown command; known are %s\n", name, strings.Join(Names(), ", "))
 		return 2
 	}
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
+	if !c.local {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, deadline)
+		defer cancel()
+	}
 	conn, err := grpc.NewClient("unix:"+root.Socket("gab"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err == nil {
 		defer conn.Close()

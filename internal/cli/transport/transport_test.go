@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -24,6 +25,63 @@ type daemon struct {
 	asked *gabv1.ConfigureRequest
 	// unseeded: gab waits for the other system.
 	unseeded bool
+	asked    []string // changing calls
+}
+
+func (d *daemon) GetTransport(context.Context, *gabv1.GetTransportRequest) (*gabv1.GetTransportResponse, error) {
+	return &gabv1.GetTransportResponse{NodeId: 0, Name: "galaxy", ClusterId: 2, Encrypted: true, KeyId: 0xfeed, Links: 2, PieceBytes: 1387,
+		Timers: []*gabv1.Timer{{Name: "heartbeat", Ticks: 10}, {Name: "peerinact", Ticks: 60}}, ExcludedNodeIds: []uint32{7}}, nil
+}
+
+func (d *daemon) GetStatistics(context.Context, *gabv1.GetStatisticsRequest) (*gabv1.GetStatisticsResponse, error) {
+	return &gabv1.GetStatisticsResponse{Counters: []*gabv1.Counter{{Name: "Snd data packets", Value: 988803}, {Name: "Rcv replayed", Value: 1}}}, nil
+}
+
+func (d *daemon) ListTroubles(context.Context, *gabv1.ListTroublesRequest) (*gabv1.ListTroublesResponse, error) {
+	seven := uint32(7)
+	return &gabv1.ListTroublesResponse{Troubles: []*gabv1.Trouble{
+		{Cause: "foreign-cluster", Tag: "eth1", NodeId: &seven, Count: 12, AgeMs: 2500, Detail: "cluster 9"},
+		{Cause: "timer-late", Count: 1, AgeMs: 60000, Detail: "this system stood still for 400 ms"},
+	}}, nil
+}
+
+func (d *daemon) note(m fmt.Stringer, name string) {
+	d.asked = append(d.asked, strings.Join(strings.Fields(name+" "+m.String()), " "))
+}
+
+func (d *daemon) SetTimer(_ context.Context, r *gabv1.SetTimerRequest) (*gabv1.SetTimerResponse, error) {
+	d.note(r, "SetTimer")
+	return &gabv1.SetTimerResponse{}, nil
+}
+
+func (d *daemon) AddLink(_ context.Context, r *gabv1.AddLinkRequest) (*gabv1.AddLinkResponse, error) {
+	d.note(r, "AddLink")
+	return &gabv1.AddLinkResponse{Index: 2}, nil
+}
+
+func (d *daemon) RemoveLink(_ context.Context, r *gabv1.RemoveLinkRequest) (*gabv1.RemoveLinkResponse, error) {
+	d.note(r, "RemoveLink")
+	return &gabv1.RemoveLinkResponse{}, nil
+}
+
+func (d *daemon) SetLinkPriority(_ context.Context, r *gabv1.SetLinkPriorityRequest) (*gabv1.SetLinkPriorityResponse, error) {
+	d.note(r, "SetLinkPriority")
+	return &gabv1.SetLinkPriorityResponse{}, nil
+}
+
+func (d *daemon) SetAddress(_ context.Context, r *gabv1.SetAddressRequest) (*gabv1.SetAddressResponse, error) {
+	d.note(r, "SetAddress")
+	return &gabv1.SetAddressResponse{}, nil
+}
+
+func (d *daemon) SetNodes(_ context.Context, r *gabv1.SetNodesRequest) (*gabv1.SetNodesResponse, error) {
+	d.note(r, "SetNodes")
+	return &gabv1.SetNodesResponse{}, nil
+}
+
+func (d *daemon) ResetStatistics(_ context.Context, r *gabv1.ResetStatisticsRequest) (*gabv1.ResetStatisticsResponse, error) {
+	d.note(r, "ResetStatistics")
+	return &gabv1.ResetStatisticsResponse{}, nil
 }
 
 func (d *daemon) GetConfiguration(context.Context, *gabv1.GetConfigurationRequest) (*gabv1.GetConfigurationResponse, error) {
@@ -143,12 +201,84 @@ link 0  eth1 on ether hipri
         mtu 1500, sap 0xcafe, broadcast FF:FF:FF:FF:FF:FF, device eth1
         txpkts 5  txbytes 0
         rxpkts 6  rxbytes 0
-        errors 0
+        latehb 0  badcksum 0  errors 0
 link 1  eth0 on ether lowpri down
         mtu 1500, sap 0xcafe, broadcast FF:FF:FF:FF:FF:FF, device eth0
         txpkts 0  txbytes 0
         rxpkts 0  rxbytes 0
-        errors 0
+        latehb 0  badcksum 0  errors 0
+`},
+		{"lltstat", `LLT statistics:
+    988803     Snd data packets
+    1          Rcv replayed
+`},
+		{"lltstat -C", "2\n"},
+		{"lltstat -q", ""},
+		{"lltstat -N", `LLT node information:
+    Node                 State    Links
+   * 0  galaxy            OPEN        2
+     1  nebula            OPEN        1
+`},
+		{"lltstat -nv active", `LLT node information:
+    Node                 State    Link  Status  Address
+   * 0  galaxy            OPEN
+                                  eth1   UP      00:04:23:AC:12:C4
+                                  eth2   UP      00:04:23:AC:12:C5
+     1  nebula            OPEN
+                                  eth1   UP      00:04:23:AC:24:C2
+                                  eth2   DOWN
+`},
+		{"lltstat -c", `LLT configuration information:
+    node: 0
+    name: galaxy
+    cluster: 2
+    nodes: 0 - 63
+    max nodes: 64
+    max ports: 26
+    links: 2
+    mtu: 1387
+    max sdu: 16777216
+    broadcast HB: 0
+    encryption: AES-256-GCM, key 0000feed
+    excluded: 7
+`},
+		{"lltstat -t", "LLT tunables:\n    maxnids: 64\n    maxports: 26\n    nominpad: 0\n"},
+		{"lltstat -p", `LLT port information:
+    Port  Usage    Cookie
+    0     gab      0x0
+          opens:    0 1
+          connects: 0 1
+    1     gab      0x1
+          opens:    0 1
+          connects: 0
+    7     gab      0x7
+          opens:    0 1
+          connects: 0
+`},
+		{"lltstat -P", `LLT port statistics (all ports of GAB share one stream to each peer):
+    Node                 Txpkts     Txbytes      Rxpkts     Rxbytes      Queued
+    1  nebula            0          0            0          0            0
+`},
+		{"lltstat -e", `LLT errors by cause:
+    Cause            Link   Node  Count      Ago s    Detail
+    foreign-cluster  eth1   7     12         2        cluster 9
+    timer-late       -      -     1          60       this system stood still for 400 ms
+`},
+		{"lltconfig -T query", `Current LLT timer values (.01 sec units):
+  heartbeat   = 10
+  peerinact   = 60
+`},
+		{"lltconfig -F query", `Current LLT flow control values (in packets):
+  highwater   = 1024
+  lowwater    = 512
+  window      = 256
+  ackval      = 8
+`},
+		{"lltconfig -a list", `Link 0 (eth1):
+    Node   0 galaxy            :      00:04:23:AC:12:C4  permanent
+    Node   1 nebula            :      00:04:23:AC:24:C2
+Link 1 (eth0):
+    Node   0 galaxy            :      00:04:23:AC:12:C5  permanent
 `},
 	} {
 		words := strings.Fields(c.line)
@@ -162,6 +292,54 @@ link 1  eth0 on ether lowpri down
 	}
 	if code := Run(t.Context(), root, "gabconfig", []string{"-x"}, Streams{Out: os.Stdout, Err: os.Stderr}); code != 0 || !<-d.seeded {
 		t.Errorf("gabconfig -x: exit code %d", code)
+	}
+}
+
+// TestChanges: what changes at run time reaches gab as it was typed.
+func TestChanges(t *testing.T) {
+	d := &daemon{}
+	root := serve(t, d)
+	for _, c := range []struct{ line, want string }{
+		{"lltconfig -T heartbeat:20", `SetTimer timer:{name:"heartbeat" ticks:20}`},
+		{"lltconfig -t eth3 -d eth3", `AddLink tag:"eth3" device:"eth3"`},
+		{"lltconfig -t eth3 -d eth3 -b ether -s 0xcaff -m 9000 -l", `AddLink tag:"eth3" device:"eth3" kind:"ether" sap:"0xcaff" mtu:"9000" low_priority:true`},
+		{"lltconfig -t u1 -d udp -b udp -s 50000 -I 10.0.0.1 -B 10.0.0.255 -Q", `AddLink tag:"u1" device:"udp" kind:"udp" sap:"50000" address:"10.0.0.1" broadcast:"10.0.0.255"`},
+		{"lltconfig -t eth3 -l", `SetLinkPriority tag:"eth3" low_priority:true`},
+		{"lltconfig -t eth3 -h", `SetLinkPriority tag:"eth3"`},
+		{"lltconfig -u eth3", `RemoveLink tag:"eth3"`},
+		{"lltconfig -u eth3 -o", `RemoveLink tag:"eth3" force:true`},
+		{"lltconfig -a set nebula eth1 00:04:23:AC:24:C2", `SetAddress node:"nebula" tag:"eth1" address:"00:04:23:AC:24:C2"`},
+		{"lltconfig -a delete nebula", `SetAddress node:"nebula"`},
+		{"lltconfig -a flush", `SetAddress flush:true`},
+		{"lltconfig -x 2_31", `SetNodes low:2 high:31 exclude:true`},
+		{"lltconfig -i 5", `SetNodes low:5 high:5`},
+		{"lltstat -z", `ResetStatistics`},
+		{"gabdiskhb -a /dev/null -s 16", `AddLink tag:"disk1" device:"/dev/null" kind:"disk" sap:"16"`},
+	} {
+		d.asked = nil
+		words := strings.Fields(c.line)
+		var out bytes.Buffer
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 0 || strings.Join(d.asked, ";") != c.want {
+			t.Errorf("%s: exit code %d, asked %q, want %q\n%s", c.line, code, d.asked, c.want, out.String())
+		}
+	}
+	for line, says := range map[string]string{
+		"lltconfig -F window:10": "by themselves", "lltconfig -c": "ha node start", "lltconfig -U": "ha node stop",
+		"gabdiskhb -d /dev/sdz": "gabdiskhb -l", "gabdiskconf -i /dev/null -s 17": "multiple of 8",
+	} {
+		d.asked = nil
+		words := strings.Fields(line)
+		var out bytes.Buffer
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 1 || !strings.Contains(out.String(), says) || len(d.asked) > 0 {
+			t.Errorf("%s: exit code %d, asked %q: %s", line, code, d.asked, out.String())
+		}
+	}
+	for _, line := range []string{"lltconfig -t eth3", "lltconfig -d eth3", "lltconfig -u", "lltconfig -a set nebula", "lltconfig -x a", "lltstat -nz", "lltstat -l eth1", "gabdiskconf -i", "gabdiskhb -q"} {
+		words := strings.Fields(line)
+		var out bytes.Buffer
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 2 || !strings.Contains(out.String(), "usage:") {
+			t.Errorf("%s: exit code %d: %s", line, code, out.String())
+		}
 	}
 }
 
