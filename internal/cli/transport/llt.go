@@ -19,8 +19,8 @@ var statForms = map[string]func(ctx context.Context, c clients, out io.Writer) e
 	"v": traffic,
 	"l": links,
 	"c": configuration,
-	"t": tunables,
-	"p": ports,
+	"t": lltTunables,
+	"p": lltPorts,
 	"P": portStatistics,
 	"e": troubles,
 	"C": clusterID,
@@ -222,9 +222,9 @@ func configuration(ctx context.Context, c clients, out io.Writer) error {
 	return nil
 }
 
-// tunables are what VCS's module is given when it is loaded; here they are
+// lltTunables are what VCS's module is given when it is loaded; here they are
 // fixed.
-func tunables(ctx context.Context, c clients, out io.Writer) error {
+func lltTunables(ctx context.Context, c clients, out io.Writer) error {
 	if _, err := c.llt.GetTransport(ctx, &gabv1.GetTransportRequest{}); err != nil {
 		return err
 	}
@@ -232,9 +232,9 @@ func tunables(ctx context.Context, c clients, out io.Writer) error {
 	return nil
 }
 
-// ports are GAB's: LLT carries one stream for each peer, and GAB tells its
+// lltPorts are GAB's: LLT carries one stream for each peer, and GAB tells its
 // ports apart.
-func ports(ctx context.Context, c clients, out io.Writer) error {
+func lltPorts(ctx context.Context, c clients, out io.Writer) error {
 	answer, err := c.gab.GetMembership(ctx, &gabv1.GetMembershipRequest{})
 	if err != nil {
 		return err

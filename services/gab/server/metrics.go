@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,15 @@ var (
 	linkMissed  = desc("peer_link_missed_heartbeats_total", "Heartbeats that were due and did not come while the link counted as up.", "peer", "link")
 	linkTrip    = desc("peer_link_round_trip_seconds", "Smoothed round trip of data frames.", "peer", "link")
 	linkJitter  = desc("peer_link_jitter_seconds", "Mean deviation of the round trip.", "peer", "link")
+	linkLoss    = desc("peer_link_loss_ratio", "Share of data frames of late that the link lost.", "peer", "link")
+	linkSilence = desc("peer_link_silence_seconds", "Time since the last valid frame of the peer on the link.", "peer", "link")
+	peerQueued  = desc("peer_queued_bytes", "Bytes that wait to be sent to the peer.", "peer")
+	peerAlone   = desc("peer_alive_unreachable", "1 while the peer is alive by its disk heartbeat and no link reaches it (R16).", "peer")
+	localUp     = desc("link_up", "1 while the link can be used here.", "link", "kind")
+	localErrors = desc("link_tx_errors_total", "Frames that could not be sent or found a full queue.", "link")
+	localLate   = desc("link_late_requests_total", "Requests to a disk region that took longer than a heartbeat.", "link")
+	localBad    = desc("link_bad_checksums_total", "Slots of a disk region that were damaged or torn.", "link")
+	refused     = desc("troubles_total", "Frames refused and other troubles, by cause, link and the node that they name.", "cause", "link", "node")
 	frameCounts = desc("frames_total", "Frames by what became of them, as lltstat names it.", "counter")
 )
 
@@ -58,8 +68,14 @@ func (m transportMetrics) Collect(out chan<- prometheus.Metric) {
 			open = 1
 		}
 		gauge(peerOpen, open, p.GetName())
+		gauge(peerQueued, float64(p.GetQueuedBytes()), p.GetName())
+		gauge(peerAlone, map[bool]float64{true: 1}[p.GetAliveUnreachable()], p.GetName())
 		for _, k := range p.GetLinks() {
 			labels := []string{p.GetName(), k.GetTag()}
+			gauge(linkLoss, float64(k.GetLossPermille())/1000, labels...)
+			if k.GetAgeMs() >= 0 {
+				gauge(linkSilence, float64(k.GetAgeMs())/1000, labels...)
+			}
 			gauge(linkStatus, map[string]float64{"UP": 1, "TROUBLE": 0.5}[k.GetStatus()], labels...)
 			count(linkTx, k.GetTxBytes(), labels...)
 			count(linkRx, k.GetRxBytes(), labels...)
@@ -68,6 +84,29 @@ func (m transportMetrics) Collect(out chan<- prometheus.Metric) {
 			gauge(linkTrip, float64(k.GetRoundTripUs())/1e6, labels...)
 			gauge(linkJitter, float64(k.GetJitterUs())/1e6, labels...)
 		}
+	}
+	links, err := m.s.ListLinks(ctx, &gabv1.ListLinksRequest{})
+	if err != nil {
+		return
+	}
+	for _, k := range links.GetLinks() {
+		gauge(localUp, map[bool]float64{true: 1}[k.GetUp()], k.GetTag(), k.GetKind())
+		count(localErrors, k.GetTxErrors(), k.GetTag())
+		if k.GetKind() == "disk" {
+			count(localLate, k.GetLateHeartbeats(), k.GetTag())
+			count(localBad, k.GetBadChecksums(), k.GetTag())
+		}
+	}
+	troubles, err := m.s.ListTroubles(ctx, &gabv1.ListTroublesRequest{})
+	if err != nil {
+		return
+	}
+	for _, t := range troubles.GetTroubles() {
+		node := ""
+		if t.NodeId != nil {
+			node = strconv.Itoa(int(t.GetNodeId()))
+		}
+		count(refused, t.GetCount(), t.GetCause(), t.GetTag(), node)
 	}
 	counters, err := m.s.GetStatistics(ctx, &gabv1.GetStatisticsRequest{})
 	if err != nil {
