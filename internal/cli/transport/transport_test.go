@@ -25,7 +25,7 @@ type daemon struct {
 	asked *gabv1.ConfigureRequest
 	// unseeded: gab waits for the other system.
 	unseeded bool
-	asked    []string // changing calls
+	changes  []string // changing calls
 }
 
 func (d *daemon) GetTransport(context.Context, *gabv1.GetTransportRequest) (*gabv1.GetTransportResponse, error) {
@@ -46,7 +46,7 @@ func (d *daemon) ListTroubles(context.Context, *gabv1.ListTroublesRequest) (*gab
 }
 
 func (d *daemon) note(m fmt.Stringer, name string) {
-	d.asked = append(d.asked, strings.Join(strings.Fields(name+" "+m.String()), " "))
+	d.changes = append(d.changes, strings.Join(strings.Fields(name+" "+m.String()), " "))
 }
 
 func (d *daemon) SetTimer(_ context.Context, r *gabv1.SetTimerRequest) (*gabv1.SetTimerResponse, error) {
@@ -316,22 +316,22 @@ func TestChanges(t *testing.T) {
 		{"lltstat -z", `ResetStatistics`},
 		{"gabdiskhb -a /dev/null -s 16", `AddLink tag:"disk1" device:"/dev/null" kind:"disk" sap:"16"`},
 	} {
-		d.asked = nil
+		d.changes = nil
 		words := strings.Fields(c.line)
 		var out bytes.Buffer
-		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 0 || strings.Join(d.asked, ";") != c.want {
-			t.Errorf("%s: exit code %d, asked %q, want %q\n%s", c.line, code, d.asked, c.want, out.String())
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 0 || strings.Join(d.changes, ";") != c.want {
+			t.Errorf("%s: exit code %d, asked %q, want %q\n%s", c.line, code, d.changes, c.want, out.String())
 		}
 	}
 	for line, says := range map[string]string{
 		"lltconfig -F window:10": "by themselves", "lltconfig -c": "ha node start", "lltconfig -U": "ha node stop",
 		"gabdiskhb -d /dev/sdz": "gabdiskhb -l", "gabdiskconf -i /dev/null -s 17": "multiple of 8",
 	} {
-		d.asked = nil
+		d.changes = nil
 		words := strings.Fields(line)
 		var out bytes.Buffer
-		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 1 || !strings.Contains(out.String(), says) || len(d.asked) > 0 {
-			t.Errorf("%s: exit code %d, asked %q: %s", line, code, d.asked, out.String())
+		if code := Run(t.Context(), root, words[0], words[1:], Streams{Out: &out, Err: &out}); code != 1 || !strings.Contains(out.String(), says) || len(d.changes) > 0 {
+			t.Errorf("%s: exit code %d, asked %q: %s", line, code, d.changes, out.String())
 		}
 	}
 	for _, line := range []string{"lltconfig -t eth3", "lltconfig -d eth3", "lltconfig -u", "lltconfig -a set nebula", "lltconfig -x a", "lltstat -nz", "lltstat -l eth1", "gabdiskconf -i", "gabdiskhb -q"} {
