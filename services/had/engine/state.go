@@ -61,9 +61,7 @@ type system struct {
 	// Clean: it left port h after everything there was offline.
 	Clean   bool `json:"clean,omitempty"`
 	TFrozen bool `json:"tfrozen,omitempty"`
-	// FrozenBy is who did that, or drains it.
-	FrozenBy string `json:"frozen_by,omitempty"`
-	Yielded  bool   `json:"yielded,omitempty"`
+	Yielded bool `json:"yielded,omitempty"`
 	// Draining: it will be frozen when its groups have moved away.
 	Draining bool `json:"draining,omitempty"`
 	// DrainedBy is who wants it frozen persistently then.
@@ -92,6 +90,9 @@ type system struct {
 	Late      bool          `json:"late,omitempty"`
 	// Restarted: had there came back on a machine that never went.
 	Restarted bool `json:"restarted,omitempty"`
+	// FrozenBy is who froze it temporarily, or drains it. It stands last, so
+	// that what every event looks at stays in one line of the cache.
+	FrozenBy string `json:"frozen_by,omitempty"`
 }
 
 // overload is a load above LoadWarningLevel.
@@ -110,12 +111,12 @@ type loss struct {
 // group is what changes about a group.
 type group struct {
 	TFrozen bool `json:"tfrozen,omitempty"`
-	// FrozenBy is who did that.
-	FrozenBy string `json:"frozen_by,omitempty"`
 	course
 	// Zones are the courses of a hybrid group, by zone; it has no other.
 	Zones map[string]*course  `json:"zones,omitempty"`
 	On    map[string]*groupOn `json:"on"`
+	// FrozenBy is who froze it temporarily.
+	FrozenBy string `json:"frozen_by,omitempty"`
 }
 
 // course is where a group is heading: one for a group, but one for each zone
