@@ -169,7 +169,7 @@ func (c *Core) wantsChange() (want, quick bool) {
 // joiner: a fresh system that is ready to be admitted.
 func (c *Core) joiner(n NodeID) bool {
 	p := &c.peers[n]
-	if !p.up || p.status == nil || !p.status.fresh || p.suspect > c.now {
+	if !p.up || p.status == nil || !p.status.fresh || p.suspect > c.now || !c.speaks(n) {
 		return false
 	}
 	if p.status.unfenced != c.cfg.FencingDisabled {
@@ -185,7 +185,7 @@ func (c *Core) joiner(n NodeID) bool {
 	// While the last view has not come about, nobody new: a side that failing
 	// changes eat up must not live on by those who come new.
 	settled := c.log.lastView() <= c.rep.pos || contains(c.members, Member{Node: n, Incarnation: p.status.inc})
-	return settled && p.status.reserved > c.seen
+	return settled && p.status.reserved > c.seen && !c.outdated(n)
 }
 
 // maySeed: no membership exists as far as seen, and the count is reached or an
@@ -549,10 +549,10 @@ func (c *Core) adopt(a *attempt, base *message) bool {
 func (c *Core) relearnView() {
 	if p := c.log.lastView(); p > c.rep.pos {
 		e := c.log.at(p)
-		c.view, c.members = e.view, e.members
+		c.view, c.members, c.format = e.view, e.members, e.format
 		return
 	}
-	c.view, c.members = c.rep.view, nil
+	c.view, c.members, c.format = c.rep.view, nil, c.rep.format
 	for _, s := range c.rep.systems {
 		c.members = append(c.members, s.Member)
 	}
@@ -581,6 +581,10 @@ func (c *Core) flush(a *attempt, base *message) {
 			f.mode = flushAppend
 		}
 		a.waiting |= nodeBit(m.Node)
+		if s.fresh && needed(c.log.between(after, a.final)) > c.peers[m.Node].formats.Highest {
+			c.note("format-differs", "node=%d: not admitted now, its build does not know what is in the order", m.Node)
+			continue // the attempt times out; when the order is applied it goes on
+		}
 		if after < c.log.base { // cannot happen: nothing is trimmed that a member may need
 			c.note("flush-gap", "node=%d applied=%d kept-after=%d", m.Node, after, c.log.base)
 			continue // the attempt times out and goes on without it
@@ -658,7 +662,7 @@ func (c *Core) flushedAll() {
 		id.Counter = c.view.Counter
 	}
 	members := slices.Clone(a.members)
-	e := entry{kind: entryView, from: c.cfg.Node, inc: c.cfg.Incarnation, view: id, members: members, stable: a.stable}
+	e := entry{kind: entryView, from: c.cfg.Node, inc: c.cfg.Incarnation, view: id, members: members, stable: a.stable, format: c.viewFormat(members)}
 	m := message{kind: kindInstall, attempt: a.n, first: a.final + 1, entries: []entry{e}}
 	for _, to := range members {
 		c.sendTo(to.Node, &m)
@@ -705,6 +709,8 @@ func (c *Core) install(e entry, conns [MaxNodes]uint64) {
 	lost := slices.ContainsFunc(c.members, func(m Member) bool { return !contains(e.members, m) })
 	c.log.add(e)
 	c.view, c.members = e.view, e.members
+	before := c.format
+	c.format = e.format
 	c.seen = max(c.seen, e.view.Counter)
 	c.change.reset()
 	stable := max(c.ord.stable, e.stable)
@@ -721,12 +727,13 @@ func (c *Core) install(e entry, conns [MaxNodes]uint64) {
 		return
 	}
 	c.requeue(lost)
+	c.formatChanged(before)
 	if first {
 		for n := range c.peers {
 			if c.peers[n].jeopardy {
 				c.enqueue(operation{entry: entry{kind: entryJeopardy, node: NodeID(n), on: true}})
 			}
-			if c.peers[n].disk {
+			if c.peers[n].disk && c.format >= formatCompact {
 				c.enqueue(operation{entry: entry{kind: entryDisk, node: NodeID(n), on: true}})
 			}
 		}

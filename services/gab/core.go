@@ -40,6 +40,7 @@ type Core struct {
 	log     orderLog
 	view    ViewID
 	members []Member
+	format  uint8 // of the messages of this view, 0 while fresh
 
 	ord    ordering
 	change change
@@ -77,6 +78,8 @@ type peer struct {
 	disk     bool     // alive by what a disk region says (R16)
 	status   *message // last STATUS on this connection
 	suspect  vclock.Time
+	formats  Formats
+	strange  bool             // noted that its formats do not fit
 	noted    ViewID           // foreign view that was noted
 	told     *[MaxNodes]heard // facts that it was told, nil before the first
 	unfit    bool             // noted that its fencing mode differs
@@ -104,6 +107,9 @@ func New(cfg Config) (*Core, error) {
 	if cfg.Stable < 0 || cfg.Lease < 4 || cfg.AckTimeout <= 0 || cfg.FencingAbsence < 0 || cfg.WindowMessages < 1 ||
 		cfg.WindowBytes < MaxSendBytes {
 		return nil, fmt.Errorf("gab core: timers must be positive and the window at least one Send")
+	}
+	if cfg.Formats == (Formats{}) {
+		cfg.Formats = SpokenFormats
 	}
 	c := &Core{cfg: cfg, seen: cfg.PersistedCounter, reserved: cfg.PersistedCounter}
 	c.rep.unfenced = cfg.FencingDisabled
@@ -162,7 +168,7 @@ func (c *Core) handle(ev Event) {
 	case PeerDisk:
 		c.peerDisk(e)
 	case Control:
-		if c.seeded() && len(e.Payload) <= maxControl {
+		if c.seeded() && len(e.Payload) <= maxControl && c.says("control", formatCompact) {
 			c.enqueue(operation{entry: entry{kind: entryControl, payloads: [][]byte{e.Payload}}})
 		}
 	case MsgIn:
@@ -207,7 +213,14 @@ func (c *Core) seeded() bool { return !c.view.IsZero() }
 
 func (c *Core) sendTo(n NodeID, m *message) {
 	if p := &c.peers[n]; p.up {
-		c.emit(TransportSend{To: n, Conn: p.conn, Msg: m.encode()})
+		f := max(c.format, formatFirst)
+		switch m.kind {
+		case kindSend, kindOrdered, kindAck: // all members of the view speak its format
+		default:
+			// What is in the order was said in a format that whoever gets it speaks.
+			f = max(c.cfg.Formats.common(p.formats), c.cfg.Formats.Lowest, needed(m.entries))
+		}
+		c.emit(TransportSend{To: n, Conn: p.conn, Msg: m.encode(f)})
 	}
 }
 
@@ -237,7 +250,7 @@ func (c *Core) peerUp(e PeerUp) {
 		return
 	}
 	p := &c.peers[e.Node]
-	*p = peer{up: true, conn: e.Conn, jeopardy: p.jeopardy, disk: p.disk}
+	*p = peer{up: true, conn: e.Conn, jeopardy: p.jeopardy, disk: p.disk, formats: formatsOf(e.Formats)}
 	c.mesh.dirty = true
 	c.refresh()
 	if c.finished {
@@ -275,7 +288,7 @@ func (c *Core) peerDisk(e PeerDisk) {
 		return
 	}
 	c.peers[e.Node].disk = e.Seen
-	if c.seeded() {
+	if c.seeded() && c.says("disk", formatCompact) {
 		c.enqueue(operation{entry: entry{kind: entryDisk, node: e.Node, on: e.Seen}})
 	}
 }
@@ -295,7 +308,11 @@ func (c *Core) receive(e MsgIn) {
 	if e.From >= MaxNodes || !c.peers[e.From].up || c.peers[e.From].conn != e.Conn {
 		return
 	}
-	m, err := decode(e.Msg)
+	m, err := decode(e.Msg, c.cfg.Formats)
+	if err == errFormat {
+		c.speaks(e.From)
+		return
+	}
 	if err != nil {
 		c.note("malformed", "from=%d bytes=%d", e.From, len(e.Msg))
 		return
@@ -424,7 +441,7 @@ func (c *Core) counterPersisted(e CounterPersisted) {
 // Status tells what this core does now.
 func (c *Core) Status() Status {
 	s := Status{Seeded: c.seeded(), View: c.rep.view, Systems: c.rep.members(), Gate: c.lastGate,
-		Protected: c.protected, Leaving: c.leaving}
+		Protected: c.protected, Leaving: c.leaving, Format: int(c.format)}
 	switch {
 	case c.finished:
 		s.State = StateLeft

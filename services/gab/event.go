@@ -22,6 +22,9 @@ type PeerUp struct {
 	Node        NodeID
 	Incarnation uint64
 	Conn        uint64 // number of this connection, another one each time
+	// Formats are what the peer's build speaks; zero for the first release,
+	// which does not say.
+	Formats Formats
 }
 
 // PeerDown says that the connection is gone; messages of it may be lost.
@@ -130,7 +133,7 @@ func (Paused) event()           {}
 
 func (Wake) String() string { return "wake" }
 func (e PeerUp) String() string {
-	return fmt.Sprintf("peer-up node=%d inc=%x conn=%d", e.Node, e.Incarnation, e.Conn)
+	return fmt.Sprintf("peer-up node=%d inc=%x conn=%d formats=%s", e.Node, e.Incarnation, e.Conn, formatsOf(e.Formats))
 }
 func (e PeerDown) String() string { return fmt.Sprintf("peer-down node=%d conn=%d", e.Node, e.Conn) }
 func (e PeerJeopardy) String() string {

@@ -2,6 +2,7 @@ package gab
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"flag"
@@ -225,9 +226,12 @@ func TestOlderBuild(t *testing.T) {
 					}
 					ev := v.Elem().Interface().(Event)
 					if m, ok := ev.(MsgIn); ok {
-						d, err := decode(m.Msg)
+						d, err := decode(m.Msg, SpokenFormats)
 						if err != nil {
 							t.Fatalf("a message of the older build is not read: %v", err)
+						}
+						if again := d.encode(formatFirst); !bytes.Equal(again, m.Msg) {
+							t.Fatalf("%s is said in another way to an older build:\nthen %x\nnow  %x", kindNames[d.kind], m.Msg, again)
 						}
 						kinds[d.kind]++
 					}
@@ -256,6 +260,89 @@ func TestOlderBuild(t *testing.T) {
 			}
 			t.Logf("deliveries %d and %d; messages of the older build by kind: %v", len(want[1]), len(want[2]), kinds)
 		})
+	}
+}
+
+// TestSchedulesMixed runs schedules with cores of two builds: systems of the
+// older one are upgraded when they boot again, under faults. All that holds
+// otherwise holds; everybody speaks the lower format until the last one is
+// upgraded, and the newer one from then on.
+func TestSchedulesMixed(t *testing.T) {
+	if *flagSeed >= 0 {
+		w := newWorld(*flagSeed, mutNone)
+		w.mixed = true
+		w.trace = t.Logf
+		w.schedule()
+		t.Logf("%s", w.fatal)
+		return
+	}
+	total := int64(2000)
+	if raceEnabled || testing.Short() {
+		total = 100
+	}
+	if *flagSchedules > 0 {
+		total = int64(*flagSchedules)
+	}
+	var boots, lower, higher int
+	for seed := int64(1); seed <= total; seed++ {
+		w := newWorld(seed, mutNone)
+		w.mixed = true
+		w.schedule()
+		if w.fatal != "" {
+			t.Fatalf("seed %d (%d systems, fenced=%v): %s\nagain: go test ./services/gab -run TestSchedulesMixed -gab.seed=%d -v", seed, w.n, w.fenced, w.fatal, seed)
+		}
+		boots += w.oracle.counts["boots of the older build"]
+		old := 0
+		for _, n := range w.nodes {
+			if !n.upgraded {
+				old++
+			}
+		}
+		for _, n := range w.nodes {
+			want := uint8(formatCompact)
+			if old > 0 {
+				want = formatFirst
+			}
+			if got := n.cur.core.format; got != want {
+				t.Fatalf("seed %d: node %d is in a view of format %d, want %d with %d systems of the older build", seed, n.id, got, want, old)
+			}
+		}
+		if old > 0 {
+			lower++
+		} else {
+			higher++
+		}
+	}
+	t.Logf("%d schedules, %d boots of the older build; at the end %d clusters speak the lower format and %d the higher one", total, boots, lower, higher)
+	if lower == 0 || higher == 0 || boots == 0 {
+		t.Error("the schedules do not show both")
+	}
+}
+
+// TestNewerOnly: a build that no longer speaks what this one does is told of
+// and not admitted; the cluster goes on.
+func TestNewerOnly(t *testing.T) {
+	s := &stage{cores: map[NodeID]*Core{}, conns: map[[2]NodeID]uint64{}, held: map[NodeID]bool{}}
+	s.cfg = Config{SeedCount: 2, FencingDisabled: true}
+	s.start(0)
+	s.start(1)
+	s.run(100 * time.Millisecond)
+	s.cfg.Formats = Formats{Lowest: 3, Highest: 4}
+	s.start(2)
+	s.run(time.Second)
+	out := s.out.String()
+	for _, want := range []string{
+		"0: note format-differs node=2: not admitted, its build speaks message formats 3 to 4 and this one 1 to 2; upgrade this system first",
+		"2: note format-differs node=0: not admitted, its build speaks message formats 1 to 2 and this one 3 to 4; upgrade that system first",
+	} {
+		if strings.Count(out, want) != 1 {
+			t.Errorf("%q is said %d times in\n%s", want, strings.Count(out, want), out)
+		}
+	}
+	for n, members := range map[NodeID]int{0: 2, 1: 2, 2: 0} {
+		if got := len(s.cores[n].Status().Systems); got != members {
+			t.Errorf("node %d is in a view of %d systems, want %d", n, got, members)
+		}
 	}
 }
 

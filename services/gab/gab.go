@@ -174,6 +174,10 @@ type Config struct {
 	WindowMessages int // Sends accepted and not yet delivered, 256
 	WindowBytes    int // their payload bytes, 4 MiB
 
+	// Formats are the formats of messages that this build speaks; the zero value
+	// means SpokenFormats. Tests stand in for older and newer builds with it.
+	Formats Formats
+
 	// For the harness of this package only.
 	mutation mutation
 	observe  func(pos uint64, e *entry) // called when a place was applied
@@ -221,6 +225,7 @@ type Status struct {
 	// Protected says that something protected may be online here (R2).
 	Protected bool
 	Leaving   bool
+	Format    int // of messages in this view; 0 before the first
 }
 
 // PortStatus is one port as this system sees it, a included.

@@ -346,7 +346,7 @@ func (c *Core) tellFacts(n NodeID) {
 			fs = append(fs, *f)
 		}
 	})
-	if len(fs) > 0 {
+	if len(fs) > 0 && c.cfg.Formats.common(p.formats) >= formatCompact {
 		c.sendTo(n, &message{kind: kindReach, facts: fs})
 	}
 }

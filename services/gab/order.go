@@ -149,7 +149,7 @@ func (c *Core) broadcastOrdered(first uint64, batch []entry) {
 	for _, to := range c.members {
 		if to.Node != c.cfg.Node && c.connected(to.Node) {
 			if text == nil {
-				text = m.encode()
+				text = m.encode(max(c.format, formatFirst))
 			}
 			c.emit(TransportSend{To: to.Node, Conn: c.peers[to.Node].conn, Msg: text})
 		}

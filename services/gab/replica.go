@@ -13,6 +13,7 @@ type replica struct {
 
 	pos     uint64 // last position applied
 	view    ViewID // of port a
+	format  uint8  // of its messages; not in snapshots, which a view follows
 	systems []system
 	ports   [26]portState
 	gate    gateState
@@ -255,7 +256,7 @@ func (r *replica) applyView(e *entry, res *applied) {
 		}
 	}
 	closed := !r.unfenced && slices.ContainsFunc(departed, func(d Departed) bool { return d.Evidence == EvidenceNone })
-	r.view, r.systems = e.view, next
+	r.view, r.systems, r.format = e.view, next, e.format
 	for i := range r.systems {
 		s := &r.systems[i]
 		s.reports &^= gone
@@ -473,7 +474,7 @@ func (r *replica) snapshot() []byte {
 
 // restore is the inverse of snapshot.
 func restore(b []byte, unfenced bool) (replica, error) {
-	rd := reader{b, true}
+	rd := reader{b: b, ok: true}
 	r := replica{unfenced: unfenced, pos: rd.num(), view: rd.viewID()}
 	for range rd.count(22) {
 		s := system{Member: rd.member(), clean: rd.bool(), leaving: rd.bool(), reports: rd.fixed(), joined: rd.num(),

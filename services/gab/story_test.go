@@ -98,8 +98,16 @@ func (s *stage) start(n NodeID) {
 func (s *stage) connect(a, b NodeID) {
 	s.conn++
 	s.conns[link(a, b)] = s.conn
-	s.step(a, PeerUp{Node: b, Conn: s.conn})
-	s.step(b, PeerUp{Node: a, Conn: s.conn})
+	s.step(a, PeerUp{Node: b, Conn: s.conn, Formats: s.formats(b)})
+	s.step(b, PeerUp{Node: a, Conn: s.conn, Formats: s.formats(a)})
+}
+
+// formats is what LLT tells of a system's build.
+func (s *stage) formats(n NodeID) Formats {
+	if c := s.cores[n]; c != nil {
+		return c.cfg.Formats
+	}
+	return Formats{}
 }
 
 func (s *stage) cut(a, b NodeID) {

@@ -68,7 +68,9 @@ func (w *world) stepTransport(in *inst, ev llt.Event) {
 			w.fly(in, e)
 		case llt.PeerUp:
 			in.conns[int(e.Node)] = e.Conn
-			w.after(0, func() { w.step(in, PeerUp{Node: NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn}) })
+			w.after(0, func() {
+				w.step(in, PeerUp{Node: NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn, Formats: w.nodes[e.Node].cur.core.cfg.Formats})
+			})
 		case llt.PeerDown:
 			delete(in.conns, int(e.Node))
 			w.after(0, func() { w.step(in, PeerDown{Node: NodeID(e.Node), Conn: e.Conn}) })

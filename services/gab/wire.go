@@ -10,8 +10,8 @@ import (
 // order. Numbers are unsigned varints, identities (lineage, incarnation) fixed
 // 8 bytes big endian, byte strings and lists begin with their length. A decoder
 // takes nothing on trust: a count that the rest of the message cannot hold, an
-// unknown kind or bytes left over make the whole message invalid.
-const wireVersion = 1
+// unknown kind or bytes left over make the whole message invalid. The version
+// is the format in which the fields are written (SpokenFormats).
 
 // WireVersion is the format of messages between systems that this build speaks.
 const WireVersion = wireVersion
@@ -115,6 +115,7 @@ type entry struct {
 	departed []Departed // fence-answer
 	members  []Member   // view
 	stable   uint64     // view: positions up to it were stable in the full old view
+	format   uint8      // view: of its messages; also 1 where format 1 does not say
 }
 
 // size is what an entry counts for in batches.
@@ -141,7 +142,10 @@ func (e entry) String() string {
 	return s
 }
 
-type writer struct{ b []byte }
+type writer struct {
+	b      []byte
+	format uint8
+}
 
 func (w *writer) byte(v byte)     { w.b = append(w.b, v) }
 func (w *writer) num(v uint64)    { w.b = binary.AppendUvarint(w.b, v) }
@@ -195,10 +199,7 @@ func (w *writer) entry(e *entry) {
 		w.byte(byte(e.port))
 		w.bool(e.directed)
 		w.byte(byte(e.node))
-		w.num(uint64(len(e.payloads)))
-		for _, p := range e.payloads {
-			w.bytes(p)
-		}
+		w.payloads(e.payloads)
 	case entryJoinPort, entryLeavePort:
 		w.byte(byte(e.port))
 	case entryProtection:
@@ -216,6 +217,44 @@ func (w *writer) entry(e *entry) {
 		w.viewID(e.view)
 		w.members(e.members)
 		w.num(e.stable)
+		if w.format >= formatCompact {
+			w.byte(e.format)
+		}
+	}
+}
+
+// What the first byte of an entry says in format 2, beside its kind.
+const (
+	entryFollows = 0x40 // a message like the one before, and the sender's next
+	entrySingle  = 0x80 // one payload, and no count of them
+)
+
+// follows reports whether e differs from the entry before in its number, which
+// is the next, and its payloads only.
+func (e *entry) follows(before *entry) bool {
+	return before != nil && e.kind == entryMessage && before.kind == entryMessage && e.from == before.from && e.inc == before.inc &&
+		e.port == before.port && e.directed == before.directed && e.node == before.node && e.sendno > before.sendno && e.sendno == before.sendno+1
+}
+
+// compact writes an entry in format 2.
+func (w *writer) compact(e, before *entry) {
+	if !e.follows(before) {
+		w.entry(e)
+		return
+	}
+	if len(e.payloads) == 1 {
+		w.byte(byte(e.kind) | entryFollows | entrySingle)
+		w.bytes(e.payloads[0])
+		return
+	}
+	w.byte(byte(e.kind) | entryFollows)
+	w.payloads(e.payloads)
+}
+
+func (w *writer) payloads(ps [][]byte) {
+	w.num(uint64(len(ps)))
+	for _, p := range ps {
+		w.bytes(p)
 	}
 }
 
@@ -237,18 +276,25 @@ func (w *writer) facts(fs []fact) {
 func (w *writer) entries(es []entry) {
 	w.num(uint64(len(es)))
 	for i := range es {
-		w.entry(&es[i])
+		switch {
+		case w.format < formatCompact:
+			w.entry(&es[i])
+		case i == 0:
+			w.compact(&es[i], nil)
+		default:
+			w.compact(&es[i], &es[i-1])
+		}
 	}
 }
 
-// encode is the wire form of m.
-func (m *message) encode() []byte {
+// encode is the wire form of m in a format.
+func (m *message) encode(format uint8) []byte {
 	size := 192 + len(m.state) // room for the fields, and for what a shell appends
 	for i := range m.entries {
 		size += m.entries[i].size()
 	}
-	w := writer{make([]byte, 0, size)}
-	w.byte(wireVersion)
+	w := writer{make([]byte, 0, size), format}
+	w.byte(format)
 	w.byte(byte(m.kind))
 	switch m.kind {
 	case kindStatus:
@@ -320,12 +366,16 @@ func (m *message) encode() []byte {
 	return w.b
 }
 
-var errMalformed = errors.New("gab message: malformed")
+var (
+	errMalformed = errors.New("gab message: malformed")
+	errFormat    = errors.New("gab message: of a format that this build does not speak")
+)
 
 // reader reads fields until one does not fit; then ok is false for good.
 type reader struct {
-	b  []byte
-	ok bool
+	b      []byte
+	ok     bool
+	format uint8
 }
 
 func (r *reader) fail() { r.ok, r.b = false, nil }
@@ -440,20 +490,19 @@ func (r *reader) departed() []Departed {
 	return ds
 }
 
-func (r *reader) entry() entry {
-	e := entry{kind: entryKind(r.byte()), from: r.node(), inc: r.fixed(), sendno: r.num()}
+// entry reads one entry; before is the one before in the message, or nil.
+func (r *reader) entry(before *entry) entry {
+	first := r.byte()
+	if r.format >= formatCompact && first&entryFollows != 0 {
+		return r.following(first, before)
+	}
+	e := entry{kind: entryKind(first), from: r.node(), inc: r.fixed(), sendno: r.num()}
 	switch e.kind {
 	case entryMessage:
 		e.port = r.portLetter()
 		e.directed = r.bool()
 		e.node = r.node()
-		n := r.count(1)
-		if n > MaxPayloads {
-			r.fail()
-		}
-		for i := 0; i < n && r.ok; i++ {
-			e.payloads = append(e.payloads, r.bytes())
-		}
+		e.payloads = r.payloads()
 	case entryJoinPort, entryLeavePort:
 		e.port = r.portLetter()
 	case entryProtection:
@@ -479,20 +528,66 @@ func (r *reader) entry() entry {
 		e.view = r.viewID()
 		e.members = r.members()
 		e.stable = r.num()
+		e.format = formatFirst
+		if r.format >= formatCompact {
+			if e.format = r.byte(); e.format == 0 {
+				r.fail()
+			}
+		}
 	default:
 		r.fail()
 	}
 	return e
 }
 
+func (r *reader) payloads() [][]byte {
+	n := r.count(1)
+	if n > MaxPayloads {
+		r.fail()
+		return nil
+	}
+	ps := make([][]byte, 0, n)
+	for i := 0; i < n && r.ok; i++ {
+		ps = append(ps, r.bytes())
+	}
+	return ps
+}
+
+// following reads a message that is like the one before.
+func (r *reader) following(first byte, before *entry) entry {
+	if before == nil || before.kind != entryMessage || first&^entrySingle != byte(entryMessage)|entryFollows || before.sendno == 1<<64-1 {
+		r.fail()
+		return entry{}
+	}
+	e := *before
+	e.sendno++
+	if first&entrySingle != 0 {
+		e.payloads = [][]byte{r.bytes()}
+		return e
+	}
+	e.payloads = r.payloads()
+	if len(e.payloads) == 1 {
+		r.fail() // one entry has one form
+	}
+	return e
+}
+
 func (r *reader) entries() []entry {
-	n := r.count(11)
+	least := 11
+	if r.format >= formatCompact {
+		least = 2
+	}
+	n := r.count(least)
 	if n == 0 {
 		return nil
 	}
 	es := make([]entry, 0, min(n, batchEntries))
 	for i := 0; i < n && r.ok; i++ {
-		es = append(es, r.entry())
+		var before *entry
+		if i > 0 {
+			before = &es[i-1]
+		}
+		es = append(es, r.entry(before))
 	}
 	return es
 }
@@ -511,11 +606,14 @@ func (r *reader) facts() []fact {
 	return fs
 }
 
-// decode reads one message; its payloads lie in b.
-func decode(b []byte) (message, error) {
-	r := reader{b, true}
-	if r.byte() != wireVersion {
+// decode reads one message of one of the formats; its payloads lie in b.
+func decode(b []byte, formats Formats) (message, error) {
+	r := reader{b: b, ok: true}
+	if r.format = r.byte(); r.format == 0 {
 		return message{}, errMalformed
+	}
+	if r.format < formats.Lowest || r.format > formats.Highest {
+		return message{}, errFormat
 	}
 	m := message{kind: messageKind(r.byte())}
 	switch m.kind {
@@ -601,7 +699,7 @@ func decode(b []byte) (message, error) {
 
 // describeMessage is one message as traces show it.
 func describeMessage(b []byte) string {
-	m, err := decode(b)
+	m, err := decode(b, SpokenFormats)
 	if err != nil {
 		return fmt.Sprintf("malformed(%d bytes)", len(b))
 	}

@@ -58,19 +58,20 @@ func FuzzDecode(f *testing.F) {
 	for _, b := range talk(f) {
 		f.Add(b)
 	}
-	f.Add([]byte{wireVersion, byte(kindOrdered), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{formatCompact, byte(kindOrdered), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = describeMessage(b)
-		m, err := decode(b)
+		m, err := decode(b, SpokenFormats)
 		if err != nil {
 			return
 		}
-		one := m.encode()
-		again, err := decode(one)
+		format := max(b[0], needed(m.entries))
+		one := m.encode(format)
+		again, err := decode(one, SpokenFormats)
 		if err != nil {
 			t.Fatalf("own encoding is refused: %v", err)
 		}
-		if !bytes.Equal(one, again.encode()) {
+		if !bytes.Equal(one, again.encode(format)) {
 			t.Fatal("encoding is not stable")
 		}
 	})

@@ -34,6 +34,7 @@ type world struct {
 	fatal  string
 	pool   []Effect
 	real   bool // LLT's own core instead of the model
+	mixed  bool // systems of two builds, upgraded one by one as they boot
 	onLLT  map[*inst]*transport
 }
 
@@ -41,6 +42,7 @@ type world struct {
 type node struct {
 	id        int
 	persisted uint64
+	upgraded  bool // to this build, in mixed worlds
 	cur       *inst
 	group     int // partition
 }
@@ -155,6 +157,13 @@ func (w *world) boot(n *node) {
 	cfg := Config{Node: NodeID(n.id), Incarnation: in.inc, Lineage: uint64(w.rnd.Int63()) | 1, SeedCount: w.n,
 		FencingDisabled: !w.fenced, PersistedCounter: n.persisted, WindowMessages: 8, mutation: w.mut}
 	cfg.observe = func(pos uint64, e *entry) { w.oracle.applied(in, pos, e) }
+	if w.mixed {
+		n.upgraded = n.upgraded || w.calm || w.rnd.Intn(2) == 0
+		if !n.upgraded {
+			cfg.Formats = Formats{formatFirst, formatFirst}
+			w.oracle.counts["boots of the older build"]++
+		}
+	}
 	core, err := New(cfg)
 	if err != nil {
 		panic(err)
@@ -235,10 +244,19 @@ func (w *world) relink(a, b int) {
 		w.after(d, func() {
 			if in.alive && p.conn == conn {
 				in.conns[other.node.id] = conn
-				w.step(in, PeerUp{Node: NodeID(other.node.id), Incarnation: other.inc, Conn: conn})
+				w.step(in, PeerUp{Node: NodeID(other.node.id), Incarnation: other.inc, Conn: conn, Formats: w.formatsSaid(in, other)})
 			}
 		})
 	}
+}
+
+// formatsSaid is what LLT tells a system of another one's build: the older one
+// neither says nor hears anything of formats.
+func (w *world) formatsSaid(in, other *inst) Formats {
+	if in.core.cfg.Formats.Highest == formatFirst || other.core.cfg.Formats.Highest == formatFirst {
+		return Formats{}
+	}
+	return other.core.cfg.Formats
 }
 
 // unlink breaks a connection: what is under way may be lost, and each end
