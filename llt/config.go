@@ -41,6 +41,12 @@ type Config struct {
 	// OldKeys were in use before the last rotations. Nothing under them counts;
 	// they only tell a system that was down meanwhile from an intruder.
 	OldKeys []Key
+	// Messages is what the user of the messages speaks: its formats are told to
+	// every peer's, by PeerUp. The zero value means that it has but one.
+	Messages Formats
+	// Frames stands in for older and newer builds in tests; the zero value means
+	// what this build speaks.
+	Frames Formats
 	// BootID is 256 random bits, fresh for each start (R20).
 	BootID [32]byte
 	// Seed is 256 random bits that the nonces of challenges are drawn from.

@@ -72,8 +72,9 @@ type peer struct {
 	id    NodeID
 	links []peerLink
 
-	known bool // who answered a challenge
-	who   identity
+	known  bool   // who answered a challenge
+	speech speech // of the build behind the proven boot id
+	who    identity
 	// candidate has sent something under a boot id that is not proven.
 	candidate   bool
 	cand        identity

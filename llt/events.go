@@ -215,6 +215,17 @@ type PeerUp struct {
 	// Conn numbers the connections of this core, growing, never used again.
 	// The two ends number their connections independently.
 	Conn uint64
+	// Messages is what the peer's user of the messages speaks; zero if its build
+	// has not said, as the first release does not.
+	Messages Formats
+}
+
+// PeerFormats says that the peer of an open connection said only now what its
+// build speaks.
+type PeerFormats struct {
+	Node     NodeID
+	Conn     uint64
+	Messages Formats
 }
 
 // PeerDown says that a connection ended; it names the PeerUp that it closes.
@@ -341,6 +352,7 @@ func (PeerUp) effect()        {}
 func (PeerDown) effect()      {}
 func (PeerLinks) effect()     {}
 func (PeerStalled) effect()   {}
+func (PeerFormats) effect()   {}
 func (PeerDisk) effect()      {}
 func (*SendDone) effect()     {}
 func (SendBlocked) effect()   {}
@@ -360,13 +372,20 @@ func (e *Deliver) String() string {
 	return fmt.Sprintf("deliver from=%d conn=%d len=%d", e.From, e.Conn, len(e.Msg))
 }
 func (e PeerUp) String() string {
-	return fmt.Sprintf("peer-up node=%d incarnation=%x conn=%d", e.Node, e.Incarnation, e.Conn)
+	s := fmt.Sprintf("peer-up node=%d incarnation=%x conn=%d", e.Node, e.Incarnation, e.Conn)
+	if e.Messages.Highest > 0 {
+		s += fmt.Sprintf(" messages=%d-%d", e.Messages.Lowest, e.Messages.Highest)
+	}
+	return s
 }
 func (e PeerDown) String() string {
 	return fmt.Sprintf("peer-down node=%d incarnation=%x conn=%d reason=%s jeopardy=%t", e.Node, e.Incarnation, e.Conn, e.Reason, e.Jeopardy)
 }
 func (e PeerLinks) String() string {
 	return fmt.Sprintf("peer-links node=%d up=%d jeopardy=%t", e.Node, e.Up, e.Jeopardy)
+}
+func (e PeerFormats) String() string {
+	return fmt.Sprintf("peer-formats node=%d conn=%d messages=%d-%d", e.Node, e.Conn, e.Messages.Lowest, e.Messages.Highest)
 }
 func (e PeerStalled) String() string {
 	return fmt.Sprintf("peer-stalled node=%d stalled=%t", e.Node, e.Stalled)

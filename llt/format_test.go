@@ -196,3 +196,49 @@ func at(s []string, i int) string {
 	}
 	return "nothing"
 }
+
+// TestBuilds: systems of an older, this, and a newer build that still speaks
+// what this one does work together; each is told what the others' users of
+// messages speak; the older one says nothing of formats and takes no notice of
+// them. A build that has nothing in common is told of, and no
+// connection with it opens.
+func TestBuilds(t *testing.T) {
+	w := newNetwork(t, 3)
+	builds := []Config{
+		{Frames: Formats{Lowest: 1, Highest: 1}},
+		{Messages: Formats{Lowest: 1, Highest: 2}},
+		{Frames: Formats{Lowest: 1, Highest: 8}, Messages: Formats{Lowest: 2, Highest: 7}},
+		{Frames: Formats{Lowest: 9, Highest: 9}, Messages: Formats{Lowest: 9, Highest: 9}},
+	}
+	for id, b := range builds {
+		cfg := w.config(id, 0, 2, 0, Key(strings.Repeat("k", 32)))
+		cfg.Frames, cfg.Messages = b.Frames, b.Messages
+		w.start(cfg)
+	}
+	w.run(2 * time.Second)
+	for i := range 3 {
+		for j := range 3 {
+			if i != j && w.find(i).conns[NodeID(j)] == 0 {
+				t.Errorf("%d has no connection with %d", i, j)
+			}
+		}
+	}
+	for i := 1; i < 3; i++ {
+		if w.find(i).conns[3] != 0 || w.find(3).conns[NodeID(i)] != 0 {
+			t.Errorf("%d has a connection with a build that speaks nothing it does", i)
+		}
+	}
+	w.send(0, 1, "old to new")
+	w.send(1, 0, strings.Repeat("new to old", 1000))
+	w.run(200 * time.Millisecond)
+	log := w.log()
+	for _, want := range []string{
+		`n1 peer-up node=2 incarnation=200 conn=`, ` messages=2-7`, ` messages=1-2`,
+		`n1 note formats-differ node=3 its-frames=9-9 own-frames=1-2 upgrade="this system first"`,
+		`n3 note formats-differ node=1 its-frames=1-2 own-frames=9-9 upgrade="that system first"`,
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("not said: %s in\n%s", want, log)
+		}
+	}
+}

@@ -126,7 +126,7 @@ func (c *Core) openConn(p *peer) {
 		p.links[i].order, p.links[i].acked = 0, 0
 		p.links[i].path = path{}
 	}
-	c.emit(PeerUp{Node: p.id, Incarnation: p.who.incarnation, Conn: p.conn})
+	c.emit(PeerUp{Node: p.id, Incarnation: p.who.incarnation, Conn: p.conn, Messages: p.speech.messages})
 	c.emitLinks(p)
 	c.kick(p)
 }
@@ -167,6 +167,9 @@ func (c *Core) status(p *peer, l LinkID, kind frame.Kind) {
 	pl := &p.links[l]
 	if !p.known || !c.links[l].up || c.links[l].HeartbeatOnly || pl.addr == nil {
 		return
+	}
+	if kind == frame.KindHeartbeat {
+		c.tellFormats(p, l)
 	}
 	s := c.ownStatus(p)
 	if p.rx.ackAt != vclock.Never && p.open {

@@ -53,7 +53,7 @@ func (c *Core) chunkTo(p *peer) int {
 }
 
 func (c *Core) tooLarge(p *peer, l LinkID, s *slot) bool {
-	s.split = s.n+frame.DataOverhead > c.largest(p, l)
+	s.split = c.parts(p) && s.n+frame.DataOverhead > c.largest(p, l)
 	return s.split
 }
 

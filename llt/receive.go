@@ -141,6 +141,13 @@ func (c *Core) dispatch(p *peer, e *FrameIn, h frame.Header, body []byte, proven
 			return
 		}
 		c.beaconIn(p, e, m, proven)
+	case frame.KindFormats:
+		m, err := frame.ParseFormats(body)
+		if err != nil {
+			c.refuse(e.Link, int(h.Src), err)
+			return
+		}
+		c.formatsIn(p, e.Link, m)
 	default:
 		s, rest, err := frame.ParseStatus(body)
 		if err != nil || s.OwnEpoch == 0 || (h.Kind != frame.KindData && h.Kind != frame.KindPart && len(rest) > 0) {
@@ -272,7 +279,7 @@ func (c *Core) proven(p *peer, e *FrameIn, m frame.Handshake) {
 	if p.known {
 		p.retire(p.who.boot)
 	}
-	p.known, p.who, p.peerEpoch, p.stalled, p.rival = true, p.cand, 0, false, 0
+	p.known, p.who, p.peerEpoch, p.stalled, p.rival, p.speech = true, p.cand, 0, false, 0, speech{}
 	p.cand = identity{}
 	c.freshDisk(p)
 	for i := range p.links {
@@ -388,7 +395,7 @@ func (c *Core) epochs(p *peer, s frame.Status) bool {
 		}
 	}
 	age := vclock.Duration(s.AgeMs) * 1e6
-	if !p.open && p.up > 0 && s.PeerEpoch == p.ownEpoch && age <= c.timers.Stall {
+	if !p.open && p.up > 0 && p.speech.fits(c.ownFrames()) && s.PeerEpoch == p.ownEpoch && age <= c.timers.Stall {
 		c.openConn(p)
 	}
 	if s.PeerEpoch != p.ownEpoch && c.now.Sub(p.repliedAt) >= c.timers.Heartbeat/20 {

@@ -93,7 +93,7 @@ func (n *node) startGabAs(yielded bool) {
 // lltConfig is what llttab and the key file would say.
 func (n *node) lltConfig(inc uint64, timers llt.Timers) llt.Config {
 	w := n.w
-	cfg := llt.Config{Cluster: clusterID, Node: llt.NodeID(n.id), Incarnation: inc, Timers: timers}
+	cfg := llt.Config{Cluster: clusterID, Node: llt.NodeID(n.id), Incarnation: inc, Timers: timers, Messages: llt.Formats(gab.SpokenFormats)}
 	for l := range w.network.links {
 		low := w.swarm.LowPriority && l > 0 && l == w.network.links-1
 		cfg.Links = append(cfg.Links, llt.LinkConfig{Tag: linkTags[l], LowPriority: low, MTU: 1500})
@@ -280,7 +280,9 @@ func (g *gabd) lltEffect(e llt.Effect) {
 	case llt.PeerUp:
 		g.conns[e.Node] = e.Conn
 		w.oracle.count("connections")
-		g.gabQueue = append(g.gabQueue, gab.PeerUp{Node: gab.NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn})
+		g.gabQueue = append(g.gabQueue, gab.PeerUp{Node: gab.NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn, Formats: gab.Formats(e.Messages)})
+	case llt.PeerFormats:
+		g.gabQueue = append(g.gabQueue, gab.PeerFormats{Node: gab.NodeID(e.Node), Conn: e.Conn, Formats: gab.Formats(e.Messages)})
 	case llt.PeerDown:
 		g.conns[e.Node] = 0
 		g.clog(e.Node, false)

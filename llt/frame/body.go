@@ -252,3 +252,39 @@ func ParseBeacon(b []byte) (out Beacon, err error) {
 	}
 	return out, nil
 }
+
+// Formats is the body of KindFormats.
+type Formats struct {
+	// Frames and Messages are what the sender's build speaks.
+	Frames, Messages Range
+	// Heard says that the sender knows the receiver's.
+	Heard bool
+}
+
+// Range is the lowest and the highest format that a build speaks; zero means
+// that it has not said.
+type Range struct{ Lowest, Highest uint8 }
+
+// Append appends the encoded body to dst.
+func (f Formats) Append(dst []byte) []byte {
+	heard := byte(0)
+	if f.Heard {
+		heard = 1
+	}
+	return append(dst, f.Frames.Lowest, f.Frames.Highest, f.Messages.Lowest, f.Messages.Highest, heard)
+}
+
+// ParseFormats decodes the body of KindFormats. What follows its fields is of
+// later builds.
+func ParseFormats(b []byte) (f Formats, err error) {
+	if len(b) < 5 || b[4] > 1 {
+		return f, ErrBody
+	}
+	f = Formats{Frames: Range{b[0], b[1]}, Messages: Range{b[2], b[3]}, Heard: b[4] == 1}
+	for _, r := range []Range{f.Frames, f.Messages} {
+		if r.Lowest == 0 || r.Lowest > r.Highest {
+			return f, ErrBody
+		}
+	}
+	return f, nil
+}

@@ -8,7 +8,7 @@
 //	 0     2    magic "EK"
 //	 2     1    version of this layout, 1
 //	 3     1    kind: 1 hello, 2 handshake, 3 heartbeat, 4 data, 5 farewell, 6 beacon,
-//	           7 part
+//	           7 part, 8 formats
 //	 4     2    cluster id
 //	 6     1    node id of the sender
 //	 7     1    node id of the receiver, 255 for all
@@ -41,6 +41,9 @@
 //	beacon     incarnation 8, age of the gab core in ms 4, number of links 1, per
 //	           link the counter last used 8, number of calls 1, per call: node
 //	           id 1, challenge 16, answer 16 (each 0 for none)
+//	formats    lowest and highest format of frames 1 each, of messages 1 each, 1 if
+//	           the receiver's formats are known to the sender 1, and what later
+//	           builds add
 //	part       status, data number 8, bytes of the whole piece 4, bytes of
 //	           each part but the last 2, number of this part from 0 on 2, the
 //	           part; for links that lose frames as large as the piece
@@ -67,6 +70,7 @@ const (
 	KindFarewell  Kind = 5 // the sender stops; and all that a heartbeat says
 	KindBeacon    Kind = 6 // what lies in a slot of a disk region: alive, for everybody
 	KindPart      Kind = 7 // a part of a piece that the link does not pass in one frame
+	KindFormats   Kind = 8 // what the sender's build speaks; the first release refuses it
 )
 
 // Sizes in bytes.
@@ -107,7 +111,7 @@ type Header struct {
 var (
 	ErrShort   = errors.New("frame is too short")
 	ErrMagic   = errors.New("frame is none of ours")
-	ErrVersion = errors.New("frame has another version")
+	ErrVersion = errors.New("frame is of a layout that this build does not know; upgrade this system first")
 	ErrKind    = errors.New("frame is of unknown kind")
 	ErrFields  = errors.New("frame has impossible fields")
 	ErrSealed  = errors.New("frame is sealed and there is no key")
@@ -137,7 +141,7 @@ func Parse(b []byte) (h Header, n int, err error) {
 		return h, 0, ErrVersion
 	}
 	h.Kind = Kind(b[3])
-	if h.Kind < KindHello || h.Kind > KindPart {
+	if h.Kind < KindHello || h.Kind > KindFormats {
 		return h, 0, ErrKind
 	}
 	h.Cluster = binary.BigEndian.Uint16(b[4:])

@@ -161,6 +161,11 @@ func (c *Core) handle(ev Event) {
 	case Wake:
 	case PeerUp:
 		c.peerUp(e)
+	case PeerFormats:
+		if e.Node < MaxNodes && c.peers[e.Node].up && c.peers[e.Node].conn == e.Conn {
+			c.peers[e.Node].formats = formatsOf(e.Formats)
+			c.mesh.dirty = true
+		}
 	case PeerDown:
 		c.peerDown(e)
 	case PeerJeopardy:

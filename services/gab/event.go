@@ -27,6 +27,14 @@ type PeerUp struct {
 	Formats Formats
 }
 
+// PeerFormats says what a peer's build speaks, when that was not known yet at
+// its PeerUp. It counts from the next view on.
+type PeerFormats struct {
+	Node    NodeID
+	Conn    uint64
+	Formats Formats
+}
+
 // PeerDown says that the connection is gone; messages of it may be lost.
 type PeerDown struct {
 	Node NodeID
@@ -115,6 +123,7 @@ type Paused struct{ Gap vclock.Duration }
 
 func (Wake) event()             {}
 func (PeerUp) event()           {}
+func (PeerFormats) event()      {}
 func (PeerDown) event()         {}
 func (PeerJeopardy) event()     {}
 func (PeerDisk) event()         {}
@@ -134,6 +143,9 @@ func (Paused) event()           {}
 func (Wake) String() string { return "wake" }
 func (e PeerUp) String() string {
 	return fmt.Sprintf("peer-up node=%d inc=%x conn=%d formats=%s", e.Node, e.Incarnation, e.Conn, formatsOf(e.Formats))
+}
+func (e PeerFormats) String() string {
+	return fmt.Sprintf("peer-formats node=%d conn=%d formats=%s", e.Node, e.Conn, formatsOf(e.Formats))
 }
 func (e PeerDown) String() string { return fmt.Sprintf("peer-down node=%d conn=%d", e.Node, e.Conn) }
 func (e PeerJeopardy) String() string {

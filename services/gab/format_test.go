@@ -182,7 +182,7 @@ func TestRecord(t *testing.T) {
 var eventTypes = map[string]reflect.Type{}
 
 func init() {
-	for _, ev := range []Event{Wake{}, PeerUp{}, PeerDown{}, PeerJeopardy{}, MsgIn{}, Register{}, Unregister{}, Send{},
+	for _, ev := range []Event{Wake{}, PeerUp{}, PeerFormats{}, PeerDown{}, PeerJeopardy{}, MsgIn{}, Register{}, Unregister{}, Send{},
 		FenceAnswer{}, Protection{}, Seed{}, Leave{}, CounterPersisted{}, Paused{}} {
 		eventTypes[reflect.TypeOf(ev).Name()] = reflect.TypeOf(ev)
 	}
@@ -317,6 +317,30 @@ func TestSchedulesMixed(t *testing.T) {
 	if lower == 0 || higher == 0 || boots == 0 {
 		t.Error("the schedules do not show both")
 	}
+}
+
+// TestSchedulesMixedOverLLT does so over LLT's own core, whose frames are of
+// two builds too.
+func TestSchedulesMixedOverLLT(t *testing.T) {
+	if *flagSeed >= 0 {
+		t.Skip("one schedule was asked for with -gab.seed")
+	}
+	total := int64(300)
+	if raceEnabled || testing.Short() {
+		total = 20
+	}
+	boots, delivered := 0, 0
+	for seed := int64(1); seed <= total; seed++ {
+		w := newWorld(seed, mutNone)
+		w.real, w.mixed = true, true
+		w.schedule()
+		if w.fatal != "" {
+			t.Fatalf("seed %d (%d systems, fenced=%v): %s", seed, w.n, w.fenced, w.fatal)
+		}
+		boots += w.oracle.counts["boots of the older build"]
+		delivered += w.oracle.counts["delivered"]
+	}
+	t.Logf("%d schedules over LLT, %d boots of the older build, %d deliveries", total, boots, delivered)
 }
 
 // TestNewerOnly: a build that no longer speaks what this one does is told of

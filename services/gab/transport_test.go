@@ -19,6 +19,10 @@ type transport struct {
 func (w *world) bootTransport(in *inst) {
 	cfg := llt.Config{Cluster: 7, Node: llt.NodeID(in.node.id), Incarnation: in.inc,
 		Links: []llt.LinkConfig{{Tag: "l0", MTU: 1500}, {Tag: "l1", MTU: 1500}}}
+	cfg.Messages = llt.Formats(in.core.cfg.Formats)
+	if in.core.cfg.Formats.Highest == formatFirst {
+		cfg.Frames = llt.Formats{Lowest: 1, Highest: 1}
+	}
 	for n := range w.n {
 		if n != in.node.id {
 			cfg.Peers = append(cfg.Peers, llt.NodeID(n))
@@ -69,7 +73,11 @@ func (w *world) stepTransport(in *inst, ev llt.Event) {
 		case llt.PeerUp:
 			in.conns[int(e.Node)] = e.Conn
 			w.after(0, func() {
-				w.step(in, PeerUp{Node: NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn, Formats: w.nodes[e.Node].cur.core.cfg.Formats})
+				w.step(in, PeerUp{Node: NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn, Formats: Formats(e.Messages)})
+			})
+		case llt.PeerFormats:
+			w.after(0, func() {
+				w.step(in, PeerFormats{Node: NodeID(e.Node), Conn: e.Conn, Formats: Formats(e.Messages)})
 			})
 		case llt.PeerDown:
 			delete(in.conns, int(e.Node))

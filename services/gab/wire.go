@@ -13,8 +13,9 @@ import (
 // unknown kind or bytes left over make the whole message invalid. The version
 // is the format in which the fields are written (SpokenFormats).
 
-// WireVersion is the format of messages between systems that this build speaks.
-const WireVersion = wireVersion
+// WireVersion is the newest format of messages between systems that this build
+// speaks.
+const WireVersion = formatCompact
 
 type messageKind uint8
 

@@ -26,8 +26,10 @@ func (l *loop) lltEffect(e llt.Effect) {
 	case llt.PeerUp:
 		l.conns[e.Node] = e.Conn
 		l.log.Info("peer is up", "system", l.name(gab.NodeID(e.Node)), "conn", e.Conn)
-		l.gabQueue = append(l.gabQueue, gab.PeerUp{Node: gab.NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn})
+		l.gabQueue = append(l.gabQueue, gab.PeerUp{Node: gab.NodeID(e.Node), Incarnation: e.Incarnation, Conn: e.Conn, Formats: gab.Formats(e.Messages)})
 		l.tellFlow(e.Node)
+	case llt.PeerFormats:
+		l.gabQueue = append(l.gabQueue, gab.PeerFormats{Node: gab.NodeID(e.Node), Conn: e.Conn, Formats: gab.Formats(e.Messages)})
 	case llt.PeerDown:
 		l.conns[e.Node], l.clogged[e.Node], l.slow[e.Node], l.stalled[e.Node] = 0, false, 0, 0
 		l.log.Warn("peer is down", "system", l.name(gab.NodeID(e.Node)), "reason", e.Reason.String(), "jeopardy", e.Jeopardy)

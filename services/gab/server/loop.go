@@ -141,7 +141,7 @@ func newLoop(s *Server, yielded bool) (*loop, error) {
 	tc := llt.Config{
 		Cluster: cfg.Tab.Cluster, Node: cfg.Node, Incarnation: l.inc, Links: link.Configs(cfg.Tab.Links),
 		Peers: cfg.Hosts.IDs(), Exclude: cfg.Tab.Exclude, Timers: cfg.Tab.Timers, Key: cfg.Key,
-		NextKey: cfg.NextKey, OldKeys: cfg.OldKeys,
+		NextKey: cfg.NextKey, OldKeys: cfg.OldKeys, Messages: llt.Formats(gab.SpokenFormats),
 	}
 	if cfg.Tab.Include != nil {
 		tc.Peers = cfg.Tab.Include
