@@ -373,7 +373,7 @@ func (e *Deliver) String() string {
 }
 func (e PeerUp) String() string {
 	s := fmt.Sprintf("peer-up node=%d incarnation=%x conn=%d", e.Node, e.Incarnation, e.Conn)
-	if e.Messages.Highest > 0 {
+	if e.Messages.Highest > 1 {
 		s += fmt.Sprintf(" messages=%d-%d", e.Messages.Lowest, e.Messages.Highest)
 	}
 	return s

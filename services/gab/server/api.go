@@ -100,7 +100,7 @@ func (s *Server) GetConfiguration(context.Context, *gabv1.GetConfigurationReques
 		Incarnation: l.inc, WaitingFor: l.gateReason(st.Gate, st.WaitingFor),
 		HaltOnRejoin: o.HaltOnRejoin, KeepKilling: o.KeepKilling, MissedHeartbeatHalt: o.MissedHeartbeatHalt,
 		HaltOnProcessDeath: o.HaltOnProcessDeath, Quorum: o.Quorum, IsolateMs: uint32(o.isolate().Milliseconds()),
-		WindowMessages: sendCredits, WireVersion: gab.WireVersion,
+		WindowMessages: sendCredits, WireVersion: wireVersion(st),
 	}, nil
 }
 
@@ -249,4 +249,13 @@ func (s *Server) SetTimer(ctx context.Context, r *gabv1.SetTimerRequest) (*gabv1
 		return nil, wrong
 	}
 	return &gabv1.SetTimerResponse{}, nil
+}
+
+// wireVersion is the format of messages in the present view, or, before the
+// first, the newest one that this build speaks.
+func wireVersion(st gab.Status) uint32 {
+	if st.Format > 0 {
+		return uint32(st.Format)
+	}
+	return gab.WireVersion
 }
