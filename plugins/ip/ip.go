@@ -25,8 +25,8 @@ import (
 // noPrefixLen is the deliberately invalid default of PrefixLen.
 const noPrefixLen = 1000
 
-// announceAgain is when the neighbours are told again, after the first time.
-var announceAgain = [...]time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 8 * time.Second}
+// announcePauses is when the neighbours are told again, after the first time.
+var announcePauses = [...]time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 8 * time.Second}
 
 // New returns the agent.
 func New() agent.Agent { return &ip{announcers: map[string]*announcer{}} }
@@ -51,8 +51,15 @@ func (*ip) Describe() agent.Description {
 		{Name: "PrefixLen", Kind: agent.Integer, Default: "1000", Doc: "Length of the prefix; 1000 means not given."},
 		{Name: "Probes", Kind: agent.Integer, Default: "2", Doc: "How often the network is asked whether the address is taken; 0 does not ask."},
 		{Name: "ProbeTime", Kind: agent.Integer, Default: "60", Doc: "Milliseconds that the questions and the wait for answers take in all."},
-	}, Actions: []agent.Action{{Token: "device.vfd", Doc: "Is the device there and up?"}}}
+	}, Actions: []agent.Action{
+		{Token: "device.vfd", Doc: "Is the device there and up?"},
+		{Token: announceAction, Doc: "Tell the neighbours again who has the address."},
+	}}
 }
+
+// announceAction is what had asks for when systems come together again: while
+// they were apart another may have claimed the address.
+const announceAction = "announce"
 
 // wanted is what a resource's attributes say.
 type wanted struct {
@@ -271,7 +278,7 @@ func (a *ip) announceOn(r *agent.Resource, w wanted) {
 	go func() {
 		defer close(an.done)
 		defer cancel()
-		for _, pause := range announceAgain {
+		for _, pause := range announcePauses {
 			timer := time.NewTimer(pause)
 			select {
 			case <-ctx.Done():
@@ -381,7 +388,10 @@ func (*ip) Info(_ context.Context, r *agent.Resource) (map[string]string, error)
 
 // Action implements agent.Actor: what could keep the address from coming up on
 // this system.
-func (*ip) Action(_ context.Context, r *agent.Resource, _ string, _ []string) (string, int, error) {
+func (a *ip) Action(_ context.Context, r *agent.Resource, token string, _ []string) (string, int, error) {
+	if token == announceAction {
+		return a.announceAgain(r)
+	}
 	device := r.String("Device")
 	link, err := netlink.LinkByName(device)
 	switch {
@@ -393,6 +403,46 @@ func (*ip) Action(_ context.Context, r *agent.Resource, _ string, _ []string) (s
 		return "Device: " + device + " is down: ip link set " + device + " up\n", 1, nil
 	}
 	return device + " is up\n", 0, nil
+}
+
+// announceAgain tells the neighbours, now and some times more, that this
+// system has the address, if it has.
+func (a *ip) announceAgain(r *agent.Resource) (string, int, error) {
+	w, err := mustParse(r)
+	if err != nil {
+		return "", 0, err
+	}
+	link, err := netlink.LinkByName(w.device)
+	if err != nil {
+		return "", 0, fmt.Errorf("find device %s: %w", w.device, err)
+	}
+	have, err := w.on(link)
+	if err != nil {
+		return "", 0, err
+	}
+	if have == nil {
+		return fmt.Sprintf("%s is not on %s here; nothing to tell\n", w.addr, w.device), 1, nil
+	}
+	if err := announce(link, w.addr); err != nil {
+		return "", 0, err
+	}
+	r.Log.Info("neighbours told again", "address", w.addr.String())
+	a.announceOn(r, w)
+	return fmt.Sprintf("the neighbours were told that %s is here\n", w.addr), 0, nil
+}
+
+// carrierBack tells the neighbours again: a cable that is back may lead to a
+// switch that believes in another owner.
+func (a *ip) carrierBack(r *agent.Resource) {
+	if _, _, err := a.announceAgain(r); err != nil {
+		r.Log.Warn("carrier is back, neighbours not told again", "error", err)
+	}
+}
+
+// carrier reports whether a cable with life in it is in the resource's device.
+func carrier(r *agent.Resource) bool {
+	link, err := netlink.LinkByName(r.String("Device"))
+	return err == nil && link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0
 }
 
 // Watch implements agent.Watcher: the kernel tells when addresses and links
@@ -409,7 +459,7 @@ func (a *ip) Watch(ctx context.Context, r *agent.Resource, push func(agent.Statu
 	if err := netlink.LinkSubscribe(links, done); err != nil {
 		return fmt.Errorf("subscribe to links: %w", err)
 	}
-	was := agent.Unknown
+	was, connected := agent.Unknown, carrier(r)
 	for {
 		st, err := a.Monitor(ctx, r)
 		if err != nil {
@@ -424,7 +474,14 @@ func (a *ip) Watch(ctx context.Context, r *agent.Resource, push func(agent.Statu
 		case <-ctx.Done():
 			return nil
 		case _, ok = <-addrs:
-		case _, ok = <-links:
+		case u, open := <-links:
+			if ok = open; ok && u.Link.Attrs().Name == r.String("Device") {
+				back := u.Link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0
+				if back && !connected {
+					a.carrierBack(r)
+				}
+				connected = back
+			}
 		}
 		if !ok {
 			return errors.New("the kernel's news broke off")

@@ -322,3 +322,69 @@ func TestDeviceAction(t *testing.T) {
 		t.Errorf("%v %v", out, err)
 	}
 }
+
+// TestToldAgain: the neighbours hear again who has the address when had asks
+// for it, because a system has come back that may have claimed it, and when
+// the carrier of the device is back.
+func TestToldAgain(t *testing.T) {
+	peer := netlab.Cable(t)
+	link, err := netlink.LinkByName(netlab.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := agenttest.Start(t)
+	r := agenttest.Resource(t, "ip", attrs(vip4))
+	out, err := p.Action(t.Context(), &agentv1.ActionRequest{Resource: r, Token: "announce"})
+	if err != nil || out.GetExitCode() != 1 || !strings.Contains(out.GetOutput(), "nothing to tell") {
+		t.Errorf("without the address: %v %v", out, err)
+	}
+	// Nobody repeats an announcement of an address that was there before.
+	if err := netlink.AddrAdd(link, netlab.Addr(t, vip4+"/24")); err != nil {
+		t.Fatal(err)
+	}
+	var ear *packet.Conn
+	peer.Do(func() (err error) {
+		ear, err = packet.Listen(peer.Interface(), packet.Raw, unix.ETH_P_ARP, nil)
+		return err
+	})
+	defer ear.Close()
+	claims := func(n int, why string) {
+		t.Helper()
+		_ = ear.SetReadDeadline(time.Now().Add(15 * time.Second))
+		buf := make([]byte, 2048)
+		addr := netip.MustParseAddr(vip4)
+		for heard := 0; heard < n; {
+			k, _, err := ear.ReadFrom(buf)
+			if errors.Is(err, unix.ENETDOWN) {
+				continue // told once, when the cable was pulled
+			}
+			if err != nil {
+				t.Fatalf("%s: %d claims heard: %v", why, heard, err)
+			}
+			if who := dialectOf(addr).conflict(buf[:k], peer.Link.Attrs().HardwareAddr, addr); who.String() == link.Attrs().HardwareAddr.String() && !isProbe(buf[:k]) {
+				heard++
+			}
+		}
+	}
+	out, err = p.Action(t.Context(), &agentv1.ActionRequest{Resource: r, Token: "announce"})
+	if err != nil || out.GetExitCode() != 0 {
+		t.Fatalf("with the address: %v %v", out, err)
+	}
+	claims(4, "at once and again, a request and a reply each") // of five times
+	// A new process repeats nothing; what is heard comes of the carrier.
+	p = agenttest.Start(t)
+	stream, err := p.Watch(t.Context(), &agentv1.WatchRequest{Resource: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.LinkSetDown(peer.Link); err != nil {
+		t.Fatal(err)
+	}
+	if err := peer.LinkSetUp(peer.Link); err != nil {
+		t.Fatal(err)
+	}
+	claims(2, "carrier back")
+}

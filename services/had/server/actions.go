@@ -13,6 +13,7 @@ import (
 	"github.com/evenkeel/evenkeel/services/had/host"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/resource"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
 	"google.golang.org/grpc/codes"
 )
@@ -149,6 +150,30 @@ func (l *loop) act(r runningAction) {
 		l.acted(id, acted{Reason: "ACTION_NOT_SUPPORTED", Problem: "the type has no action " + r.ask.Token + " any more"})
 	default:
 		l.stepSchedule(schedule.Act{ID: id, Resource: r.ask.Resource, Until: boottime().Add(timeout)})
+	}
+}
+
+// announceAction is the action by which a resource tells others that it is
+// here.
+const announceAction = "announce"
+
+// announce lets what is online here and is known to others by an address tell
+// them so again, when a system has come that was not there: while it was away
+// it may have claimed the address too, and who believes in it would go on to.
+func (l *loop) announce() {
+	config := l.config()
+	if config == nil || !l.running {
+		return
+	}
+	for _, spec := range l.sched.Specs() {
+		report, known := l.sched.Report(spec.Resource)
+		if !known || report.State != resource.StateOnline || config.Resource(spec.Resource) == nil {
+			continue
+		}
+		ask := actionAsked{Resource: spec.Resource, Token: announceAction}
+		if l.supports(ask) {
+			l.act(runningAction{ask: ask, self: true}) // nobody waits for its answer
+		}
 	}
 }
 

@@ -455,6 +455,9 @@ func (l *loop) viewed(v *gabv1.View) {
 		l.check(errors.New("gab took this system into a new membership; had starts anew"))
 		return
 	}
+	joined := l.view != nil && slices.ContainsFunc(v.GetMembers(), func(m *gabv1.Member) bool {
+		return !slices.ContainsFunc(l.view.GetMembers(), func(o *gabv1.Member) bool { return o.GetIncarnation() == m.GetIncarnation() })
+	})
 	l.view, l.gate = v, nil
 	l.clockSent = false
 	now := boottime()
@@ -480,6 +483,9 @@ func (l *loop) viewed(v *gabv1.View) {
 	l.check(l.known.write(l.root))
 	l.apply(l.position(v.GetId(), v.GetSeq()), "", ev)
 	l.endLostActions()
+	if joined {
+		l.announce()
+	}
 	l.publish(&event{kind: "view", state: fmt.Sprintf("%d %s", len(ev.Members), pick(len(ev.Members) == 1, "member", "members")), severity: "NOTICE", text: ev.String()})
 	if first || !l.running {
 		// Again in every view: a system that comes later and builds from its
