@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 1
 # new one. A failure prints its seed.
 export RAPID_SEED ?= 20261122
 
-.PHONY: bench-peers mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean
+.PHONY: soak soak-detection bench-peers mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,14 @@ demo: deps build bin/lab-nfswrite ## the two-system NFS cluster that fails over 
 
 bench: deps build ## print the figures of failover, restart, broadcast and memory
 	@$(GO) run ./test/bench
+
+SOAK_FOR ?= 10m
+SOAK_PROFILES ?= default,fast,experimental
+
+soak: soak-detection ## what only time shows (half an hour, root)
+
+soak-detection: deps build ## clusters on a busy machine with a bad link: no false alarm (SOAK_FOR=10m SOAK_PROFILES=default,fast,experimental)
+	@$(GO) run ./test/bench -soak $(SOAK_FOR) -profiles $(SOAK_PROFILES)
 
 bench-peers: build bin/bench-cpgload ## broadcast through gab's streams against Corosync's CPG, by turns (root; installs Corosync)
 	@$(GO) run ./test/bench/peers $(PEERS)
