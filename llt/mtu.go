@@ -15,8 +15,8 @@ import (
 // are cut smaller, and what was cut already goes in parts.
 
 const (
-	lostLarge = 4  // large frames in a row that a link lost: its path is narrower
-	lostKnown = 16 // the same, if as large a frame went through before
+	lostLarge = 4 // rounds of retrans in a row in which a link lost large frames: its path is narrower
+	lostKnown = 8 // the same, if as large a frame went through before
 	wider     = time.Second
 	widerOnce = 30 * time.Second // after a larger size was tried in vain
 )
@@ -27,10 +27,11 @@ var sizes = [...]int{MinMTU, 1280, 1400, 1450, 1500, 4000, 8900, 9000, 16000, Ma
 
 // path is what is known of the way to a peer over one link.
 type path struct {
-	limit int // of a frame; 0: the link's MTU
-	large int // the largest data frame that was acknowledged
-	lost  int // large frames lost in a row
-	again vclock.Time
+	limit  int // of a frame; 0: the link's MTU
+	large  int // the largest data frame that was acknowledged
+	lost   int // rounds in which large frames were lost, and none acknowledged since
+	lostAt vclock.Time
+	again  vclock.Time
 }
 
 // largest is the largest data frame that the way over a link may be given.
@@ -61,10 +62,13 @@ func (c *Core) tooLarge(p *peer, l LinkID, s *slot) bool {
 func (c *Core) lostOn(p *peer, s *slot) {
 	pl := &p.links[s.link]
 	size := s.n + frame.DataOverhead
-	if s.split || size <= MinMTU || pl.lastHeard <= s.sentAt {
+	if s.split || size <= MinMTU || pl.lastHeard < s.sentAt.Add(c.timers.Heartbeat/2) {
 		return // the link passes nothing at all, or nothing that tells
 	}
-	pl.lost++
+	if pl.lost > 0 && c.now.Sub(pl.lostAt) < c.timers.Retrans {
+		return // of the same round; a peer that is slow at times loses one, not many
+	}
+	pl.lost, pl.lostAt = pl.lost+1, c.now
 	if pl.lost < lostLarge || (size <= pl.large && pl.lost < lostKnown) {
 		return
 	}

@@ -62,6 +62,9 @@ var ballast []byte
 // which bytes of garbage are enough between two collections does not ask. The
 // kernel is also asked to end others first when memory is out.
 func Reserve(bytes int) {
+	if len(ballast) >= bytes {
+		return // it has been done
+	}
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0) // only root may
 	ballast = make([]byte, bytes)
 	work := make([]byte, bytes)

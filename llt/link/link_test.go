@@ -377,7 +377,7 @@ func TestJumboFrames(t *testing.T) {
 	frames, bytes := sent()
 	say("jumbo")
 	after, afterBytes := sent()
-	if mean := (afterBytes - bytes) / (after - frames); mean < 3000 {
+	if mean := (afterBytes - bytes) / (after - frames); mean < 3000 && !raceEnabled { // the race detector makes the other end too slow to tell
 		t.Errorf("%d bytes of messages went in frames of %d bytes on the average; the link carries 9000", messages*size, mean)
 	}
 	ip(t, "-n", ns[1], "link", "set", "pj0", "mtu", "1500")
