@@ -355,7 +355,7 @@ func (w *World) explained(x engine.Explanation) {
 	if !x.Repeatable() {
 		w.fail("E196: deciding again on the stored inputs gives another decision than: %s, on %s", x, x.On)
 	}
-	if key := (place{x.Pos.Lineage, x.Pos.Seq}); w.opt.Story != nil && !w.oracle.told[tellKey{key, x.Group + x.Subject}] {
+	if key := (place{lineage: x.Pos.Lineage, seq: x.Pos.Seq}); w.opt.Story != nil && !w.oracle.told[tellKey{key, x.Group + x.Subject}] {
 		w.oracle.told[tellKey{key, x.Group + x.Subject}] = true
 		w.opt.Story(w.now.String() + "  " + strings.ReplaceAll(x.String(), "\n", "\n              "))
 	}

@@ -34,6 +34,8 @@ type App (
 	static int OnlineTimeout = 4
 	static int OfflineTimeout = 4
 	static int CleanTimeout = 3
+	static int OpenTimeout = 4
+	static int CloseTimeout = 4
 	static str ArgList[] = { What }
 	str What
 	)
@@ -44,6 +46,8 @@ type Disk (
 	static int OnlineTimeout = 4
 	static int OfflineTimeout = 4
 	static int CleanTimeout = 3
+	static int OpenTimeout = 4
+	static int CloseTimeout = 4
 	static int OnlineRetryLimit = 1
 	static str ArgList[] = { What }
 	str What
@@ -53,6 +57,8 @@ type Daemon (
 	static int MonitorInterval = 2
 	static int OfflineMonitorInterval = 4
 	static int OnlineTimeout = 4
+	static int OpenTimeout = 4
+	static int CloseTimeout = 4
 	static str ArgList[] = { What }
 	str What
 	)
@@ -60,6 +66,8 @@ type Net (
 	static str Operations = None
 	static int MonitorInterval = 2
 	static int OfflineMonitorInterval = 4
+	static int OpenTimeout = 4
+	static int CloseTimeout = 4
 	static str ArgList[] = { What }
 	str What
 	)

@@ -95,8 +95,8 @@ func (n *node) lltConfig(inc uint64, timers llt.Timers) llt.Config {
 	w := n.w
 	cfg := llt.Config{Cluster: clusterID, Node: llt.NodeID(n.id), Incarnation: inc, Timers: timers, Messages: llt.Formats(gab.SpokenFormats)}
 	for l := range w.network.links {
-		low := w.swarm.LowPriority && l > 0 && l == w.network.links-1
-		cfg.Links = append(cfg.Links, llt.LinkConfig{Tag: linkTags[l], LowPriority: low, MTU: 1500})
+		low := w.swarm.LowPriority && l > 0 && l == w.swarm.Links-1
+		cfg.Links = append(cfg.Links, llt.LinkConfig{Tag: linkTags[l], LowPriority: low, HeartbeatOnly: l == w.network.disk, MTU: 1500})
 	}
 	for _, o := range w.nodes {
 		cfg.Peers = append(cfg.Peers, llt.NodeID(o.id))
@@ -296,6 +296,9 @@ func (g *gabd) lltEffect(e llt.Effect) {
 				w.moment(g.n, "jeopardy")
 			}
 		}
+	case llt.PeerDisk:
+		w.oracle.count("peers seen over the disk alone or no more")
+		g.gabQueue = append(g.gabQueue, gab.PeerDisk{Node: gab.NodeID(e.Node), Seen: e.Seen})
 	case llt.SendBlocked:
 		g.clog(e.Node, true)
 	case llt.SendReady:
@@ -435,10 +438,19 @@ func (n *node) killGab() {
 	w.tell("gab of %s dies", n.name)
 	n.dropGab(g, "gab died")
 	n.judge(verdict.Missing{Name: verdict.GAB, Why: "died"})
-	if n.declared > 0 {
-		return // hashadow stops the system
-	}
-	w.later(n.shadow.proc, w.boot.between(500*time.Millisecond, 2*time.Second), func() { n.startGab() })
+	n.restartGab()
+}
+
+// restartGab is the init system's: it starts gab again once nothing is
+// protected; while something is, hashadow stops the system.
+func (n *node) restartGab() {
+	n.w.later(n.shadow.proc, n.w.boot.between(500*time.Millisecond, 2*time.Second), func() {
+		if n.declared > 0 {
+			n.restartGab()
+			return
+		}
+		n.startGab()
+	})
 }
 
 func (n *node) dropGab(g *gabd, why string) {

@@ -189,7 +189,7 @@ func (h *hadd) received(e any) {
 	case gab.DeliverMessage:
 		h.message(e)
 	case gab.DeliverEvidence:
-		h.n.w.oracle.ordered(h, e.View, e.Seq, e.String())
+		h.n.w.oracle.ordered(h, h.view.ID, e.Seq, e.String())
 		h.n.learn(e.Departed)
 		h.apply(h.position(e.View, e.Seq), "", engine.EvidenceStronger{System: h.name(e.Departed.Member.Node),
 			Evidence: evidenceOf(e.Departed.Evidence), Detail: e.Departed.Detail})

@@ -14,7 +14,8 @@ const heldFrames = 256
 // corrupt and cut them.
 type network struct {
 	w     *World
-	links int
+	links int    // all, the disk region, which is the last one, among them
+	disk  int    // that one, -1 if there is none
 	wires []wire // from, to, link
 	// How many of 10,000 frames are lost, doubled, spoiled, or late.
 	loss, dup, corrupt, late int
@@ -37,7 +38,10 @@ type flight struct {
 
 func (w *World) newNetwork(links int) {
 	n := len(w.nodes)
-	w.network = network{w: w, links: links, wires: make([]wire, n*n*links)}
+	w.network = network{w: w, links: links, disk: -1, wires: make([]wire, n*n*links)}
+	if w.swarm.DiskRegion {
+		w.network.disk = links - 1
+	}
 }
 
 func (nw *network) wire(from, to, link int) *wire {
@@ -147,7 +151,9 @@ func (w *World) arrive(fl *flight) {
 // cutWire stops one direction of all links between two systems; cutLink of one.
 func (w *World) cutWire(from, to int) {
 	for l := range w.network.links {
-		w.cutLink(from, to, l)
+		if l != w.network.disk { // a disk knows no partition
+			w.cutLink(from, to, l)
+		}
 	}
 }
 

@@ -40,7 +40,9 @@ type oracle struct {
 	excused map[string]bool
 }
 
-type place struct{ lineage, seq uint64 }
+// place is one in the log of port h. Without fencing two sides of a split go
+// on in one lineage, each with views of its own: view tells them apart then.
+type place struct{ lineage, seq, view uint64 }
 
 type ack struct {
 	id  string
@@ -179,9 +181,12 @@ func (o *oracle) ordered(h *hadd, v gab.ViewID, seq uint64, text string) {
 	f := fnv.New64a()
 	f.Write([]byte(text))
 	sum := f.Sum64()
-	at := place{v.Lineage, seq}
+	at := place{lineage: v.Lineage, seq: seq}
+	if !w.fenced {
+		at.view = v.Counter<<8 | uint64(v.Coordinator)
+	}
 	o.count("I2")
-	if was, ok := o.log[at]; ok && was != sum && (w.fenced || !w.tainted) {
+	if was, ok := o.log[at]; ok && was != sum {
 		w.fail("I2: place %d of port h is %.200q at %s and something else elsewhere", seq, text, h.n.name)
 		return
 	}
@@ -209,7 +214,7 @@ func (o *oracle) applied(h *hadd, pos engine.Pos, ev engine.Event) {
 		return
 	}
 	w := o.w
-	at := place{pos.Lineage, pos.Seq}
+	at := place{lineage: pos.Lineage, seq: pos.Seq}
 	sum := h.engine.Hash()
 	o.count("I3")
 	if was, ok := o.states[at]; ok && was != sum && (w.fenced || !w.tainted) {
@@ -236,7 +241,8 @@ func (o *oracle) acknowledged(r engine.CommandResult) {
 
 // written: a configuration goes to some disk.
 func (o *oracle) written(files []engine.File, sequence uint64) {
-	o.known[confdisk.Hash(files)] = sequence
+	hash := confdisk.Hash(files) // the sides of a split may both come to it
+	o.known[hash] = max(o.known[hash], sequence)
 }
 
 // diskRead checks I6 at what a starting had finds: a configuration that was

@@ -27,10 +27,12 @@ type Plan struct {
 type Swarm struct {
 	Nodes  int  `json:"nodes"`
 	Fenced bool `json:"fenced"`
-	// Links of LLT, the last of them of low priority or not; frames sealed or
-	// not; the timers: "default", "fast" or "coarse".
+	// Links of LLT, the last of them of low priority or not, and a region on a
+	// shared disk beside them or not; frames sealed or not; the timers:
+	// "default", "fast" or "coarse".
 	Links       int    `json:"links"`
 	LowPriority bool   `json:"low_priority"`
+	DiskRegion  bool   `json:"disk_region"`
 	Encrypted   bool   `json:"encrypted"`
 	Profile     string `json:"profile"`
 	// How many of 10,000 frames are lost, doubled, spoiled, or late by at most
@@ -53,6 +55,14 @@ type Swarm struct {
 	PointErrors int `json:"point_errors"`
 	PowerErrors int `json:"power_errors"`
 	EntryErrors int `json:"entry_errors"`
+}
+
+// links are LLT's, the disk region among them.
+func (s Swarm) links() int {
+	if s.DiskRegion {
+		return s.Links + 1
+	}
+	return s.Links
 }
 
 // Fault is one thing that goes wrong, or that somebody does.
@@ -108,6 +118,7 @@ func newSwarm(r *random, opt Options) Swarm {
 		PowerCycle: ms(pick(4000, 6000, 9000)), WriteEvery: ms(100), DiskErrors: pick(0, 20),
 		PointErrors: pick(0, 0, 30, 8), PowerErrors: pick(0, 0, 10, 3), EntryErrors: pick(0, 60, 15),
 	}
+	s.DiskRegion = r.one(4)
 	if opt.Nodes > 0 {
 		s.Nodes = opt.Nodes
 	}
@@ -118,7 +129,7 @@ func newSwarm(r *random, opt Options) Swarm {
 		s.Fenced = false
 	}
 	if opt.Scenario != nil {
-		s.Links, s.LowPriority, s.Encrypted, s.Profile = 2, false, false, "coarse"
+		s.Links, s.LowPriority, s.DiskRegion, s.Encrypted, s.Profile = 2, false, false, false, "coarse"
 		s.Loss, s.Dup, s.Corrupt, s.Late = 0, 0, 0, 0
 		s.WireDelay, s.PointDelay, s.EntryTime = 200*time.Microsecond, ms(5), ms(300)
 		s.DiskErrors, s.PointErrors, s.PowerErrors, s.EntryErrors = 0, 0, 0, 0

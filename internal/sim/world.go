@@ -150,7 +150,7 @@ func NewWorld(opt Options) (*World, error) {
 	}
 	for i, name := range w.names {
 		w.nodes = append(w.nodes, &node{w: w, id: i, name: name, running: make([]bool, len(w.res)),
-			offset: w.boot.between(time.Second, time.Hour), drift: int64(w.boot.n(401)) - 200, dark: make([]bool, w.swarm.Links)})
+			offset: w.boot.between(time.Second, time.Hour), drift: int64(w.boot.n(401)) - 200, dark: make([]bool, w.swarm.links())})
 	}
 	for _, n := range w.nodes {
 		n.disk = newDisk(n)
@@ -159,7 +159,7 @@ func NewWorld(opt Options) (*World, error) {
 		}
 	}
 	w.oracle.written(w.files, 0)
-	w.newNetwork(w.swarm.Links)
+	w.newNetwork(w.swarm.links())
 	w.network.loss, w.network.dup, w.network.corrupt, w.network.late = w.swarm.Loss, w.swarm.Dup, w.swarm.Corrupt, w.swarm.Late
 	return w, nil
 }
