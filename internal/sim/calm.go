@@ -166,7 +166,8 @@ func (w *World) speaker() *hadd {
 }
 
 // unexplained names a failover group that is not online although nothing is
-// said to stand in its way and it was not a user's wish. (Parallel groups do
+// said to stand in its way and it was not a user's wish, as is what was disabled
+// and enabled again: nothing brings that online by itself. (Parallel groups do
 // not fail over, and start by themselves only where AutoStartList says.)
 func (w *World) unexplained() string {
 	h := w.speaker()
@@ -174,7 +175,7 @@ func (w *World) unexplained() string {
 		return ""
 	}
 	for _, g := range h.engine.Status().Groups {
-		if g.Parallel == 1 || w.groupTrouble(g.Name) == "" || len(g.Hindrances) > 0 || g.TFrozen || !g.IntentOnline || w.partly(g.Name) {
+		if g.Parallel == 1 || w.groupTrouble(g.Name) == "" || len(g.Hindrances) > 0 || g.TFrozen || !g.IntentOnline || w.partly(g.Name) || w.meddled[g.Name] {
 			continue
 		}
 		return fmt.Sprintf("group %s: %v%s", g.Name, g.Systems, w.dump())

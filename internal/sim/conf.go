@@ -172,6 +172,9 @@ func (w *World) model(c *maincf.Config) {
 			}
 			m.gone, m.group, m.typ, m.failover, m.op = false, g.Name, r.Type, parallel.Int() != 1, schedule.OnOff
 			enabled, _ := c.ResourceAttr(r, "Enabled", "")
+			if enabled.Bool() != m.enabled {
+				w.meddled[g.Name] = true
+			}
 			m.enabled = enabled.Bool()
 			switch c.Operations(r.Type) {
 			case maincf.OperationsNone:

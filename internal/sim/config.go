@@ -167,6 +167,7 @@ func (w *World) load() error {
 	w.cfg = cfg
 	w.names = w.systemNames()
 	w.model(cfg)
+	clear(w.meddled) // what it began with
 	return nil
 }
 

@@ -102,6 +102,7 @@ type World struct {
 	names    []string
 	res      []*resourceModel
 	byName   map[string]*resourceModel
+	meddled  map[string]bool // groups in which operators enabled or disabled something
 	disks    []disk
 	calm     bool // no more faults
 	tainted  bool // a partition or pause happened: without fencing I1 says nothing
@@ -127,7 +128,7 @@ func NewWorld(opt Options) (*World, error) {
 	w.net, w.boot, w.fate = fork(opt.Seed, "net"), fork(opt.Seed, "boot"), fork(opt.Seed, "fate")
 	w.agents, w.user, w.store = fork(opt.Seed, "agents"), fork(opt.Seed, "user"), fork(opt.Seed, "store")
 	w.oracle = newOracle(w)
-	w.byName = map[string]*resourceModel{}
+	w.byName, w.meddled = map[string]*resourceModel{}, map[string]bool{}
 	w.cores = Product()
 	if opt.Cores != nil {
 		w.cores = *opt.Cores

@@ -5,6 +5,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/services/had/decision"
 	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/resource"
 )
 
 // afterFault follows a group that is offline because of a resource's fault:
@@ -343,6 +344,18 @@ func (e *Engine) hindrances(g *groupModel) []string {
 	return out
 }
 
+// idleChild is a child that r's online waits for and that nothing brings
+// online: a user took it offline meanwhile. "" if there is none.
+func (e *Engine) idleChild(g *groupModel, r *resourceModel, n SystemID) string {
+	for _, c := range e.missing(g, r, n) {
+		m, i := g.resource(c), e.instance(c, n)
+		if m.onOff() && m.enabled && i.Probed && !i.up() && !i.moving() && i.State != resource.StateFaulted {
+			return c
+		}
+	}
+	return ""
+}
+
 func (e *Engine) partHindrances(g *groupModel) []string {
 	var out []string
 	add := func(text, wayOut string) { out = append(out, text+": "+wayOut) }
@@ -371,6 +384,10 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 				add(r.name+" is in ADMIN_WAIT on "+n+" ("+i.WaitReason.String()+")", clearWaitHint(g, n))
 			case i.Halted:
 				add(r.name+" cannot be taken offline on "+n, "end it by hand, then hares -probe "+r.name+" -sys "+n)
+			case i.Want == wantOnline:
+				if c := e.idleChild(g, r, n); c != "" {
+					add(r.name+" waits for "+c+", which is offline on "+n+" and not on its way", "hares -online "+c+" -sys "+n+", or hagrp -flush "+g.name+" -sys "+n)
+				}
 			}
 		}
 		if e.frozenSystem(n) && !g.clusterService() {
