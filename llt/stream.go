@@ -296,7 +296,9 @@ func (c *Core) transmit(p *peer, number uint64, avoid int) {
 	pl := &p.links[l]
 	if s.tries > 0 {
 		p.links[s.link].resent++
-		p.links[s.link].lostData()
+		if was := &p.links[s.link]; was.acked >= s.order+lossDistance {
+			was.lostData() // later ones arrived; a late acknowledgement alone is no loss
+		}
 		c.lostOn(p, s)
 	}
 	s.tries++
