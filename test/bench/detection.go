@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -215,7 +214,9 @@ func soak(ctx context.Context, profile string, d time.Duration) error {
 		for _, system := range []string{"Server1", "Server2"} {
 			lines, err := gabLines(ctx, l, system, began)
 			if err != nil {
-				return err
+				fmt.Printf("  %s, %s: gone, it took itself for evicted: %v\n", profile, system, err)
+				alarms++
+				continue
 			}
 			count := map[string]int{}
 			longest := 0
@@ -229,13 +230,6 @@ func soak(ctx context.Context, profile string, d time.Duration) error {
 			fmt.Printf("  %s, %s, %s, %d busy loops on %d cores, %d %% loss on %s: %d peers DOWN, links in trouble %d, expired %d, gab late %d times (at most %d ms), stood still %d\n",
 				profile, system, d, len(h), runtime.NumCPU(), lossPercent, lossOn, count["peer is down"], count["llt link-trouble"], count["llt link-expired"],
 				count["llt timer-late"], longest, count["gab stood still"])
-		}
-		status, err := l.Status(ctx)
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(status.Systems, func(s lab.System) bool { return s.Pids["gab"] == 0 }) {
-			return fmt.Errorf("a system stopped: %+v", status.Systems)
 		}
 		if alarms > 0 {
 			return fmt.Errorf("profile %s: %d false alarms", profile, alarms)
