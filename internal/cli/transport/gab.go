@@ -223,6 +223,9 @@ func memberships(answer *gabv1.GetMembershipResponse, clients bool, out io.Write
 		if visible := port.GetVisible(); len(visible) > 0 {
 			fmt.Fprintf(out, "Port %s gen %s    visible ;%s\n", name, port.GetGeneration(), strings.TrimLeft(digits(visible), " "))
 		}
+		if slow := port.GetSlow(); len(slow) > 0 {
+			fmt.Fprintf(out, "Port %s gen %s       slow ;%s\n", name, port.GetGeneration(), strings.TrimLeft(digits(slow), " "))
+		}
 		if stalled := port.GetStalled(); len(stalled) > 0 {
 			fmt.Fprintf(out, "Port %s gen %s    stalled ;%s\n", name, port.GetGeneration(), strings.TrimLeft(digits(stalled), " "))
 		}

@@ -77,6 +77,9 @@ func (s *Server) GetMembership(context.Context, *gabv1.GetMembershipRequest) (*g
 			if p.Port != gab.PortA && snap.stalled[s.Node]&(1<<(p.Port-'a')) != 0 {
 				m.Stalled = append(m.Stalled, l.membersTo([]gab.Member{s})...)
 			}
+			if p.Port != gab.PortA && snap.slow[s.Node]&(1<<(p.Port-'a')) != 0 {
+				m.Slow = append(m.Slow, l.membersTo([]gab.Member{s})...)
+			}
 		}
 		out.Ports = append(out.Ports, m)
 	}

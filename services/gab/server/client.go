@@ -432,16 +432,23 @@ func (l *loop) setSlow(c *client, on bool) {
 	c.slow = on
 	c.box.slow.Store(on)
 	l.log.Info("client is slow", "port", c.port.String(), "client", c.name, "slow", on)
-	own := &l.slow[l.s.cfg.Node]
-	bit := uint32(1) << (c.port - 'a')
-	*own &^= bit
-	if on {
-		*own |= bit
-	}
+	l.markSlow(l.s.cfg.Node, uint32(1)<<(c.port-'a'), on)
 	for n := range l.conns {
 		if l.conns[n] != 0 {
 			l.transport(llt.NodeID(n), flowMessage(c.port, flowFree+truth(on)))
 		}
+	}
+}
+
+// markSlow keeps, and shows, which client slows the senders of a port.
+func (l *loop) markSlow(n llt.NodeID, bit uint32, on bool) {
+	was := l.slow[n]
+	l.slow[n] &^= bit
+	if on {
+		l.slow[n] |= bit
+	}
+	if l.slow[n] != was {
+		l.publish()
 	}
 }
 

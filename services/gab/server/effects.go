@@ -95,10 +95,8 @@ func (l *loop) transportIn(e *llt.Deliver) {
 			return
 		}
 		switch bit := uint32(1) << (body[0] - 'a'); body[1] {
-		case flowSlow:
-			l.slow[e.From] |= bit
-		case flowFree:
-			l.slow[e.From] &^= bit
+		case flowSlow, flowFree:
+			l.markSlow(e.From, bit, body[1] == flowSlow)
 		case flowStalled, flowAlive:
 			l.markStalled(e.From, bit, body[1] == flowStalled)
 		}

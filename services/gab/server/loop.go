@@ -128,6 +128,7 @@ type snapshot struct {
 	ports  []gab.PortStatus
 	// stalled is by node and port.
 	stalled [llt.MaxNodes]uint32
+	slow    [llt.MaxNodes]uint32 // the same of clients that take too little
 }
 
 func newLoop(s *Server, yielded bool) (*loop, error) {
@@ -432,7 +433,7 @@ func (l *loop) stepGab(now vclock.Time, ev gab.Event) {
 // publish lets readers see what is now.
 func (l *loop) publish() {
 	l.dirty = false
-	l.current.Store(&snapshot{status: l.gab.Status(), ports: l.gab.Ports(), stalled: l.stalled})
+	l.current.Store(&snapshot{status: l.gab.Status(), ports: l.gab.Ports(), stalled: l.stalled, slow: l.slow})
 }
 
 // rejoin tells those who watch gab that it lives, while it waits to be admitted

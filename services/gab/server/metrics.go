@@ -39,6 +39,7 @@ var (
 	localLate   = desc("link_late_requests_total", "Requests to a disk region that took longer than a heartbeat.", "link")
 	localBad    = desc("link_bad_checksums_total", "Slots of a disk region that were damaged or torn.", "link")
 	refused     = desc("troubles_total", "Frames refused and other troubles, by cause, link and the node that they name.", "cause", "link", "node")
+	clientSlow  = prometheus.NewDesc("evenkeel_gab_client_slow", "1 while the client of the port on the system takes its messages too slowly, so that the senders of the port wait.", []string{"port", "system"}, nil)
 	frameCounts = desc("frames_total", "Frames by what became of them, as lltstat names it.", "counter")
 )
 
@@ -107,6 +108,15 @@ func (m transportMetrics) Collect(out chan<- prometheus.Metric) {
 			node = strconv.Itoa(int(t.GetNodeId()))
 		}
 		count(refused, t.GetCount(), t.GetCause(), t.GetTag(), node)
+	}
+	membership, err := m.s.GetMembership(ctx, &gabv1.GetMembershipRequest{})
+	if err != nil {
+		return
+	}
+	for _, p := range membership.GetPorts() {
+		for _, s := range p.GetSlow() {
+			gauge(clientSlow, 1, p.GetPort(), s.GetName())
+		}
 	}
 	counters, err := m.s.GetStatistics(ctx, &gabv1.GetStatisticsRequest{})
 	if err != nil {

@@ -479,6 +479,18 @@ func TestSlowClient(t *testing.T) {
 		}
 		return "nobody calls the client slow"
 	})
+	// It is named everywhere.
+	until(t, func() string {
+		for _, n := range c.nodes {
+			_, m := n.members("d")
+			for _, p := range m.GetPorts() {
+				if p.GetPort() == "d" && (len(p.GetSlow()) != 1 || p.GetSlow()[0].GetName() != "s1") {
+					return fmt.Sprintf("slow on port d: %v", p.GetSlow())
+				}
+			}
+		}
+		return ""
+	})
 	other := c.attach(c.nodes[0], "e")
 	nextView(t, other, 1)
 	if r, err := other.SendWait(context.Background(), []byte("x")); err != nil || r != gabv1.SendResult_SEND_RESULT_DELIVERED {
