@@ -276,20 +276,25 @@ func (r *replica) applyView(e *entry, res *applied) {
 }
 
 // endangered reports whether more than half of those who stay saw a node over
-// one link only. One that loses its links one after the other loses everybody
+// one link only, or all of those who stay were in jeopardy themselves, whose
+// own reports may still be under way. One that loses its links one after the other loses everybody
 // else in jeopardy, though among all it alone was (reference 2.6).
 func (r *replica) endangered(n NodeID, stay []Member) bool {
-	reports, of := 0, 0
-	for _, s := range r.systems {
+	reports, of, marked := 0, 0, 0
+	for i, m := range r.members() {
+		s := &r.systems[i]
 		if !contains(stay, s.Member) {
 			continue
 		}
 		of++
+		if m.Jeopardy {
+			marked++
+		}
 		if s.reports&nodeBit(n) != 0 {
 			reports++
 		}
 	}
-	return 2*reports > of
+	return 2*reports > of || (of > 0 && marked == of)
 }
 
 func (r *replica) departure(m Member, s *system, survivors []Member) Departed {

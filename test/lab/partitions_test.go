@@ -192,7 +192,9 @@ func TestPartitions(t *testing.T) {
 	row("links fail one after the other: no failover, autodisabled on both sides; the smaller side rejoins", func(c *cluster) {
 		stays := strings.TrimSpace(c.must("A", "pgrep", "-x", "had"))
 		c.cut("--link", "priv1", "C")
-		c.member("C", "012", "2")
+		for _, system := range []string{"A", "B", "C"} {
+			c.member(system, "012", "2")
+		}
 		c.cut("--link", "priv2", "C")
 		c.member("A", "01", "")
 		c.member("C", "  2", "")
