@@ -28,7 +28,7 @@ var errHung = errors.New("a request to the disk does not come back; look at the 
 
 // attempt runs f. If it takes longer than limit, err is errHung and late is
 // closed when f returns at last.
-func attempt(limit time.Duration, f func() error) (err error, late <-chan struct{}) { //nolint:staticcheck // the channel belongs to the error
+func attempt(limit time.Duration, f func() error) (late <-chan struct{}, err error) {
 	done := make(chan error, 1)
 	ended := make(chan struct{})
 	go func() { // ends with the request
@@ -39,9 +39,9 @@ func attempt(limit time.Duration, f func() error) (err error, late <-chan struct
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		return err, nil
+		return nil, err
 	case <-timer.C:
-		return errHung, ended
+		return ended, errHung
 	}
 }
 
@@ -65,7 +65,7 @@ func (l *oneLink) liveDisk(ctx context.Context) {
 	said := ""
 	for ctx.Err() == nil {
 		var r *region
-		err, late := attempt(l.set.cfg.Deadline, func() (err error) {
+		late, err := attempt(l.set.cfg.Deadline, func() (err error) {
 			r, err = l.openRegion()
 			return err
 		})
@@ -123,9 +123,9 @@ func (l *oneLink) serveDisk(ctx context.Context, r *region) {
 	var whole atomic.Bool         // neither left a request behind
 	whole.Store(true)
 	var both sync.WaitGroup
-	run := func(f func(ctx context.Context, r *region) (error, <-chan struct{})) {
+	run := func(f func(ctx context.Context, r *region) (<-chan struct{}, error)) {
 		both.Go(func() {
-			err, late := f(inner, r)
+			late, err := f(inner, r)
 			broken <- err
 			if !await(ctx, late) {
 				whole.Store(false)
@@ -133,7 +133,7 @@ func (l *oneLink) serveDisk(ctx context.Context, r *region) {
 		})
 	}
 	run(l.readSlots)
-	run(func(ctx context.Context, r *region) (error, <-chan struct{}) { return l.writeSlot(ctx, r, p) }) //nolint:staticcheck // the channel belongs to the error
+	run(func(ctx context.Context, r *region) (<-chan struct{}, error) { return l.writeSlot(ctx, r, p) })
 	var err error
 	select {
 	case err = <-broken:
@@ -191,27 +191,27 @@ func (p *diskPort) take() []byte {
 }
 
 // readSlots polls the region twice per heartbeat.
-func (l *oneLink) readSlots(ctx context.Context, r *region) (error, <-chan struct{}) { //nolint:staticcheck // the channel belongs to the error
+func (l *oneLink) readSlots(ctx context.Context, r *region) (<-chan struct{}, error) {
 	poll := time.NewTicker(max(l.set.cfg.Beat/2, time.Millisecond))
 	defer poll.Stop()
 	var found []llt.Event // of the request under way
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err(), nil
+			return nil, ctx.Err()
 		case <-poll.C:
 		}
 		found = nil
 		began := time.Now()
 		var bad int
-		err, late := attempt(l.set.cfg.Deadline, func() (err error) {
+		late, err := attempt(l.set.cfg.Deadline, func() (err error) {
 			bad, err = r.read(func(n llt.NodeID, _ uint64, frame []byte) {
 				found = append(found, &llt.FrameIn{Link: l.id, Src: []byte{byte(n)}, Data: append([]byte(nil), frame...)})
 			})
 			return err
 		})
 		if err != nil {
-			return err, late
+			return late, err
 		}
 		l.disk.bad.Add(uint64(bad))
 		if time.Since(began) > l.set.cfg.Beat {
@@ -224,12 +224,12 @@ func (l *oneLink) readSlots(ctx context.Context, r *region) (error, <-chan struc
 }
 
 // writeSlot writes beacons as they come.
-func (l *oneLink) writeSlot(ctx context.Context, r *region, p *diskPort) (error, <-chan struct{}) { //nolint:staticcheck // the channel belongs to the error
+func (l *oneLink) writeSlot(ctx context.Context, r *region, p *diskPort) (<-chan struct{}, error) {
 	seq := uint64(time.Now().UnixNano()) // another one than any earlier start's
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err(), nil
+			return nil, ctx.Err()
 		case <-p.news:
 		}
 		beacon := p.take()
@@ -238,10 +238,10 @@ func (l *oneLink) writeSlot(ctx context.Context, r *region, p *diskPort) (error,
 		}
 		seq++
 		began := time.Now()
-		err, late := attempt(l.set.cfg.Deadline, func() error { return r.write(l.set.cfg.Node, seq, beacon) })
+		late, err := attempt(l.set.cfg.Deadline, func() error { return r.write(l.set.cfg.Node, seq, beacon) })
 		if err != nil {
 			l.txErrors.Add(1)
-			return err, late
+			return late, err
 		}
 		if time.Since(began) > l.set.cfg.Beat {
 			l.disk.late.Add(1)

@@ -79,7 +79,6 @@ type region struct {
 	in   []byte // of read
 	out  []byte // of write
 	seqs [llt.MaxNodes]uint64
-	seq  uint64
 }
 
 // RegionInfo is what the first block of a region says.
