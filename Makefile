@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 1
 # new one. A failure prints its seed.
 export RAPID_SEED ?= 20261122
 
-.PHONY: soak soak-detection bench-peers mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean
+.PHONY: soak soak-detection bench-peers mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean linearizability
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bin/lab-nfswrite: test/lab/nfswrite/nfswrite.c
 
 mutants-engine: ## reverse rules of the engine, one at a time, and see that its goldens break (a few minutes)
 	$(GO) test -count=1 -timeout 20m ./test/mutants -run Reversed -all -v
+
+linearizability: deps build ## HISTORIES=100 of operators' commands under faults, recorded and checked (nightly; root; at most 50 minutes)
+	$(GO) test -count=1 -timeout 60m -v ./test/lab/linear -args -linear.histories $(or $(HISTORIES),100) -linear.seed $(or $(SEED),1) -linear.time 50m
 
 demo: deps build bin/lab-nfswrite ## the two-system NFS cluster that fails over when a system dies; KEEP=1 leaves it up
 	@$(GO) run ./test/demo $(if $(KEEP),-keep)

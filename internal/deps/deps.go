@@ -207,6 +207,9 @@ func (c *checker) direction(f file, spec *ast.ImportSpec, target, own string, in
 	if under(f.folder, "proto") && inside && !under(own, "proto") {
 		c.add("proto-imports-nothing", f, at, "contracts import no code of ours")
 	}
+	if strings.HasPrefix(target, "github.com/anishathalye/porcupine") {
+		c.add("checker-in-tests-only", f, at, "the checker of histories is for tests; import it in files named _test.go")
+	}
 	if strings.HasPrefix(target, "github.com/mdlayher/raw") {
 		c.rawIn[f.name] = true
 		if len(c.rawIn) > 1 || !under(f.folder, "llt/link") {

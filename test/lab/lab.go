@@ -136,6 +136,12 @@ func (l *Lab) CutBetween(ctx context.Context, sides string) error {
 	return err
 }
 
+// CutOneWay cuts what the first side sends to the second, "A,B/C".
+func (l *Lab) CutOneWay(ctx context.Context, sides string) error {
+	_, err := l.halab(ctx, "cut", "--between", sides, "--one-way")
+	return err
+}
+
 // Heal ends all cuts.
 func (l *Lab) Heal(ctx context.Context) error {
 	_, err := l.halab(ctx, "heal")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/internal/messagelog"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
+	"github.com/evenkeel/evenkeel/services/had/engine"
 	"github.com/evenkeel/evenkeel/services/had/join"
 )
 
@@ -58,5 +59,33 @@ func TestLateRequestBeginsNoSpool(t *testing.T) {
 	say(0, request)
 	if l.spooling {
 		t.Error("events are kept for a snapshot that nobody sends")
+	}
+}
+
+// A caller repeats an operation whose answer it gave up on, at the same system;
+// the first message is lost in a change of the membership, the second is on its
+// way. Only the first may hear that nobody took the operation (R15).
+func TestLostIsSaidOfOneMessage_R15(t *testing.T) {
+	l := &loop{waiters: map[string][]*waiter{}, bySend: map[uint64]string{}, asked: map[uint64]*waiter{}, onLost: map[uint64]func(){}}
+	first, second := &waiter{reply: make(chan answer, 1), said: 7}, &waiter{reply: make(chan answer, 1), said: 7}
+	for i, w := range []*waiter{first, second} {
+		l.waiters["one"] = append(l.waiters["one"], w)
+		l.bySend[uint64(i+1)], l.asked[uint64(i+1)] = "one", w
+	}
+	l.outcome(&gabv1.Outcome{MessageId: 1, Result: gabv1.SendResult_SEND_RESULT_LOST})
+	if got := <-first.reply; got.err == nil {
+		t.Fatal("the caller whose message nobody got was told nothing")
+	}
+	select {
+	case got := <-second.reply:
+		t.Fatalf("the second caller was told %v although its message may yet be carried out", got.err)
+	default:
+	}
+	l.answer(engine.CommandResult{RequestID: "one", Said: 7, Code: engine.CodeOK, Pos: engine.Pos{Seq: 9}})
+	if got := <-second.reply; got.err != nil || got.result.Pos.Seq != 9 {
+		t.Errorf("the second caller was told %+v", got)
+	}
+	if len(l.waiters) != 0 {
+		t.Errorf("%d still wait", len(l.waiters))
 	}
 }

@@ -278,9 +278,29 @@ func (l *loop) answerUnknown(requestID, why string) {
 	delete(l.waiters, requestID)
 }
 
+// answerLost tells the caller whose message nobody got. Others who wait for the
+// same request id have messages of their own, which may yet be carried out: they
+// must not hear that nobody took the operation (R15).
+func (l *loop) answerLost(requestID string, sender *waiter) {
+	others := slices.DeleteFunc(l.waiters[requestID], func(w *waiter) bool {
+		if w != sender {
+			return false
+		}
+		w.reply <- answer{err: refusal(codes.Unavailable, "LOST", "V-16-1-11030", "ERROR",
+			"nobody took the operation, because the membership changed; try again")}
+		return true
+	})
+	if len(others) > 0 {
+		l.waiters[requestID] = others
+		return
+	}
+	delete(l.waiters, requestID)
+}
+
 // outcome is what became of a message of ours (R15).
 func (l *loop) outcome(o *gabv1.Outcome) {
 	id, waited := l.bySend[o.GetMessageId()]
+	sender := l.asked[o.GetMessageId()]
 	again := l.onLost[o.GetMessageId()]
 	delete(l.bySend, o.GetMessageId())
 	delete(l.onLost, o.GetMessageId())
@@ -296,11 +316,7 @@ func (l *loop) outcome(o *gabv1.Outcome) {
 			}
 			return
 		}
-		for _, w := range l.waiters[id] {
-			w.reply <- answer{err: refusal(codes.Unavailable, "LOST", "V-16-1-11030", "ERROR",
-				"nobody took the operation, because the membership changed; try again")}
-		}
-		delete(l.waiters, id)
+		l.answerLost(id, sender)
 	case gabv1.SendResult_SEND_RESULT_UNKNOWN:
 		if waited {
 			l.answerUnknown(id, "this system left the membership")
