@@ -24,10 +24,9 @@ func (e *Engine) Clone() *Engine {
 	}
 	c.st.Resources = make(map[string]map[string]*instance, len(e.st.Resources))
 	for n, at := range e.st.Resources {
-		copied, room := make(map[string]*instance, len(at)), make([]instance, len(at))
+		copied := make(map[string]*instance, len(at))
 		for s, i := range at {
-			i.copyTo(&room[0])
-			copied[s], room = &room[0], room[1:]
+			copied[s] = i.clone()
 		}
 		c.st.Resources[n] = copied
 	}
@@ -89,7 +88,8 @@ func (c *course) clone() *course {
 	return &copied
 }
 
-func (i *instance) copyTo(c *instance) {
-	*c = *i
+func (i *instance) clone() *instance {
+	c := *i
 	c.Unseen = slices.Clone(i.Unseen)
+	return &c
 }
