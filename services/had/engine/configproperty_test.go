@@ -191,7 +191,11 @@ func TestConfigChanges(t *testing.T) {
 		w.readsBack()
 	})
 	t.Logf("%d changes, %d refused, %d replicas restored in between", total, refusals, restored)
-	if total < 100 || refusals < 100 || restored < 20 {
+	least := 100
+	if testing.Short() { // rapid then draws a fifth of the runs
+		least = 20
+	}
+	if total < least || refusals < least || restored < least/5 {
 		t.Errorf("too little was tried")
 	}
 }
