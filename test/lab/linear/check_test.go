@@ -157,7 +157,7 @@ func smallest(initial string, steps []step) []step {
 // check returns what is wrong with a history, each with the operations that
 // show it; pictures go to dir.
 func check(h *History, dir string) []string {
-	wrong := positions(h)
+	var wrong []string
 	for _, object := range slices.Sorted(maps.Keys(h.Initial)) {
 		steps := stepsOn(h, object)
 		result := porcupine.CheckOperationsTimeout(model(h.Initial[object]), operations(steps), checkTime)
@@ -181,11 +181,11 @@ func check(h *History, dir string) []string {
 		}
 		wrong = append(wrong, b.String())
 	}
-	return wrong
+	return append(wrong, positions(h)...)
 }
 
 func (o Op) String() string {
-	return fmt.Sprintf("client %d at %s, %.3f to %.3f s, %s %s%s %s %s, position %s, read at %s, request id %s",
+	return fmt.Sprintf("client %d at %s, %.3f to %.3f s, %s %s %s %s %s, position %s, read at %s, request id %s",
 		o.Client, o.System, float64(o.Call)/1e9, float64(o.Return)/1e9, o.Kind, o.Object, o.Value, o.Outcome, o.No, o.Pos, o.At, o.ID)
 }
 
