@@ -16,8 +16,10 @@ export CGO_ENABLED ?= 1
 # Property tests begin with this seed, so that one run is like the next; 0 draws a
 # new one. A failure prints its seed.
 export RAPID_SEED ?= 20261122
+# Where fuzz-sim keeps the plans of failures.
+FAILED     ?= bin/failed
 
-.PHONY: soak soak-detection bench-peers mutants-engine help build proto proto-baseline lint test test-unit test-lab deps demo bench clean linearizability
+.PHONY: soak soak-detection bench-peers mutants-engine mutants-sim fuzz-sim help build proto proto-baseline lint test test-unit test-lab deps demo bench clean linearizability
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +73,14 @@ mutants-engine: ## reverse rules of the engine, one at a time, and see that its 
 
 linearizability: deps build ## HISTORIES=100 of operators' commands under faults, recorded and checked (nightly; root; at most 50 minutes)
 	$(GO) test -count=1 -timeout 60m -v ./test/lab/linear -args -linear.histories $(or $(HISTORIES),100) -linear.seed $(or $(SEED),1) -linear.time 50m -linear.broken
+
+mutants-sim: ## break cores deliberately, one rule at a time, and see that the simulator catches each (a few minutes)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 60m ./internal/sim -run 'Mutants|Shrink' -v -args -sim.seeds 2000
+
+fuzz-sim: ## random clusters with random faults until stopped; FOR=1h bounds it, FAILED=DIR takes plans of failures; goes on where fuzz-sim.txt ends
+	@mkdir -p bin $(FAILED)
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/hasim ./cmd/hasim
+	bin/hasim fuzz --totals fuzz-sim.txt --plans $(FAILED) $(if $(FOR),--for $(FOR))
 
 demo: deps build bin/lab-nfswrite ## the two-system NFS cluster that fails over when a system dies; KEEP=1 leaves it up
 	@$(GO) run ./test/demo $(if $(KEEP),-keep)

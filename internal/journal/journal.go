@@ -9,10 +9,12 @@ package journal
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
@@ -73,14 +75,31 @@ func (r *Ring) drop() {
 }
 
 // WriteTo writes the ring as text, one event a line: time, core, event.
-func (r *Ring) WriteTo(w io.Writer) (int64, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (r *Ring) WriteTo(w io.Writer) (int64, error) { return write(w, []*Ring{r}) }
+
+// write merges rings by time; what is added meanwhile is not written.
+func write(w io.Writer, rings []*Ring) (int64, error) {
+	var all []entry
+	dropped, start := uint64(0), ""
+	for i, r := range rings {
+		r.mu.Lock()
+		for k := range r.count {
+			all = append(all, r.entries[(r.oldest+k)%len(r.entries)])
+		}
+		dropped += r.total - uint64(r.count)
+		if i == 0 {
+			start = r.start
+		}
+		r.mu.Unlock()
+	}
+	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.at, b.at) })
 	out := bufio.NewWriter(w)
-	n, err := fmt.Fprintf(out, "# %s\n# %d events, %d before them were dropped\n", r.start, r.count, r.total-uint64(r.count))
+	n, err := fmt.Fprintf(out, "# %s\n# %d events, %d before them were dropped\n", start, len(all), dropped)
 	written := int64(n)
-	for i := 0; i < r.count && err == nil; i++ {
-		e := r.entries[(r.oldest+i)%len(r.entries)]
+	for _, e := range all {
+		if err != nil {
+			break
+		}
 		n, err = fmt.Fprintf(out, "%s %s %s\n", e.at, e.core, e.ev)
 		written += int64(n)
 	}
@@ -91,13 +110,17 @@ func (r *Ring) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Save writes the ring to a file, whole or not at all, and makes it durable.
-func (r *Ring) Save(path string) error {
+func (r *Ring) Save(path string) error { return Save(path, r) }
+
+// Save writes several rings to one file, in the order of their times, whole or
+// not at all, and makes it durable. The first says what it begins with.
+func Save(path string, rings ...*Ring) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("save journal %s: %w", path, err)
 	}
 	defer os.Remove(f.Name())
-	_, err = r.WriteTo(f)
+	_, err = write(f, rings)
 	if err == nil {
 		err = f.Sync()
 	}

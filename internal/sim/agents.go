@@ -191,6 +191,7 @@ func (h *hadd) begin(e schedule.Call) {
 	n, w := h.n, h.n.w
 	c := &call{proc: n.newProc("entry point"), effect: e, agent: h.agents[e.Type]}
 	h.calls[e.ID] = c
+	w.oracle.begins(h, e)
 	if c.agent != nil {
 		c.agent.inFlight++
 	}
@@ -217,6 +218,7 @@ func (h *hadd) begin(e schedule.Call) {
 		if trouble == "fail early" || trouble == "hang early" || trouble == "lie" {
 			return
 		}
+		w.oracle.acts(h, e)
 		if why := n.act(r, e.Entry, &result); why != "" {
 			result.Outcome, result.Detail = schedule.Failed, why
 		}

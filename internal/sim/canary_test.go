@@ -8,27 +8,46 @@ import (
 	"github.com/evenkeel/evenkeel/services/had/engine"
 )
 
-// TestOracleCatches proves that the checks can fail: each deliberate fault is
-// caught within a bounded number of seeds.
-func TestOracleCatches(t *testing.T) {
-	if raceEnabled || *flagSeeds == 0 {
-		t.Skip("hundreds of runs for each fault: make test does it, with -sim.seeds and without the race detector")
+// TestMutants proves that the checks can fail: each deliberate fault is caught
+// within a bounded number of seeds, and by a plan that the product passes.
+func TestMutants(t *testing.T) {
+	seeds := uint64(0)
+	switch {
+	case *flagSeeds > 0:
+		seeds = 400
+	case raceEnabled || testing.Short():
+		t.Skip("dozens of runs: without the race detector and -short only")
+	default:
+		seeds = 60
 	}
-	limit := 2 * time.Minute // a bound against hanging; seeds are what counts
-	for _, fault := range Broken() {
-		caught, tried := Result{}, 0
-		many(1, 400, limit, fault[0], func(r Result) bool {
+	if n := len(Mutants()); n < 20 {
+		t.Errorf("%d deliberate faults, want at least 20", n)
+	}
+	for _, m := range Mutants() {
+		if *flagBroken != "" && !strings.Contains(m.Name, *flagBroken) {
+			continue
+		}
+		if m.rare && *flagSeeds == 0 {
+			continue
+		}
+		var caught Result
+		tried := 0
+		begin := time.Now()
+		many(1, seeds, 3*time.Minute, m.Name, func(r Result) bool {
 			tried++
-			if r.Failure != "" && guarded(Options{Seed: r.Seed}).Failure == "" {
-				caught = r
+			if r.Failure != "" && caught.Failure == "" {
+				plan := Draw(Options{Seed: r.Seed, Broken: m.Name})
+				if guarded(Options{Seed: r.Seed, Plan: &plan}).Failure == "" {
+					caught = r
+				}
 			}
 			return caught.Failure == ""
 		})
 		if caught.Failure == "" {
-			t.Errorf("%s (%s): not caught in %d seeds", fault[0], fault[1], tried)
+			t.Errorf("%s (%s: %s): not caught in %d seeds", m.Name, m.Rule, m.What, tried)
 			continue
 		}
-		t.Logf("%-26s after %3d seeds, seed %d: %.110s", fault[0], tried, caught.Seed, caught.Failure)
+		t.Logf("| %s | %s | %s | seed %d, %d steps: %.150s | %d, %s", m.Rule, m.Name, m.What, caught.Seed, caught.Steps, caught.Failure, tried, time.Since(begin).Round(time.Millisecond))
 	}
 }
 

@@ -94,6 +94,12 @@ func (h *hadd) nextDiskJob() {
 		w.oracle.count("configurations written")
 	}
 	w.moment(n, "disk")
+	if w.broken("ack-before-disk") {
+		for _, d := range j.answers {
+			h.tellDumped(engine.ConfigDumped{System: n.name, Version: d.Version, At: d.At})
+		}
+		j.answers = nil
+	}
 	w.later(h.proc, n.disk.took(), func() {
 		h.diskBusy = false
 		problem := ""

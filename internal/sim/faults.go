@@ -250,7 +250,9 @@ func (w *World) stopNode(n *node) {
 		return
 	}
 	boots := n.boots
-	w.command(n, engine.Command{Kind: engine.CommandSystemStop, Systems: []string{n.name}})
+	// Only gab keeps a system here on which hastop -force left something (R14).
+	left := w.broken("unprotected-leave")
+	w.command(n, engine.Command{Kind: engine.CommandSystemStop, Systems: []string{n.name}, Force: left})
 	w.after(w.fate.between(time.Second, 8*time.Second), func() {
 		if n.on && n.boots == boots && n.had == nil && n.stopped && n.gab != nil {
 			n.leaveCluster(false, func(ok bool) { w.say("%s leaves the cluster: %t", n.name, ok) })

@@ -30,6 +30,8 @@ type gabd struct {
 	lltOut      []llt.Effect
 	gabOut      []gab.Effect
 	held        []*flight
+	turnedAt    vclock.Time // world time, for the oracle (R19)
+	mute        bool
 	sends       uint64
 
 	conns    [gab.MaxNodes]uint64
@@ -168,7 +170,8 @@ func (g *gabd) turn(le llt.Event, ge gab.Event) {
 func (g *gabd) begin(now vclock.Time) {
 	gap := now.Sub(g.last)
 	g.last = now
-	if gap <= g.lease {
+	g.n.w.oracle.turned(g)
+	if gap <= g.lease || g.n.w.broken("speak-after-pause") {
 		return
 	}
 	g.n.w.oracle.count("turns after a pause")
@@ -272,6 +275,7 @@ func (g *gabd) lltEffect(e llt.Effect) {
 	case *llt.FrameOut:
 		w.frames++
 		if !g.out {
+			w.oracle.spoke(g)
 			w.network.send(g.n, e)
 		}
 		g.llt.Recycle(e)
@@ -371,6 +375,7 @@ func (w *World) gabEffect(g *gabd, e gab.Effect) {
 		}
 	case gab.Lease:
 		g.standing = true
+		n.lease = max(n.lease, e.Until)
 		n.judge(verdict.Lease{Expires: e.Until})
 		g.passFirst(gab.PortH, e)
 	case gab.PersistCounter:

@@ -111,7 +111,9 @@ func (n *node) startHad() {
 		bySend: map[uint64]string{}, onLost: map[uint64]func(){}, waiters: map[string]func(engine.CommandResult, bool){}}
 	n.had = h
 	w.later(h.proc, w.boot.between(5*time.Millisecond, 200*time.Millisecond), func() {
-		n.endFormer()
+		if !w.broken("keep-former") {
+			n.endFormer()
+		}
 		h.agentsReady = true
 		h.startAgents()
 	})
@@ -344,6 +346,9 @@ func (h *hadd) apply(pos engine.Pos, from string, ev engine.Event) {
 func (h *hadd) unspool() {
 	kept := h.spool
 	h.spooling, h.spool, h.wantBuild = false, nil, 0
+	if h.n.w.broken("spool-drops") && len(kept) > 0 {
+		kept = kept[1:]
+	}
 	for _, s := range kept {
 		h.apply(s.pos, s.from, s.ev)
 	}
@@ -353,7 +358,8 @@ func (h *hadd) engineEffects(out []engine.Effect) {
 	for _, effect := range out {
 		switch e := effect.(type) {
 		case engine.ResourceCommand:
-			if e.Command.System == h.n.name && h.running {
+			all := e.Command.Kind == resource.CommandOnline && h.n.w.broken("double-online")
+			if (all || e.Command.System == h.n.name) && h.running {
 				h.stepSchedule(schedule.Command{Command: e.Command})
 			}
 		case engine.RunTrigger:

@@ -38,6 +38,7 @@ type node struct {
 	declKnown bool         // the file is there
 	known     []standingOf // /run/evenkeel/evidence.json, by node
 	running   []bool       // the applications, by resource
+	lease     vclock.Time  // the end of the last that gab had in this boot
 	stopped   bool         // had was stopped in order; an operator starts it
 }
 
@@ -87,7 +88,7 @@ func (n *node) powerOn() {
 	n.on, n.frozen, n.booting = true, false, false
 	n.boots++
 	n.procs = nil
-	n.declared, n.declKnown, n.stopped, n.slow = 0, false, false, 0
+	n.declared, n.declKnown, n.stopped, n.slow, n.lease = 0, false, false, 0, 0
 	n.known = make([]standingOf, len(w.nodes))
 	w.tell("%s boots", n.name)
 	n.startShadow()
@@ -135,6 +136,9 @@ func (n *node) pressButton(lo, hi time.Duration) {
 func (n *node) selfStop(reason string) {
 	w := n.w
 	boots := n.boots
+	if w.broken("no-self-stop") {
+		return
+	}
 	w.say("%s stops itself: %s", n.name, reason)
 	w.oracle.count("self-stops")
 	w.after(w.boot.between(time.Millisecond, 20*time.Millisecond), func() {

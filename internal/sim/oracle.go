@@ -289,3 +289,42 @@ func (o *oracle) remembered(h *hadd) {
 		}
 	}
 }
+
+// begins checks R6 and R2 at an entry point that raises: there is a lease, and
+// fencing has been told that something protected is here.
+func (o *oracle) begins(h *hadd, e schedule.Call) {
+	if e.Entry != schedule.Online {
+		return
+	}
+	o.count("R6")
+	n, r := h.n, o.w.resource(e.Resource)
+	if late := n.clock().Sub(n.lease); late > 0 {
+		o.w.fail("R6: the online of %s begins on %s %s after the last lease ended", e.Resource, n.name, late)
+	}
+	if r.failover && n.declared == 0 {
+		o.w.fail("R2: the online of %s begins on %s, and fencing was not told of anything protected", e.Resource, n.name)
+	}
+}
+
+// acts checks R8: once a new had probes, no entry point of a former one does
+// anything.
+func (o *oracle) acts(h *hadd, e schedule.Call) {
+	if now := h.n.had; now != nil && now != h && now.agentsReady && e.Entry != schedule.Monitor {
+		o.w.fail("R8: the %s of %s that a former had of %s began goes on beside the new one", e.Entry, e.Resource, h.n.name)
+	}
+}
+
+// turned and spoke check R19 by world time: who was in a view and stood still
+// for longer than its lease says nothing more in it.
+func (o *oracle) turned(g *gabd) {
+	if g.standing && g.turnedAt != 0 && o.w.now.Sub(g.turnedAt) > g.lease+g.lease/100 {
+		g.mute = true
+	}
+	g.turnedAt = o.w.now
+}
+
+func (o *oracle) spoke(g *gabd) {
+	if g.mute {
+		o.w.fail("R19: gab of %s speaks in its view after it stood still for longer than its lease", g.n.name)
+	}
+}

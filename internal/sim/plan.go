@@ -100,7 +100,8 @@ func Draw(opt Options) Plan {
 		p.Files = randomConfig(fork(opt.Seed, "config"), p.Swarm.Nodes)
 	}
 	if opt.Scenario == nil {
-		p.drawFaults(fork(opt.Seed, "fate"))
+		m, _ := mutantOf(opt.Broken)
+		p.drawFaults(fork(opt.Seed, "fate"), m.favour)
 	}
 	return p
 }
@@ -128,6 +129,14 @@ func newSwarm(r *random, opt Options) Swarm {
 	case "disabled":
 		s.Fenced = false
 	}
+	if m, _ := mutantOf(opt.Broken); opt.Broken != "" {
+		if m.fencing != "" && opt.Fencing == "" {
+			s.Fenced = m.fencing == "majority"
+		}
+		if m.swarm != nil {
+			m.swarm(&s)
+		}
+	}
 	if opt.Scenario != nil {
 		s.Links, s.LowPriority, s.DiskRegion, s.Encrypted, s.Profile = 2, false, false, false, "coarse"
 		s.Loss, s.Dup, s.Corrupt, s.Late = 0, 0, 0, 0
@@ -138,11 +147,14 @@ func newSwarm(r *random, opt Options) Swarm {
 }
 
 // drawFaults draws which kinds of faults a seed has at all, how often, and
-// when.
-func (p *Plan) drawFaults(r *random) {
+// when. Those that are favoured it has.
+func (p *Plan) drawFaults(r *random, favour []string) {
 	weights, total := make([]int, len(faultKinds)), 0
 	for i := range faultKinds {
 		weights[i] = [...]int{0, 0, 1, 1, 4}[r.n(5)]
+		if slices.Contains(favour, faultKinds[i].name) {
+			weights[i] = 8
+		}
 		total += weights[i]
 	}
 	count := 5 + r.n(40)

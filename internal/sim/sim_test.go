@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"sort"
 	"strings"
 	"sync"
@@ -19,14 +18,9 @@ var (
 	flagBroken = flag.String("sim.broken", "", "deliberate fault")
 )
 
-// guarded runs a seed; a panic of a core is a failure like any other.
-func guarded(opt Options) (r Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.Seed, r.Failure = opt.Seed, fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
-	r, err := Run(opt)
+// guarded runs a seed; what cannot be simulated is a failure like any other.
+func guarded(opt Options) Result {
+	r, err := Guarded(opt)
 	if err != nil {
 		r.Failure = err.Error()
 	}
@@ -90,7 +84,7 @@ func TestSeeds(t *testing.T) {
 			counts[c.Name] += c.N
 		}
 		if r.Failure != "" {
-			t.Errorf("seed %d (%d systems, fencing %s): %s\nrepeat it: hasim run --seed %d -v", r.Seed, r.Nodes, r.Fencing, r.Failure, r.Seed)
+			t.Errorf("seed %d (%d systems, fencing %s): %s\nrepeat it: hasim run --seed %d -v; make it small: hasim shrink --seed %d", r.Seed, r.Nodes, r.Fencing, r.Failure, r.Seed, r.Seed)
 		}
 		return true
 	})
@@ -99,6 +93,7 @@ func TestSeeds(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%s=%d", name, n))
 	}
 	sort.Strings(lines)
-	t.Logf("%d seeds in %s: %d steps of cores, %d faults, %s simulated\n%s", runs, time.Since(begin).Round(time.Millisecond), steps, faults,
-		simulated.Round(time.Second), strings.Join(lines, " "))
+	took := time.Since(begin)
+	t.Logf("%d seeds in %s: %d steps of cores (%.0f a second), %d faults, %.1f simulated hours\n%s", runs, took.Round(time.Millisecond), steps, float64(steps)/took.Seconds(), faults,
+		simulated.Hours(), strings.Join(lines, " "))
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"sort"
 	"time"
 
@@ -24,7 +25,7 @@ type Options struct {
 	// Cores makes the cores; nil: the product's.
 	Cores *Cores
 	// Broken is a deliberate fault, which the oracle must catch; "" is the
-	// product. Faults lists them.
+	// product. Mutants lists them; what a plan draws prefers what shows it.
 	Broken string
 	// Files is the configuration, main.cf among them; nil: one made from the
 	// seed. Systems are those of the configuration.
@@ -133,8 +134,14 @@ func NewWorld(opt Options) (*World, error) {
 	if opt.Cores != nil {
 		w.cores = *opt.Cores
 	}
-	if err := w.breakCores(opt.Broken); err != nil {
-		return nil, err
+	if opt.Broken != "" {
+		m, known := mutantOf(opt.Broken)
+		if !known {
+			return nil, fmt.Errorf("simulate: no deliberate fault %q", opt.Broken)
+		}
+		if m.put != nil {
+			m.put(&w.cores)
+		}
 	}
 	w.plan = opt.Plan
 	if w.plan == nil {

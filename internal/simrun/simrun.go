@@ -11,12 +11,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/evenkeel/evenkeel/etc"
@@ -40,14 +34,24 @@ name with other options.)
         an administrator's main.cf and a story; prints the timeline, the
         decisions with their reasons and the state at the end
   hasim fuzz --seeds A-B [--nodes N] [--fencing MODE] [--broken FAULT] [--hashes]
-        random runs; each failure with the command that repeats it; with
-        --hashes a line for each run with the hash of all its steps
+             [--for TIME] [--totals FILE] [--shrink RUNS] [--plans DIR]
+        random runs, for a time at most; each failure is made small and kept as
+        a plan in DIR, and the command is printed that repeats it; --totals
+        begins after the last seed of FILE and adds a line to it; --hashes
+        prints a line for each run with the hash of all its steps
+  hasim shrink --seed N | --plan FILE [--broken FAULT] [--runs N] [--out FILE]
+        makes the plan of a failing run as small as it can, prints it with the
+        last steps before the failure, and how to repeat it
+  hasim replay JOURNAL
+        what the had of a real system did (/var/lib/evenkeel/had.journal; kill
+        -USR1 writes one at any time): its events once more through the engine,
+        with the hashes compared on the way; the first difference is printed
   hasim what-if --conf DIR [--pairs=false] [--fencing MODE]
         an administrator's main.cf with every single fault and every pair of
         faults: each system crashes, each resource breaks where it runs; which
         groups end up offline, and why
   hasim faults
-        the deliberate faults that --broken knows
+        the deliberate faults that --broken knows, with the rule that each breaks
 
 `
 
@@ -65,13 +69,17 @@ func Main(args []string, out, errs io.Writer) int {
 		code, err = run(args[1:], out)
 	case "fuzz":
 		code, err = fuzz(args[1:], out)
+	case "shrink":
+		code, err = shrink(args[1:], out)
+	case "replay":
+		code, err = replay(args[1:], out)
 	case "plan":
 		code, err = plan(args[1:], out)
 	case "what-if":
 		code, err = whatIf(args[1:], out)
 	case "faults":
-		for _, f := range sim.Broken() {
-			fmt.Fprintf(out, "%-26s %s\n", f[0], f[1])
+		for _, f := range sim.Mutants() {
+			fmt.Fprintf(out, "%-24s %-10s %s\n", f.Name, f.Rule, f.What)
 		}
 	case "help", "-h", "--help", "-help":
 		fmt.Fprint(out, usage+sim.ScenarioHelp)
@@ -102,8 +110,8 @@ func check(opt sim.Options) error {
 		return fmt.Errorf("hasim: --fencing %q is neither majority nor disabled", opt.Fencing)
 	}
 	known := opt.Broken == ""
-	for _, f := range sim.Broken() {
-		known = known || f[0] == opt.Broken
+	for _, f := range sim.Mutants() {
+		known = known || f.Name == opt.Broken
 	}
 	if !known {
 		return fmt.Errorf("hasim: no deliberate fault %q; hasim faults lists them", opt.Broken)
@@ -153,7 +161,7 @@ func run(args []string, out io.Writer) (int, error) {
 			opt.Story = func(line string) { fmt.Fprintln(w, line) }
 		}
 	}
-	r, err := guarded(opt)
+	r, err := sim.Guarded(opt)
 	if err != nil {
 		return 2, err
 	}
@@ -231,71 +239,6 @@ func readConf(dir string) ([]engine.File, error) {
 		return nil, fmt.Errorf("read %s: %w", dir, err)
 	}
 	return files, nil
-}
-
-// guarded is a run in which a panic of a core is a failure like any other.
-func guarded(opt sim.Options) (r sim.Result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r, err = sim.Result{Seed: opt.Seed, Failure: fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}, nil
-		}
-	}()
-	return sim.Run(opt)
-}
-
-func fuzz(args []string, out io.Writer) (int, error) {
-	opt := sim.Options{}
-	fs := common("fuzz", &opt)
-	seeds := fs.String("seeds", "1-100", "first and last seed: A-B")
-	hashes := fs.Bool("hashes", false, "print a line for each run")
-	if err := fs.Parse(args); err != nil {
-		return 2, err
-	}
-	if err := check(opt); err != nil {
-		return 2, err
-	}
-	a, b, ok := strings.Cut(*seeds, "-")
-	first, err1 := strconv.ParseUint(a, 10, 64)
-	last, err2 := strconv.ParseUint(b, 10, 64)
-	if !ok || err1 != nil || err2 != nil || last < first {
-		return 2, fmt.Errorf("hasim fuzz: --seeds %q is not A-B", *seeds)
-	}
-	var next atomic.Uint64
-	next.Store(first)
-	var mu sync.Mutex // guards out and the sums
-	var wg sync.WaitGroup
-	begin := time.Now()
-	runs, failed, steps, faults := 0, 0, 0, 0
-	var simulated time.Duration
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for seed := next.Add(1) - 1; seed <= last; seed = next.Add(1) - 1 {
-				one := opt
-				one.Seed = seed
-				r, err := guarded(one)
-				if err != nil {
-					r.Failure = err.Error()
-				}
-				mu.Lock()
-				runs, steps, faults, simulated = runs+1, steps+r.Steps, faults+r.Faults, simulated+r.Simulated
-				if *hashes {
-					fmt.Fprintf(out, "seed %d steps %d frames %d hash %016x\n", seed, r.Steps, r.Frames, r.Hash)
-				}
-				if r.Failure != "" {
-					failed++
-					fmt.Fprintf(out, "seed %d: %s\n  repeat it: hasim run --seed %d%s -v\n", seed, r.Failure, seed, also(opt))
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	fmt.Fprintf(out, "%d runs, %d failed: %d steps of cores, %d faults, %s simulated in %s\n", runs, failed, steps, faults,
-		simulated.Round(time.Second), time.Since(begin).Round(time.Millisecond))
-	if failed > 0 {
-		return 1, nil
-	}
-	return 0, nil
 }
 
 // also are the flags that the command needs that repeats a run.

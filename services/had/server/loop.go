@@ -22,6 +22,7 @@ import (
 	"github.com/evenkeel/evenkeel/services/had/join"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 	"github.com/evenkeel/evenkeel/services/had/policy"
+	"github.com/evenkeel/evenkeel/services/had/recorder"
 	"github.com/evenkeel/evenkeel/services/had/schedule"
 	"github.com/evenkeel/evenkeel/services/had/trigger"
 	triggerhost "github.com/evenkeel/evenkeel/services/had/trigger/host"
@@ -36,6 +37,12 @@ const (
 	// journalEvents and journalBytes bound the flight recorder.
 	journalEvents = 20_000
 	journalBytes  = 16 << 20
+	// hashEvery and stateEvery are after how many events the recorder keeps a
+	// hash of the engine and its whole state, for hasim replay; the latter takes
+	// at most a twentieth of the time (stateShare).
+	hashEvery  = 64
+	stateEvery = 4096
+	stateShare = 20
 )
 
 // loop owns the cores. Only run's goroutine touches its fields.
@@ -65,9 +72,15 @@ type loop struct {
 	leaveBy vclock.Time // an ordered leave is under way; 0: none
 
 	journal *journal.Ring
-	engine  *engine.Engine
-	join    *join.Core
-	sched   *schedule.Core
+	// taken is what the engine took: a ring of its own, so that a state to begin
+	// a replay with is always there; sinceState and sinceHash count its events,
+	// stateAfter is when the next state may be kept.
+	taken                 *journal.Ring
+	sinceState, sinceHash int
+	stateAfter            vclock.Time
+	engine                *engine.Engine
+	join                  *join.Core
+	sched                 *schedule.Core
 
 	port        Port
 	heartbeat   time.Duration
@@ -153,7 +166,7 @@ func newLoop(cfg Config, disk onDisk) (*loop, error) {
 	return &loop{
 		spool: spool{path: cfg.Root.State("join.spool")}, systemWaits: map[*systemWait]bool{},
 		cfg: cfg, root: cfg.Root, known: known, log: cfg.Log, self: cfg.Name, disk: disk,
-		posts: make(chan func(), postBound), journal: journal.New(journalEvents, journalBytes), engine: engine.New(), join: j, sched: schedule.New(),
+		posts: make(chan func(), postBound), journal: journal.New(journalEvents, journalBytes), taken: journal.New(journalEvents, journalBytes), engine: engine.New(), join: j, sched: schedule.New(),
 		incarnation: incarnation, names: map[uint32]string{}, nodes: map[string]uint32{},
 		heard: map[string]vclock.Time{}, snapshots: map[string]snapshot{}, types: map[string]*agentType{},
 		groupOf: map[string]string{}, told: map[string]knownResource{}, before: map[string]map[string]host.Value{}, actions: newActions(), calls: map[schedule.CallID]*call{}, waiters: map[string][]*waiter{},
@@ -167,6 +180,8 @@ func (l *loop) run(ctx context.Context, served <-chan error) error {
 	defer l.end()
 	defer l.saveJournal()
 	l.journal.Start(fmt.Sprintf("had %s on %s, incarnation %d", Version, l.self, l.incarnation))
+	l.recordState(true)
+	l.workers.Go(l.journalAsked)
 	for _, w := range l.disk.warnings {
 		l.engineLine("WARNING", "V-16-1-10624", w)
 	}
@@ -283,29 +298,6 @@ func (l *loop) tick() {
 	l.protect(now)
 	l.tellAgents(now)
 	l.lastWord(now)
-}
-
-// ordered is an event of the engine with its place, for the journal.
-type ordered struct {
-	pos  engine.Pos
-	from string
-	ev   engine.Event
-}
-
-func (o ordered) String() string { return o.pos.String() + " " + o.from + " " + o.ev.String() }
-
-// saveJournal keeps the flight recorder when had does not end in order. A
-// panic of a core goes on; the core is not stepped again.
-func (l *loop) saveJournal() {
-	broken := recover()
-	if broken != nil || l.fatal != nil || !l.left {
-		if err := l.journal.Save(l.root.State("had.journal")); err != nil {
-			l.log.Error("journal is not saved", "error", err)
-		}
-	}
-	if broken != nil {
-		panic(broken)
-	}
 }
 
 // check ends had on an error of the port: without it nothing can be reported.
@@ -591,11 +583,12 @@ func (l *loop) apply(pos engine.Pos, from string, ev engine.Event) {
 		l.check(l.spool.add(pos, from, ev))
 		return
 	}
-	l.journal.Add(boottime(), "engine", ordered{pos, from, ev}, 256)
+	l.taken.Add(boottime(), recorder.CoreEvent, recorder.Event{Pos: pos, From: from, Ev: ev}, recorder.Weight(ev))
 	_, waited := l.engine.Deadline()
 	l.early = nil
 	l.statusNow = nil
 	out := l.engine.Apply(pos, from, ev, nil)
+	l.recordHash()
 	if _, waits := l.engine.Deadline(); waits && !waited {
 		l.clockBase = boottime()
 	}
@@ -798,6 +791,7 @@ func (l *loop) restore(data []byte) {
 		}
 	}
 	l.engine, l.statusNow = restored, nil
+	l.recordState(true)
 	l.clockBase = boottime()
 	l.unspool()
 	config := l.engine.Config()
