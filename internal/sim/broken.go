@@ -167,16 +167,6 @@ func (u *unarmed) Step(now vclock.Time, ev schedule.Event, out []schedule.Effect
 	return u.Schedule.Step(now, ev, out)
 }
 
-// noLease is a scheduler whose lease never ends.
-type noLease struct{ Schedule }
-
-func (s noLease) Step(now vclock.Time, ev schedule.Event, out []schedule.Effect) []schedule.Effect {
-	if _, is := ev.(schedule.Lease); is {
-		ev = schedule.Lease{Until: vclock.Never}
-	}
-	return s.Schedule.Step(now, ev, out)
-}
-
 // believer takes what each first monitor of a resource finds for offline.
 type believer struct {
 	Schedule
@@ -240,11 +230,6 @@ func (r *retrier) Apply(pos engine.Pos, from engine.SystemID, ev engine.Event, o
 	}
 	return out
 }
-
-// forgetful knows no outstanding orders.
-type forgetful struct{ Engine }
-
-func (forgetful) Outstanding(engine.SystemID) []engine.Effect { return nil }
 
 // stutterer delivers each hundredth message of port h twice.
 type stutterer struct {

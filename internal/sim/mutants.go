@@ -36,9 +36,6 @@ func Mutants() []Mutant {
 		{Name: "gab:deliver-early", Rule: "R5", What: "messages are delivered before they are stable", put: brokenGAB("deliver-early")},
 		{Name: "gab:flush-before-fence", Rule: "R5", What: "flushed messages are delivered before the evidence", fencing: "majority",
 			favour: []string{"partition", "power loss"}, put: brokenGAB("flush-before-fence")},
-		{Name: "no-lease", Rule: "R6", What: "entry points begin without a lease",
-			favour: []string{"process pause", "application dies", "two operators"}, swarm: func(s *Swarm) { s.EntryErrors, s.EntryTime = 15, 2500*ms },
-			put: wrapSchedule(func(s Schedule) Schedule { return noLease{s} })},
 		{Name: "keep-former", Rule: "R8", What: "a new had leaves the entry points of the former alone",
 			favour: []string{"had dies", "operator"}, swarm: func(s *Swarm) { s.EntryTime = 2500 * ms }},
 		{Name: "believe-offline", rare: true, Rule: "R8", What: "a new had takes for offline what it has not probed",
@@ -60,13 +57,12 @@ func Mutants() []Mutant {
 		{Name: "join-once", rare: true, Rule: "R22", What: "JOIN is said once; who builds later has not heard it"},
 		{Name: "spool-drops", Rule: "R22", What: "a joiner forgets the first event that it kept", favour: []string{"had dies", "operator"}},
 		{Name: "forget-requests", Rule: "R22, I3", What: "the snapshot misses the request ids", favour: []string{"had dies", "operator"}, put: restoreWithout("requests")},
-		{Name: "forget-orders", Rule: "R22", What: "who comes to run is not told the outstanding orders", favour: []string{"had dies", "operator"}, put: wrapEngine(func(e Engine) Engine { return forgetful{e} })},
 		{Name: "double-online", Rule: "I1", What: "every system that may carries out every order to bring online"},
-		{Name: "diverge", Rule: "I3", What: "one system's engine counts time, and reads failures, otherwise"},
+		{Name: "diverge", rare: true, Rule: "I3", What: "one system's engine counts time, and reads failures, otherwise"},
 		{Name: "map-order", Rule: "I3", What: "engines make the edits of a change in the order of a map", favour: []string{"operator reconfigures"}, put: brokenOrder},
 		{Name: "no-sync", Rule: "I6", What: "the disk makes nothing durable", favour: []string{"operator reconfigures", "power loss"}},
 		{Name: "no-file-sync", Rule: "I6", What: "a dump is moved to its place before it is durable", favour: []string{"operator reconfigures", "power loss"}},
-		{Name: "ack-before-disk", Rule: "I6", What: "a dump is acknowledged before it is on the disk", favour: []string{"operator reconfigures", "power loss"}},
+		{Name: "ack-before-disk", rare: true, Rule: "I6", What: "a dump is acknowledged before it is on the disk", favour: []string{"operator reconfigures", "power loss"}},
 	}
 }
 

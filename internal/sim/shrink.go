@@ -271,11 +271,17 @@ func (s *shrinker) simpler() {
 // tailLines is how many of the last steps are shown.
 const tailLines = 40
 
-// tailOf runs a plan once more for its last steps.
+// tailOf runs a plan once more for its last steps, heartbeats of the daemons
+// left out.
 func tailOf(opt Options, p Plan) []string {
 	var ring []string
 	opt.Plan = &p
 	opt.Trace = func(line string) {
+		for _, beat := range []string{"gab < wake", "gab   > lease until=", "schedule < wake"} {
+			if strings.Contains(line, beat) {
+				return
+			}
+		}
 		if len(line) > 240 {
 			line = line[:240] + "..."
 		}

@@ -13,7 +13,7 @@ func TestShrink(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		t.Skip("dozens of runs: without the race detector and -short only")
 	}
-	for _, name := range []string{"power-lies", "join-once", "spool-drops"} {
+	for _, name := range []string{"power-lies", "speak-after-pause", "spool-drops"} {
 		var opt Options
 		var was Result
 		for seed := uint64(1); seed < 60; seed++ {

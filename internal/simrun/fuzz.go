@@ -297,6 +297,9 @@ func tellShrunk(out io.Writer, s sim.Shrunk, path, broken string) {
 func writePlan(path string, p sim.Plan) error {
 	text, err := json.MarshalIndent(p, "", "\t")
 	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o755)
+	}
+	if err == nil {
 		err = os.WriteFile(path, append(text, '\n'), 0o644)
 	}
 	if err != nil {
