@@ -36,7 +36,7 @@ func Mutants() []Mutant {
 		{Name: "gab:deliver-early", Rule: "R5", What: "messages are delivered before they are stable", put: brokenGAB("deliver-early")},
 		{Name: "gab:flush-before-fence", Rule: "R5", What: "flushed messages are delivered before the evidence", fencing: "majority",
 			favour: []string{"partition", "power loss"}, put: brokenGAB("flush-before-fence")},
-		{Name: "keep-former", Rule: "R8", What: "a new had leaves the entry points of the former alone",
+		{Name: "keep-former", rare: true, Rule: "R8", What: "a new had leaves the entry points of the former alone",
 			favour: []string{"had dies", "operator"}, swarm: func(s *Swarm) { s.EntryTime = 2500 * ms }},
 		{Name: "believe-offline", rare: true, Rule: "R8", What: "a new had takes for offline what it has not probed",
 			favour: []string{"had dies"}, put: wrapSchedule(func(s Schedule) Schedule {
