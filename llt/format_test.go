@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"github.com/evenkeel/evenkeel/llt/frame"
 	"os"
 	"reflect"
 	"strings"
@@ -239,6 +240,38 @@ func TestBuilds(t *testing.T) {
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("not said: %s in\n%s", want, log)
+		}
+	}
+}
+
+// TestFormatsLost: what a build speaks is heard in the end, however long the
+// frames that say so were lost; until then the peer counts as one of the first
+// release.
+func TestFormatsLost(t *testing.T) {
+	w := newNetwork(t, 3)
+	size := frame.HeaderSize + len(frame.Formats{}.Append(nil)) + frame.TagSize
+	lost := 0
+	w.pass = func(_ LinkID, n int) bool {
+		if n == size {
+			lost++
+		}
+		return n != size
+	}
+	for id := range 2 {
+		cfg := w.config(id, 0, 2, 0, Key(strings.Repeat("k", 32)))
+		cfg.Messages = Formats{Lowest: 1, Highest: 2}
+		w.start(cfg)
+	}
+	w.run(10 * time.Second)
+	if log := w.log(); !w.allOpen() || lost < 2*formatsTold || strings.Contains(log, "messages=1-2") {
+		t.Fatalf("%d frames lost, log:\n%s", lost, log)
+	}
+	w.pass = nil
+	w.run(5 * time.Second)
+	log := w.log()
+	for _, want := range []string{"n0 peer-formats node=1 conn=", "n1 peer-formats node=0 conn="} {
+		if !strings.Contains(log, want) {
+			t.Errorf("never heard: %s in\n%s", want, log)
 		}
 	}
 }

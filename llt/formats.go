@@ -22,15 +22,16 @@ const (
 // spokenFrames is what this build speaks.
 var spokenFrames = Formats{Lowest: formatFirst, Highest: formatParts}
 
-// formatsTold bounds how often a peer that never answers is told, and so
-// counted as one of the first release.
+// formatsTold is how many heartbeats long a peer that does not answer is told
+// with each of them; afterwards with each formatsTold-th: it is of the first
+// release, or what it was told was lost as long as a cut or a clogged link lasts.
 const formatsTold = 20
 
 // speech is what a peer's build speaks, as far as it said.
 type speech struct {
 	frames, messages Formats // zero: it has not said
 	heard            bool    // it knows what this build speaks
-	told             int     // times that it was told
+	told             int     // heartbeats at which it had not heard
 	noted            bool    // that nothing fits
 }
 
@@ -54,11 +55,12 @@ func (c *Core) parts(p *peer) bool {
 
 // tellFormats says what this build speaks, until the peer says that it heard.
 func (c *Core) tellFormats(p *peer, l LinkID) {
-	if c.ownFrames().Highest < formatParts || p.speech.heard || p.speech.told >= formatsTold {
+	if c.ownFrames().Highest < formatParts || p.speech.heard {
 		return
 	}
-	p.speech.told++
-	c.sayFormats(p, l)
+	if p.speech.told++; p.speech.told <= formatsTold || p.speech.told%formatsTold == 0 {
+		c.sayFormats(p, l)
+	}
 }
 
 func (c *Core) sayFormats(p *peer, l LinkID) {

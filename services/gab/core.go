@@ -164,7 +164,7 @@ func (c *Core) handle(ev Event) {
 	case PeerFormats:
 		if e.Node < MaxNodes && c.peers[e.Node].up && c.peers[e.Node].conn == e.Conn {
 			c.peers[e.Node].formats = formatsOf(e.Formats)
-			c.mesh.dirty = true
+			c.mesh.dirty, c.mesh.news = true, true // facts that waited for this word
 		}
 	case PeerDown:
 		c.peerDown(e)

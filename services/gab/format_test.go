@@ -370,6 +370,31 @@ func TestNewerOnly(t *testing.T) {
 	}
 }
 
+// TestFormatsLate: facts about the mesh that changed before a peer's formats
+// were known are told when they are: a system that joins by connections whose
+// formats come late is admitted.
+func TestFormatsLate(t *testing.T) {
+	s := &stage{cores: map[NodeID]*Core{}, conns: map[[2]NodeID]uint64{}, held: map[NodeID]bool{}}
+	s.cfg = Config{SeedCount: 2, FencingDisabled: true}
+	s.start(0)
+	s.start(1)
+	s.run(100 * time.Millisecond)
+	s.late = true
+	s.start(2)
+	s.run(time.Second)
+	s.late = false
+	for _, o := range []NodeID{0, 1} {
+		s.step(o, PeerFormats{Node: 2, Conn: s.conns[link(o, 2)], Formats: s.formats(2)})
+		s.step(2, PeerFormats{Node: o, Conn: s.conns[link(o, 2)], Formats: s.formats(o)})
+	}
+	s.run(time.Second)
+	for n, c := range s.cores {
+		if st := c.Status(); len(st.Systems) != 3 || c.mesh.facts[0].reach == everybody || c.mesh.facts[2].reach == everybody {
+			t.Errorf("node %d: %v, facts %s and %s\n%s", n, st.Systems, c.mesh.facts[0], c.mesh.facts[2], s.out.String())
+		}
+	}
+}
+
 func at(s []string, i int) string {
 	if i < len(s) {
 		return s[i]

@@ -330,9 +330,10 @@ func (c *Core) assume(n NodeID, m *message) {
 }
 
 // tellFacts tells a peer what it cannot have heard from the systems themselves.
+// Before it has said which formats its build speaks nothing is taken as told.
 func (c *Core) tellFacts(n NodeID) {
 	p := &c.peers[n]
-	if !p.up {
+	if !p.up || c.cfg.Formats.common(p.formats) < formatCompact {
 		return
 	}
 	if p.told == nil {
@@ -346,7 +347,7 @@ func (c *Core) tellFacts(n NodeID) {
 			fs = append(fs, *f)
 		}
 	})
-	if len(fs) > 0 && c.cfg.Formats.common(p.formats) >= formatCompact {
+	if len(fs) > 0 {
 		c.sendTo(n, &message{kind: kindReach, facts: fs})
 	}
 }

@@ -28,6 +28,7 @@ type stage struct {
 	cfg   Config
 	held  map[NodeID]bool // frozen: takes no step
 	tape  *tape           // what recorded systems were told, for another build
+	late  bool            // formats are not known when a connection opens
 }
 
 type carried struct {
@@ -104,7 +105,7 @@ func (s *stage) connect(a, b NodeID) {
 
 // formats is what LLT tells of a system's build.
 func (s *stage) formats(n NodeID) Formats {
-	if c := s.cores[n]; c != nil {
+	if c := s.cores[n]; c != nil && !s.late {
 		return c.cfg.Formats
 	}
 	return Formats{}
