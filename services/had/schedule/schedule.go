@@ -166,6 +166,9 @@ func (c *Core) set(spec Spec, newValues bool) {
 	m.spec = spec
 	m.seen = max(m.seen, spec.Seen)
 	c.respec(m, before, newValues)
+	if spec.Enabled && !before.Enabled {
+		m.toldOnce = false // the engine has forgotten it while it was disabled, however short that was
+	}
 	switch {
 	case spec.Enabled && m.phase == detached:
 		m.enter(opening, c.now)
