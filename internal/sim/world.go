@@ -95,7 +95,6 @@ type World struct {
 	cores    Cores
 	nodes    []*node
 	network  network
-	lastInc  uint64
 	points   []point
 	cfg      *maincf.Config
 	files    []engine.File

@@ -20,11 +20,11 @@ const buffer = 128 << 10
 // Dial are the options of a client.
 func Dial() []grpc.DialOption {
 	return []grpc.DialOption{grpc.WithStaticStreamWindowSize(stream), grpc.WithStaticConnWindowSize(connection),
-		grpc.WithWriteBufferSize(buffer), grpc.WithReadBufferSize(buffer), grpc.WithSharedWriteBuffer(true)}
+		grpc.WithWriteBufferSize(buffer), grpc.WithReadBufferSize(buffer)}
 }
 
 // Serve are the options of a server.
 func Serve() []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.StaticStreamWindowSize(stream), grpc.StaticConnWindowSize(connection),
-		grpc.WriteBufferSize(buffer), grpc.ReadBufferSize(buffer), grpc.SharedWriteBuffer(true)}
+		grpc.WriteBufferSize(buffer), grpc.ReadBufferSize(buffer)}
 }
