@@ -232,6 +232,11 @@ func TestBuilds(t *testing.T) {
 	w.send(0, 1, "old to new")
 	w.send(1, 0, strings.Repeat("new to old", 1000))
 	w.run(200 * time.Millisecond)
+	for id := range builds { // what a newer build says is no broken frame, and neither is a connection that opens
+		if n := counter(w.find(id).core, "Rcv malformed packet"); n != 0 {
+			t.Errorf("%d counts %d malformed packets", id, n)
+		}
+	}
 	log := w.log()
 	for _, want := range []string{
 		`n1 peer-up node=2 incarnation=200 conn=`, ` messages=2-7`, ` messages=1-2`,

@@ -334,7 +334,10 @@ func (c *Core) rto(p *peer, tries int) vclock.Duration {
 // acked takes the acknowledgements of a status.
 func (c *Core) acked(p *peer, s frame.Status) {
 	t := &p.tx
-	if s.Expected > t.next || s.Expected == 0 {
+	if s.Expected == 0 {
+		return // it knows the epochs and has not opened the connection yet
+	}
+	if s.Expected > t.next {
 		c.counters[cntMalformed]++
 		return
 	}

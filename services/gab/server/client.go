@@ -102,11 +102,16 @@ func (s *Server) Attach(stream gabv1.GabService_AttachServer) error {
 			defer unix.Close(c.pidfd)
 		}
 	}
-	if derr := l.do(ctx, func() { err = l.register(c) }); derr != nil {
-		return s.unavailable(derr)
+	var refused error
+	if err := l.do(ctx, func() { refused = l.register(c) }); err != nil {
+		// The caller has gone before its turn, which may yet come: what it
+		// registers has nobody who speaks for it.
+		c.close("the stream ended")
+		_ = l.do(s.ctx, func() { l.unregister(c) })
+		return s.unavailable(err)
 	}
-	if err != nil {
-		return err
+	if refused != nil {
+		return refused
 	}
 	sender := make(chan struct{})
 	go func() { defer close(sender); l.feed(c, stream) }() // ends with c.close or the stream
@@ -174,6 +179,11 @@ func (l *loop) unregister(c *client) {
 	l.clients[c.port-'a'] = nil
 	l.log.Info("client is gone", "port", c.port.String(), "client", c.name, "pid", c.pid, "reason", c.reason)
 	l.gabQueue = append(l.gabQueue, gab.Unregister{Port: c.port})
+	l.forgive(c)
+}
+
+// forgive lets nobody wait for a client that is out of its port.
+func (l *loop) forgive(c *client) {
 	if c.slow {
 		l.setSlow(c, false)
 	}
@@ -207,7 +217,7 @@ func (l *loop) feed(c *client, stream gabv1.GabService_AttachServer) {
 			c.close("the stream is broken")
 			return
 		}
-		if t.caughtUp && !t.empty() {
+		if t.caughtUp {
 			l.caughtUp(c)
 		}
 		if !t.empty() {
@@ -243,15 +253,13 @@ func (c *client) give(stream gabv1.GabService_AttachServer, t *taken, out *batch
 	return nil
 }
 
-// caughtUp lets the senders go on if they wait for this client.
+// caughtUp lets the senders go on, who wait for this client.
 func (l *loop) caughtUp(c *client) {
-	if c.box.slow.Load() {
-		_ = l.do(l.s.ctx, func() {
-			if c.slow {
-				l.setSlow(c, false)
-			}
-		})
-	}
+	_ = l.do(l.s.ctx, func() {
+		if c.box.calm() && c.slow {
+			l.setSlow(c, false)
+		}
+	})
 }
 
 // listen takes what the client says. It does not wait for the loop; what may be
@@ -430,7 +438,6 @@ func (l *loop) viewID(v gab.ViewID) *gabv1.ViewId {
 
 func (l *loop) setSlow(c *client, on bool) {
 	c.slow = on
-	c.box.slow.Store(on)
 	l.log.Info("client is slow", "port", c.port.String(), "client", c.name, "slow", on)
 	l.markSlow(l.s.cfg.Node, uint32(1)<<(c.port-'a'), on)
 	for n := range l.conns {

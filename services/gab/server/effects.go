@@ -245,6 +245,7 @@ func (l *loop) closePort(e gab.ClosePort) {
 	l.log.Error("the client is out of its port", "port", e.Port.String(), "reason", e.Reason, "protected", e.Protected)
 	if c := l.client(e.Port); c != nil {
 		l.clients[c.port-'a'] = nil // the core has closed the port already
+		l.forgive(c)
 		c.close(e.Reason)
 	}
 	if e.Protected || standing.Resources(l.s.cfg.Root) > 0 {

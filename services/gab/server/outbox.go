@@ -2,7 +2,6 @@ package server
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/evenkeel/evenkeel/internal/gabclient/batch"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
@@ -65,7 +64,7 @@ type outbox struct {
 	bytes    int
 	credit   uint64
 	closed   bool
-	slow     atomic.Bool   // the loop asked the senders to wait
+	slow     bool          // put said so, and the loop has not taken it back since (calm)
 	ready    chan struct{} // capacity 1: something may be there
 }
 
@@ -101,7 +100,23 @@ func (b *outbox) put(w waiting) (slow, over bool) {
 		b.messages++
 		b.bytes += len(w.payload)
 	}
-	return b.messages > slowMessages || b.bytes > slowBytes, b.messages > maxMessages || b.bytes > maxBytes
+	// Here, where no taker can come between: one that has taken all by the time
+	// that the loop asks the senders to wait must know that they do.
+	slow = b.messages > slowMessages || b.bytes > slowBytes
+	b.slow = b.slow || slow
+	return slow, b.messages > maxMessages || b.bytes > maxBytes
+}
+
+// calm takes back that the client is slow, and reports whether it did: a client
+// that has fallen behind again stays slow.
+func (b *outbox) calm() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.messages > slowMessages || b.bytes > slowBytes {
+		return false
+	}
+	b.slow = false
+	return true
 }
 
 // flush lets go what put added.
@@ -134,7 +149,7 @@ func (b *outbox) close() {
 type taken struct {
 	first    []*gabv1.AttachResponse
 	ordered  []waiting
-	caughtUp bool // the client has taken most of what waited
+	caughtUp bool // the client was slow and has taken most of what waited
 	closed   bool
 }
 
@@ -174,7 +189,7 @@ func (b *outbox) take(t *taken) {
 	if b.next == len(b.ordered) {
 		b.ordered, b.next = b.ordered[:0], 0
 	}
-	t.caughtUp = b.messages <= slowMessages/2 && b.bytes <= slowBytes/2
+	t.caughtUp = b.slow && b.messages <= slowMessages/2 && b.bytes <= slowBytes/2
 	t.closed = b.closed
 }
 
