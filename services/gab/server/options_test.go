@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -62,15 +63,42 @@ func TestQuorumFlag(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, i := range []int{1, 2} { // as a crash
-		c.nodes[i].cancel()
+	const word = "less than half of the membership is left"
+	alone := func() bool { // the two went one after the other: half of two was left, which is enough
+		got, _ := c.nodes[0].members("a")
+		return got == "s0" && !strings.Contains(c.nodes[0].log.String(), word)
 	}
-	err := <-c.nodes[0].ended
-	c.nodes[0].ended <- err // for the end of the test
+	var err error
+	for ended := false; !ended; {
+		for _, i := range []int{1, 2} { // as a crash
+			c.nodes[i].cancel()
+		}
+		again := false
+		until(t, func() string {
+			select {
+			case err = <-c.nodes[0].ended:
+				c.nodes[0].ended <- err // for the end of the test
+				ended = true
+				return ""
+			default:
+			}
+			if again = alone(); again {
+				return ""
+			}
+			return fmt.Sprintf("gab goes on\n%s", c.nodes[0].log)
+		})
+		if again {
+			for _, i := range []int{1, 2} {
+				c.stop(c.nodes[i])
+				c.start(i)
+			}
+			c.waitMembers(c.nodes[0], "a", "s0 s1 s2")
+		}
+	}
 	if err != nil {
 		t.Errorf("gab ended with %v", err)
 	}
-	if !strings.Contains(c.nodes[0].log.String(), "less than half of the membership is left") {
+	if !strings.Contains(c.nodes[0].log.String(), word) {
 		t.Errorf("no word of it:\n%s", c.nodes[0].log)
 	}
 }

@@ -193,7 +193,9 @@ func until(t testing.TB, f func() string) {
 }
 
 func (n *system) members(port string) (string, *gabv1.GetMembershipResponse) {
-	m, err := n.gab.GetMembership(context.Background(), &gabv1.GetMembershipRequest{})
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	m, err := n.gab.GetMembership(ctx, &gabv1.GetMembershipRequest{})
 	if err != nil {
 		return err.Error(), nil
 	}
@@ -340,7 +342,8 @@ func TestThreeSystems(t *testing.T) {
 // TestRPCs: what every call answers, and what it refuses with which code.
 func TestRPCs(t *testing.T) {
 	c := newCluster(t, 2, "")
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	a := c.start(0)
 	until(t, func() string {
 		cfg, err := a.gab.GetConfiguration(ctx, &gabv1.GetConfigurationRequest{})
@@ -530,7 +533,8 @@ func TestSlowClient(t *testing.T) {
 // here; forced, it looks like a crash; else it is CLEAN.
 func TestLeave(t *testing.T) {
 	c := formed(t, 3, "")
-	ctx := context.Background()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	h0, h1, h2 := c.attach(c.nodes[0], "h"), c.attach(c.nodes[1], "h"), c.attach(c.nodes[2], "h")
 	nextView(t, h0, 3)
 	if err := h1.Protect(1); err != nil {
@@ -660,7 +664,11 @@ func TestGapBeginsANewIncarnation(t *testing.T) {
 		_ = l.do(context.Background(), func() { <-time.After(l.lease + 300*time.Millisecond) })
 	}()
 	<-held
-	<-l.done
+	select {
+	case <-l.done:
+	case <-time.After(patience):
+		t.Fatalf("gab goes on after the gap\n%s", c.nodes[1].log)
+	}
 	for range g.Events() { // closed: the port was lost
 	}
 	if status.Code(errors.Unwrap(g.Err())) != codes.Unavailable {
