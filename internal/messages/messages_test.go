@@ -26,7 +26,7 @@ var printing = []string{"services", "internal/cli", "internal/messagelog", "inte
 // numbers are those where an id stands as a bare number, with the category
 // that it belongs to.
 var numbers = []struct{ folder, category string }{
-	{"services/had/engine", "1"}, {"services/had/maincf", "1"}, {"services/had/server", "1"}, {"services/had/join", "1"},
+	{"services/had/engine", "1"}, {"services/had/decision", "1"}, {"services/had/maincf", "1"}, {"services/had/server", "1"}, {"services/had/join", "1"},
 	{"services/had/schedule", "2"}, {"services/had/host", "2"}, {"internal/cli", "1"},
 }
 
