@@ -152,8 +152,9 @@ func (c *Client) Err() error {
 // before the first lease.
 func (c *Client) Lease() vclock.Time { return vclock.Time(c.lease.Load()) }
 
-// closePatience is how long Close waits for gab to read what was said before.
-const closePatience = 200 * time.Millisecond
+// closePatience is how long Close waits for gab to read what was said before: a
+// busy gab does so within milliseconds, one that is starved may take longer.
+const closePatience = 2 * time.Second
 
 // Close leaves the port, after gab has read what was said before: a cancelled
 // stream may lose a last word, such as that nothing is protected (R14). A gab
