@@ -215,6 +215,13 @@ func (o *oracle) applied(h *hadd, pos engine.Pos, ev engine.Event) {
 	}
 	w := o.w
 	at := place{lineage: pos.Lineage, seq: pos.Seq}
+	if !w.fenced { // each side of a split has places of its own
+		last := o.last[h]
+		if last.lineage != pos.Lineage || last.seq != pos.Seq {
+			return
+		}
+		at.view = last.view
+	}
 	sum := h.engine.Hash()
 	o.count("I3")
 	if was, ok := o.states[at]; ok && was != sum && (w.fenced || !w.tainted) {
