@@ -33,7 +33,8 @@ func TestAnyRequestToGabAndFencing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 1))
-	meant := map[string]bool{"Leave": true, "Seed": true, "SetTimer": true, "DeclareProtection": true, "ClearKeys": true}
+	meant := map[string]bool{"Leave": true, "Seed": true, "SetTimer": true, "DeclareProtection": true, "ClearKeys": true,
+		"Configure": true, "RemoveLink": true, "SetLinkPriority": true, "SetAddress": true, "SetNodes": true}
 	for _, daemon := range []string{"gab", "fencing"} {
 		conn, err := grpc.NewClient("unix:"+filepath.Join(st.Systems[0].Root, "run/evenkeel", daemon+".sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {

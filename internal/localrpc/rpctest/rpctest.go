@@ -172,7 +172,7 @@ func Do(ctx context.Context, conn grpc.ClientConnInterface, m Method, request pr
 func Wrong(err error) string {
 	st := status.Convert(err)
 	switch st.Code() {
-	case codes.OK, codes.InvalidArgument, codes.NotFound, codes.FailedPrecondition, codes.PermissionDenied, codes.ResourceExhausted:
+	case codes.OK, codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.FailedPrecondition, codes.PermissionDenied, codes.ResourceExhausted:
 	case codes.Unavailable, codes.Unknown:
 		if Reason(err) == "" {
 			return "a " + st.Code().String() + " that gives no reason: " + st.Message()
