@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
 	"github.com/evenkeel/evenkeel/services/had/confdisk"
@@ -53,65 +54,45 @@ func (n *node) readDisk() onDisk {
 	return d
 }
 
-// diskJob is something that the disk of a system is to take.
-type diskJob struct {
-	mark    bool
-	source  engine.Source
-	record  confdisk.Version
-	stale   bool
-	answers []engine.DumpConfig
-}
-
-// toDisk queues a job; of those that wait the last copy is enough.
-func (h *hadd) toDisk(j diskJob) {
-	if n := len(h.diskJobs); n > 0 && !j.mark {
-		for _, old := range h.diskJobs {
-			j.answers = append(old.answers, j.answers...)
-		}
-		h.diskJobs = h.diskJobs[:0]
-	} else if n > 0 && h.diskJobs[n-1].mark {
-		return
-	}
-	h.diskJobs = append(h.diskJobs, j)
+// toDisk gives the disk of a system something to take, as had does.
+func (h *hadd) toDisk(j confdisk.Job) {
+	h.diskJobs.Add(j)
 	h.nextDiskJob()
 }
 
 func (h *hadd) nextDiskJob() {
-	if h.diskBusy || len(h.diskJobs) == 0 {
+	n, w := h.n, h.n.w
+	j, ok := h.diskJobs.Begin()
+	if !ok {
 		return
 	}
-	n, w := h.n, h.n.w
-	j := h.diskJobs[0]
-	h.diskJobs, h.diskBusy = h.diskJobs[1:], true
 	n.disk.begin(true)
-	var err error
-	if j.mark {
-		err = n.conf().MarkStale()
-	} else {
-		files := j.source.Files()
-		w.oracle.written(files, j.record.Sequence)
-		err = n.conf().Save(files, j.record, j.stale)
+	if !j.Mark {
+		w.oracle.written(j.Source.Files(), j.Version.Sequence)
 		w.oracle.count("configurations written")
 	}
+	err := j.Do(n.conf(), time.Time{})
 	w.moment(n, "disk")
 	if w.broken("ack-before-disk") {
-		for _, d := range j.answers {
-			h.tellDumped(engine.ConfigDumped{System: n.name, Version: d.Version, At: d.At})
-		}
-		j.answers = nil
+		h.tellAllDumped(j, "")
+		j.Answers = nil
 	}
 	w.later(h.proc, n.disk.took(), func() {
-		h.diskBusy = false
+		h.diskJobs.End()
 		problem := ""
 		if err != nil {
 			problem = err.Error()
 			w.say("%s cannot write its configuration: %s", n.name, problem)
 		}
-		for _, d := range j.answers {
-			h.tellDumped(engine.ConfigDumped{System: n.name, Version: d.Version, At: d.At, Problem: problem})
-		}
+		h.tellAllDumped(j, problem)
 		h.nextDiskJob()
 	})
+}
+
+func (h *hadd) tellAllDumped(j confdisk.Job, problem string) {
+	for _, ev := range j.Done(h.n.name, problem) {
+		h.tellDumped(ev)
+	}
 }
 
 func (h *hadd) tellDumped(ev engine.ConfigDumped) {
@@ -122,10 +103,7 @@ func (h *hadd) tellDumped(ev engine.ConfigDumped) {
 // saveRunning writes what runs, as a joiner and who built from its disk do.
 func (h *hadd) saveRunning() {
 	st := h.engine.ConfigStatus()
-	j := diskJob{source: h.engine.Source(), record: confdisk.Version{Number: st.Version, Sequence: st.Sequence}, stale: st.Stale}
-	if st.Undumped || st.Version == 0 {
-		j.record.Number = 0
-	}
+	j := confdisk.RunningJob(st, h.engine.Source())
 	if o := h.n.w.oracle; !o.w.fenced && o.w.tainted { // the other side's stands
 		o.dumped[h.n.id] = min(o.dumped[h.n.id], st.Sequence)
 	}

@@ -44,8 +44,7 @@ type hadd struct {
 	loaded    *maincf.Config // what the scheduler was told of
 	told      map[string]schedule.Spec
 	disk      onDisk
-	diskJobs  []diskJob
-	diskBusy  bool
+	diskJobs  confdisk.Queue
 
 	clockBase vclock.Time
 	clockSent bool
@@ -378,12 +377,11 @@ func (h *hadd) engineEffects(out []engine.Effect) {
 			h.n.w.explained(e.Explanation)
 		case engine.MarkStale:
 			if e.System == h.n.name && h.running {
-				h.toDisk(diskJob{mark: true})
+				h.toDisk(confdisk.Job{Mark: true})
 			}
 		case engine.DumpConfig:
 			if e.System == h.n.name && h.running {
-				h.toDisk(diskJob{source: h.engine.Source(), answers: []engine.DumpConfig{e},
-					record: confdisk.Version{Number: e.Version, Sequence: e.Sequence, At: e.At, User: e.User, Request: e.Request}})
+				h.toDisk(confdisk.DumpJob(e, h.engine.Source()))
 			}
 		case engine.ConfigChanged:
 			if c := h.engine.Config(); h.join.State() == join.Unknown && c != nil && c.System(h.n.name) != nil {

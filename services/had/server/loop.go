@@ -134,9 +134,8 @@ type loop struct {
 	recent   recent
 	logNames knownNames
 
-	// diskJobs wait for the disk; see toDisk. diskBusy: one is under way.
-	diskJobs []diskJob
-	diskBusy bool
+	// diskJobs wait for the disk; see toDisk.
+	diskJobs confdisk.Queue
 	// dumpWaits are closed when no system owes a dump any more.
 	dumpWaits []chan struct{}
 }
@@ -647,12 +646,11 @@ func (l *loop) engineEffects(out []engine.Effect) {
 			l.publish(&event{kind: "config", state: fmt.Sprintf("sequence %d", st.Sequence), severity: "NOTICE", text: "the configuration changed"})
 		case engine.MarkStale:
 			if e.System == l.self && l.running {
-				l.toDisk(diskJob{mark: true})
+				l.toDisk(confdisk.Job{Mark: true})
 			}
 		case engine.DumpConfig:
 			if e.System == l.self && l.running {
-				l.toDisk(diskJob{source: l.engine.Source(), answers: []engine.DumpConfig{e},
-					record: confdisk.Version{Number: e.Version, Sequence: e.Sequence, At: e.At, User: e.User, Request: e.Request}})
+				l.toDisk(confdisk.DumpJob(e, l.engine.Source()))
 			}
 		case engine.BuildLocal:
 			if e.System == l.self {
