@@ -55,33 +55,12 @@ func next(b []byte) (f field, rest []byte, ok bool) {
 // UnmarshalWire decodes an AttachRequest.
 func (r *Requested) UnmarshalWire(data []byte) error {
 	r.Requests = nil
-	return r.decode(data, true)
+	return each(data, requestSend, requestBatch, r.send, r.other)
 }
 
-// decode takes one AttachRequest; a batch may be only in the outermost.
-func (r *Requested) decode(data []byte, outermost bool) error {
-	f, rest, ok := next(data)
-	switch {
-	case !ok && len(data) > 0:
-		return errMalformed
-	case ok && len(rest) == 0 && f.number == requestSend && f.kind == protowire.BytesType:
-		return r.send(f.bytes)
-	case ok && len(rest) == 0 && f.number == requestBatch && f.kind == protowire.BytesType:
-		if !outermost {
-			return errMalformed
-		}
-		for b := f.bytes; len(b) > 0; {
-			if f, b, ok = next(b); !ok || f.number != batchItems || f.kind != protowire.BytesType {
-				return errMalformed
-			}
-			if err := r.decode(f.bytes, false); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func (r *Requested) other(b []byte) error {
 	q := &gabv1.AttachRequest{}
-	if err := proto.Unmarshal(data, q); err != nil {
+	if err := proto.Unmarshal(b, q); err != nil {
 		return err
 	}
 	if q.GetBatch() != nil {
@@ -89,6 +68,32 @@ func (r *Requested) decode(data []byte, outermost bool) error {
 	}
 	r.Requests = append(r.Requests, Request{Other: q})
 	return nil
+}
+
+// each reads a message that holds one of a kind, or a batch of such messages:
+// those with nothing but the field quick go to read, all others to other. A
+// batch within a batch is other, which refuses it.
+func each(data []byte, quick, batch protowire.Number, read, other func([]byte) error) error {
+	f, rest, ok := next(data)
+	if !ok && len(data) > 0 {
+		return errMalformed
+	}
+	alone := ok && len(rest) == 0 && f.kind == protowire.BytesType
+	switch {
+	case alone && f.number == quick:
+		return read(f.bytes)
+	case alone && f.number == batch:
+		for b := f.bytes; len(b) > 0; {
+			if f, b, ok = next(b); !ok || f.number != batchItems || f.kind != protowire.BytesType {
+				return errMalformed
+			}
+			if err := each(f.bytes, quick, 0, read, other); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return other(data)
 }
 
 func (r *Requested) send(b []byte) error {
@@ -135,32 +140,12 @@ const block = 32
 // UnmarshalWire decodes an AttachResponse. The payloads lie in data.
 func (r *Responded) UnmarshalWire(data []byte) error {
 	r.Responses = r.Responses[:0]
-	return r.decode(data, true)
+	return each(data, responseMessage, responseBatch, r.message, r.other)
 }
 
-func (r *Responded) decode(data []byte, outermost bool) error {
-	f, rest, ok := next(data)
-	switch {
-	case !ok && len(data) > 0:
-		return errMalformed
-	case ok && len(rest) == 0 && f.number == responseMessage && f.kind == protowire.BytesType:
-		return r.message(f.bytes)
-	case ok && len(rest) == 0 && f.number == responseBatch && f.kind == protowire.BytesType:
-		if !outermost {
-			return errMalformed
-		}
-		for b := f.bytes; len(b) > 0; {
-			if f, b, ok = next(b); !ok || f.number != batchItems || f.kind != protowire.BytesType {
-				return errMalformed
-			}
-			if err := r.decode(f.bytes, false); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+func (r *Responded) other(b []byte) error {
 	q := &gabv1.AttachResponse{}
-	if err := proto.Unmarshal(data, q); err != nil {
+	if err := proto.Unmarshal(b, q); err != nil {
 		return err
 	}
 	if q.GetBatch() != nil {
