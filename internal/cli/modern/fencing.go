@@ -17,22 +17,7 @@ import (
 )
 
 // withFencing calls the fencing daemon of this system.
-func (a *app) withFencing(f func(d *connect.Daemon) error) error {
-	d, err := connect.To(a.Root, "fencing")
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	fault := d.Fault(f(d))
-	if fault == nil {
-		return nil
-	}
-	if fault.Down {
-		fault.Down = false
-		fault.Text = fmt.Sprintf("fencing does not run on this system (%s); start it with: ha node start", d.Socket())
-	}
-	return fault
-}
+func (a *app) withFencing(f func(d *connect.Daemon) error) error { return a.with("fencing", f) }
 
 func (a *app) fencing() *cobra.Command {
 	status := &cobra.Command{

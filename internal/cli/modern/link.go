@@ -19,18 +19,26 @@ import (
 
 // withLLT calls the transport of this system.
 func (a *app) withLLT(f func(c gabv1.LltServiceClient) error) error {
-	d, err := connect.To(a.Root, "gab")
+	return a.withGab(func(d *connect.Daemon) error { return f(d.Llt()) })
+}
+
+// withGab calls gab of this system.
+func (a *app) withGab(f func(d *connect.Daemon) error) error { return a.with("gab", f) }
+
+// with calls a daemon of this system that need not run for ha to be of use.
+func (a *app) with(name string, f func(d *connect.Daemon) error) error {
+	d, err := connect.To(a.Root, name)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	fault := d.Fault(f(d.Llt()))
+	fault := d.Fault(f(d))
 	if fault == nil {
 		return nil
 	}
 	if fault.Down {
 		fault.Down = false
-		fault.Text = fmt.Sprintf("gab does not run on this system (%s); start it with: ha node start", d.Socket())
+		fault.Text = fmt.Sprintf("%s does not run on this system (%s); start it with: ha node start", name, d.Socket())
 	}
 	return fault
 }

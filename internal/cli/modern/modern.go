@@ -96,7 +96,7 @@ func (a *app) root() *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{nearestFlag(c, err)} })
 	root.AddCommand(a.status(), a.system(), a.group(), a.resource(), a.typ(), a.cluster(), a.config(), a.agent(), a.node(), a.fencing(), a.events(),
-		a.attribute(), a.log(), a.message(), a.doctor(), a.link(), a.key(), a.watch(), a.decisions(), a.version())
+		a.attribute(), a.log(), a.message(), a.doctor(), a.membership(), a.link(), a.key(), a.watch(), a.decisions(), a.version())
 	a.completeFlags(root)
 	return root
 }
