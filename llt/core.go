@@ -16,12 +16,14 @@ import (
 
 // Core is one system's end of LLT. It is not safe for use by two goroutines.
 type Core struct {
-	cfg     Config
-	timers  Timers
-	keys    []Key
-	sendKey Key
-	sealer  *frame.Sealer // of the own frames; nil without a key
-	chunk   int           // bytes of the stream per data frame
+	cfg        Config
+	timers     Timers
+	keys       []Key
+	sendKey    Key
+	sealer     *frame.Sealer // of the own frames; nil without a key
+	beatSealer *frame.Sealer // the same for Beats
+	beatsOld   bool          // the Beats that were lent say what is no longer so
+	chunk      int           // bytes of the stream per data frame
 
 	links []link
 	peers [MaxNodes]*peer // nil: never heard of
@@ -54,6 +56,7 @@ type link struct {
 	up      bool
 	absent  bool   // removed; the number may be used again
 	counter uint64 // of the last frame that was sealed for it
+	lent    uint64 // the last counter that was lent to Beats
 	hbAt    vclock.Time
 	helloAt vclock.Time
 
@@ -91,6 +94,7 @@ type peer struct {
 	repliedAt vclock.Time
 
 	lastHeard vclock.Time
+	coreAt    vclock.Time // when its gab core made a step, the last that is known of
 	stalled   bool
 	up        int // network links on which it is not DOWN
 	upSince   vclock.Time
@@ -208,6 +212,7 @@ func New(cfg Config) (*Core, error) {
 			return nil, fmt.Errorf("configure llt: %w", err)
 		}
 		c.keys, c.sendKey, c.sealer = []Key{cfg.Key}, cfg.Key, s
+		c.freshBeatSealer()
 		c.oldKeys = slices.Clone(cfg.OldKeys)
 		if len(cfg.NextKey) >= frame.MinKey && cfg.NextKey.ID() != cfg.Key.ID() {
 			c.keys, c.nextKey = append(c.keys, cfg.NextKey), cfg.NextKey
@@ -283,6 +288,8 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 		c.send(e)
 	case CoreAlive:
 		c.alive = now
+	case LendBeats:
+		c.lendBeats()
 	case Reset:
 		c.reset(e)
 	case SetTimer:
@@ -334,6 +341,7 @@ func (c *Core) begin(now vclock.Time) {
 			continue
 		}
 		p.lastHeard = vclock.Earlier(p.lastHeard.Add(late), now)
+		p.coreAt = vclock.Earlier(p.coreAt.Add(late), now)
 		for i := range p.links {
 			pl := &p.links[i]
 			pl.lastHeard = vclock.Earlier(pl.lastHeard.Add(late), now)
@@ -420,7 +428,7 @@ func (c *Core) linkUp(id LinkID) {
 		return
 	}
 	l := &c.links[id]
-	l.up = true
+	l.up, c.beatsOld = true, true
 	l.hbAt, l.helloAt = c.now, c.now
 	if l.HeartbeatOnly {
 		l.helloAt = vclock.Never
@@ -433,7 +441,7 @@ func (c *Core) linkDown(id LinkID) {
 		return
 	}
 	l := &c.links[id]
-	l.up = false
+	l.up, c.beatsOld = false, true
 	c.note("local-link-down", c.linkAttr(id))
 	for _, p := range c.peers {
 		if p != nil && p.links[id].state != LinkStateDown {
@@ -471,6 +479,7 @@ func (c *Core) setTimer(e SetTimer) {
 	for i := range c.links {
 		c.links[i].hbAt = vclock.Earlier(c.links[i].hbAt, c.now.Add(c.heartbeatOf(LinkID(i))))
 	}
+	c.beatsOld = true
 }
 
 func (c *Core) stop() {
@@ -488,7 +497,7 @@ func (c *Core) stop() {
 			c.closeConn(p, DownStopped)
 		}
 	}
-	c.stopped = true
+	c.stopped, c.beatsOld = true, true
 }
 
 // Hash is a digest of the state that decides about future effects.
@@ -510,7 +519,7 @@ func (c *Core) Hash() uint64 {
 		if p == nil {
 			continue
 		}
-		put(uint64(p.id), truth(p.known), truth(p.open), truth(p.stalled), truth(p.jeopardy), p.conn, p.ownEpoch, p.peerEpoch, uint64(p.up), uint64(p.upSince), uint64(p.lastHeard))
+		put(uint64(p.id), truth(p.known), truth(p.open), truth(p.stalled), truth(p.jeopardy), p.conn, p.ownEpoch, p.peerEpoch, uint64(p.up), uint64(p.upSince), uint64(p.lastHeard), uint64(p.coreAt))
 		put(truth(p.disk.up), truth(p.disk.told), truth(p.disk.sticky), uint64(p.disk.alone))
 		h.Write(p.who.boot[:])
 		for i := range p.links {

@@ -74,6 +74,10 @@ func TestExactlyOnceInOrder(t *testing.T) {
 				clear(w.cut)
 			case k == 8 && a != b && w.rand(4) == 0:
 				w.step(w.find(a), Reset{Node: NodeID(b), Reason: "test"})
+			case k == 9: // beats of a core that goes on harm nothing
+				w.lend(w.find(a))
+				w.beat(w.find(a), 0)
+				w.beat(w.find(a), 200*time.Millisecond)
 			}
 			w.run(time.Duration(w.rand(300)) * time.Millisecond)
 		}

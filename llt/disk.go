@@ -127,8 +127,7 @@ func (c *Core) heardDisk(p *peer, l LinkID) {
 
 // beacon writes this system's slot of a disk region.
 func (c *Core) beacon(l LinkID) {
-	age := c.now.Sub(c.alive).Milliseconds()
-	b := frame.Beacon{Incarnation: c.cfg.Incarnation, AgeMs: uint32(min(age, 1<<31)), Links: uint8(len(c.links))}
+	b := frame.Beacon{Incarnation: c.cfg.Incarnation, AgeMs: ageMs(c.now.Sub(c.alive)), Links: uint8(len(c.links))}
 	for i := range c.links {
 		b.Counters[i] = c.links[i].counter
 	}
@@ -139,6 +138,7 @@ func (c *Core) beacon(l LinkID) {
 		}
 		if k.Challenge != (frame.Nonce{}) || k.Answer != (frame.Nonce{}) {
 			b.Calls = append(b.Calls, k)
+			c.beatsOld = true // who takes the answer refuses what was lent before
 		}
 	}
 	for _, p := range c.peers {

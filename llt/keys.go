@@ -64,6 +64,7 @@ func (c *Core) useKey(id uint32) {
 		return
 	}
 	c.sendKey, c.sealer = k, s
+	c.freshBeatSealer()
 	c.note("key-used", fmt.Sprintf("id=%08x", id))
 }
 

@@ -43,6 +43,9 @@ func (c *Core) peerDeadline(p *peer) vclock.Time {
 	if p.open && p.up == 0 {
 		at = vclock.Earlier(at, p.lastHeard.Add(c.timers.PeerInact))
 	}
+	if p.open && p.stalled {
+		at = vclock.Earlier(at, p.coreAt.Add(c.timers.PeerInact))
+	}
 	return at
 }
 
@@ -62,6 +65,11 @@ func (c *Core) expire(p *peer) {
 	}
 	if p.open && p.up == 0 && c.now.Sub(p.lastHeard) >= c.timers.PeerInact {
 		c.closeConn(p, DownSilent)
+	}
+	// Who said that its core stands still is DOWN when that has lasted for
+	// peerinact, whether or not another heartbeat says so in time (R19).
+	if p.open && p.stalled && c.now.Sub(p.coreAt) >= c.timers.PeerInact {
+		c.closeConn(p, DownStalled)
 	}
 }
 
@@ -119,6 +127,7 @@ func (c *Core) emitLinks(p *peer) {
 
 func (c *Core) openConn(p *peer) {
 	c.conns++
+	c.beatsOld = true
 	p.open, p.conn, p.upSince = true, c.conns, c.now
 	p.jeopardy = p.up == 1 && c.channels() == 1
 	p.tx, p.rx = newSendStream(), newRecvStream()
@@ -135,7 +144,7 @@ func (c *Core) openConn(p *peer) {
 // grows so that the peer ends it too.
 func (c *Core) closeConn(p *peer, why DownReason) {
 	c.failSends(p)
-	p.open = false
+	p.open, c.beatsOld = false, true
 	p.ownEpoch++
 	c.emit(PeerDown{Node: p.id, Incarnation: p.who.incarnation, Conn: p.conn, Reason: why, Jeopardy: p.jeopardy})
 	p.jeopardy = false
@@ -183,8 +192,7 @@ func (c *Core) status(p *peer, l LinkID, kind frame.Kind) {
 }
 
 func (c *Core) ownStatus(p *peer) frame.Status {
-	age := c.now.Sub(c.alive).Milliseconds()
-	s := frame.Status{OwnEpoch: p.ownEpoch, PeerEpoch: p.peerEpoch, AgeMs: uint32(min(age, 1<<31))}
+	s := frame.Status{OwnEpoch: p.ownEpoch, PeerEpoch: p.peerEpoch, AgeMs: ageMs(c.now.Sub(c.alive))}
 	if p.open {
 		s.Expected = p.rx.expected
 		s.Ack = p.rx.bitmap()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/vclock"
+	"github.com/evenkeel/evenkeel/llt/frame"
 )
 
 // network is a small world for cores: links that lose, delay, duplicate and
@@ -30,6 +31,7 @@ type network struct {
 	pass      func(l LinkID, size int) bool // nil: frames of any size pass
 	quiet     bool                          // no checks of what was delivered
 	tape      func(n *node, ev Event, effects []Effect)
+	counters  map[nonce]bool // that were used
 }
 
 type node struct {
@@ -45,6 +47,16 @@ type node struct {
 	nextID uint64
 	done   map[uint64]bool
 	blockd map[NodeID]bool
+	beats  *Beats // lent last
+	used   bool   // some of them were sent
+}
+
+// nonce is what must never be used twice (R20).
+type nonce struct {
+	node uint8
+	boot uint32
+	link uint8
+	n    uint64
 }
 
 type connLog struct {
@@ -68,7 +80,7 @@ type flight struct {
 func newNetwork(t testing.TB, seed uint64) *network {
 	state := seed*2862933555777941757 + 3037000493
 	return &network{
-		t: t, delay: 100 * time.Microsecond, cut: map[[3]int]bool{},
+		t: t, delay: 100 * time.Microsecond, cut: map[[3]int]bool{}, counters: map[nonce]bool{},
 		rand: func(n int) int {
 			state ^= state << 13
 			state ^= state >> 7
@@ -139,6 +151,10 @@ func (w *network) effect(n *node, e Effect) {
 		w.carry(n, f)
 		return
 	}
+	if b, ok := e.(*Beats); ok {
+		n.beats = b
+		return
+	}
 	n.log = append(n.log, fmt.Sprintf("%s n%d %s", w.now, n.id, e))
 	switch e := e.(type) {
 	case PeerUp:
@@ -194,6 +210,15 @@ func (w *network) checkPrefix(from, to NodeID, g *connLog) {
 }
 
 func (w *network) carry(from *node, f *FrameOut) {
+	h, _, err := frame.Parse(f.Data)
+	if err != nil {
+		w.t.Fatalf("n%d sends %x: %v", from.id, f.Data, err)
+	}
+	used := nonce{node: h.Src, boot: h.BootTag, link: h.Link, n: h.Counter}
+	if w.counters[used] {
+		w.t.Fatalf("n%d uses counter %d of link %d twice (R20)", from.id, h.Counter, h.Link)
+	}
+	w.counters[used] = true
 	for _, to := range w.nodes {
 		if to == from || (f.Dst != nil && int(f.Dst[0]) != to.id) {
 			continue
@@ -268,6 +293,32 @@ func (w *network) send(from, to int, msg string) uint64 {
 	n.sent[NodeID(to)] = append(n.sent[NodeID(to)], sentMsg{id: n.nextID, msg: msg})
 	w.step(n, &Send{ID: n.nextID, To: NodeID(to), Msg: []byte(msg)})
 	return n.nextID
+}
+
+// lend lets a node lend its beats anew, if the last ones are old.
+func (w *network) lend(n *node) {
+	if n.core.BeatsOld() || n.used {
+		n.used = false
+		w.step(n, LendBeats{})
+	}
+}
+
+// beat sends what a node lent and what is due, its core having made no step
+// for age. It reports false if counters are used up.
+func (w *network) beat(n *node, age vclock.Duration) bool {
+	for i := range n.beats.Len() {
+		l, dst, every := n.beats.To(i)
+		if age%every != 0 {
+			continue
+		}
+		data, ok := n.beats.Frame(i, age, nil)
+		if !ok {
+			return false
+		}
+		n.used = true
+		w.carry(n, &FrameOut{Link: l, Dst: dst, Data: data, Urgent: true})
+	}
+	return true
 }
 
 func (w *network) setCut(a, b, link int, cut bool) {

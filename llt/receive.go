@@ -228,6 +228,7 @@ func (c *Core) challenge(p *peer, l LinkID, src []byte) {
 }
 
 func (c *Core) sendHandshake(to NodeID, l LinkID, dst []byte, challenge, answer frame.Nonce) {
+	c.beatsOld = true // the receiver will refuse what was lent before
 	m := frame.Handshake{Incarnation: c.cfg.Incarnation, Challenge: challenge, Answer: answer, Links: uint8(len(c.links))}
 	for i := range c.links {
 		m.Counters[i] = c.links[i].counter
@@ -281,6 +282,7 @@ func (c *Core) proven(p *peer, e *FrameIn, m frame.Handshake) {
 	}
 	p.known, p.who, p.peerEpoch, p.stalled, p.rival, p.speech = true, p.cand, 0, false, 0, speech{}
 	p.cand = identity{}
+	c.beatsOld = true
 	c.freshDisk(p)
 	for i := range p.links {
 		pl := &p.links[i]
@@ -304,7 +306,7 @@ func (c *Core) heard(p *peer, l LinkID, src []byte) {
 		return
 	}
 	if !pl.static && !bytes.Equal(pl.addr, src) {
-		pl.addr = bytes.Clone(src)
+		pl.addr, c.beatsOld = bytes.Clone(src), true
 	}
 	if hb := c.heartbeatOf(l); pl.state == LinkStateUp || pl.state == LinkStateTrouble {
 		// The peer sends one at least each hb; half of it is for the way.
@@ -389,7 +391,7 @@ func (c *Core) epochs(p *peer, s frame.Status) bool {
 		return false // overtaken on another link
 	}
 	if s.OwnEpoch > p.peerEpoch {
-		p.peerEpoch = s.OwnEpoch
+		p.peerEpoch, c.beatsOld = s.OwnEpoch, true
 		if p.open {
 			c.closeConn(p, DownPeer)
 		}
@@ -407,6 +409,7 @@ func (c *Core) epochs(p *peer, s frame.Status) bool {
 
 // coreAge looks at the time since the peer's gab core last made a step (R19).
 func (c *Core) coreAge(p *peer, age vclock.Duration) {
+	p.coreAt = max(p.coreAt, c.now.Add(-age))
 	if p.open && age > c.timers.PeerInact {
 		c.closeConn(p, DownStalled)
 	}
@@ -424,7 +427,7 @@ func (c *Core) farewell(p *peer) {
 		c.closeConn(p, DownClosed)
 	}
 	p.retire(p.who.boot)
-	p.known = false
+	p.known, c.beatsOld = false, true
 	for i := range p.links {
 		p.links[i].state = LinkStateDown
 	}

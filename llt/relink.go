@@ -43,7 +43,7 @@ func (c *Core) addLink(e AddLink) {
 	}
 	l := &c.links[e.Link]
 	// The counter goes on: no nonce is ever used twice with one boot id (R20).
-	*l = link{LinkConfig: e.Config, counter: l.counter, hbAt: vclock.Never, helloAt: vclock.Never}
+	*l = link{LinkConfig: e.Config, counter: l.counter, lent: l.lent, hbAt: vclock.Never, helloAt: vclock.Never}
 	for _, p := range c.peers {
 		if p != nil { // a window that was there goes on refusing what it saw
 			p.links[e.Link] = peerLink{window: p.links[e.Link].window}
@@ -81,6 +81,7 @@ func (c *Core) setLink(e SetLink) {
 	if e.MTU == 0 && l.LowPriority != e.LowPriority && !l.HeartbeatOnly {
 		l.LowPriority = e.LowPriority
 		l.hbAt = vclock.Earlier(l.hbAt, c.now.Add(c.heartbeatOf(e.Link)))
+		c.beatsOld = true
 		c.note("link-priority", c.linkAttr(e.Link), "low="+yesNo(e.LowPriority))
 	}
 	if e.MTU >= MinMTU && e.MTU <= MaxMTU && e.MTU != l.MTU {
@@ -100,6 +101,7 @@ func (c *Core) setAddress(e SetAddress) {
 	}
 	pl := &p.links[e.Link]
 	pl.addr, pl.static = bytes.Clone(e.Addr), len(e.Addr) > 0
+	c.beatsOld = true
 	if len(e.Addr) == 0 {
 		pl.addr = nil
 	}
@@ -125,7 +127,7 @@ func (c *Core) setExclude(e SetExclude) {
 	if p.open {
 		c.closeConn(p, DownReset)
 	}
-	p.known, p.candidate = false, false
+	p.known, p.candidate, c.beatsOld = false, false, true
 	for i := range p.links {
 		p.links[i].state = LinkStateDown
 	}
