@@ -23,10 +23,13 @@ const (
 
 // LendBeats asks for Beats, which replace those before. Give it when BeatsOld
 // says so, and when some of the last ones were sent.
-type LendBeats struct{}
+type LendBeats struct {
+	// Sent is how many of the last ones were sent.
+	Sent uint64
+}
 
-func (LendBeats) event()         {}
-func (LendBeats) String() string { return "lend-beats" }
+func (LendBeats) event()           {}
+func (e LendBeats) String() string { return fmt.Sprintf("lend-beats sent=%d", e.Sent) }
 
 // Beats is an effect: heartbeats to each proven peer on each network link that
 // is up, for as long as the core makes no step. They say what the core knew when
@@ -107,7 +110,8 @@ func (c *Core) BeatsOld() bool {
 }
 
 // lendBeats emits Beats.
-func (c *Core) lendBeats() {
+func (c *Core) lendBeats(e LendBeats) {
+	c.counters[cntSndHeartbeat] += e.Sent
 	c.beatsOld = false
 	b := &Beats{sealer: c.beatSealer, header: frame.Header{
 		Kind: frame.KindHeartbeat, Cluster: c.cfg.Cluster, Src: uint8(c.cfg.Node), BootTag: frame.Tag(c.cfg.BootID),

@@ -289,7 +289,7 @@ func (c *Core) Step(now vclock.Time, ev Event, out []Effect) []Effect {
 	case CoreAlive:
 		c.alive = now
 	case LendBeats:
-		c.lendBeats()
+		c.lendBeats(e)
 	case Reset:
 		c.reset(e)
 	case SetTimer:

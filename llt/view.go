@@ -61,7 +61,7 @@ const (
 	StateConnWait PeerState = iota // no connection; may never have been heard
 	StateOpen
 	StateTrouble // open, and silent on every link for peertrouble
-	StateDown    // was heard once, silent for peerinact now
+	StateDown    // was heard once, silent for peerinact now, or stalled for as long (R19)
 )
 
 func (s PeerState) String() string {
@@ -158,7 +158,7 @@ func (c *Core) stateOf(p *peer) PeerState {
 		return StateOpen
 	case p.open:
 		return StateTrouble
-	case p.known && best == LinkStateDown:
+	case p.known && (best == LinkStateDown || p.stalled):
 		return StateDown
 	}
 	return StateConnWait

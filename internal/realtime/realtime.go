@@ -26,6 +26,7 @@ type Priority uint32
 // The priorities in use: gab's silence is what peers see, the others judge
 // only what they had time to read, and an observer must not disturb them.
 const (
+	Pulse    Priority = 23 // the thread of gab that sends heartbeats while the others stand still
 	Gab      Priority = 22
 	Fencing  Priority = 21
 	Hashadow Priority = 20
@@ -73,6 +74,15 @@ func Reserve(bytes int) {
 	}
 	runtime.KeepAlive(work)
 	runtime.GC() // work is free from here on, and kept: the next collection comes after as much again
+}
+
+// Thread gives the calling thread SCHED_RR of a priority where Take was
+// permitted to; the goroutine must be locked to it, and end without unlocking
+// it, so that the thread ends with it.
+func Thread(priority Priority) {
+	if before, err := unix.SchedGetAttr(0, 0); err == nil && before.Policy == unix.SCHED_RR {
+		_ = set(0, unix.SCHED_RR, uint32(priority)) // as permitted as Take was; else it stays as the others
+	}
 }
 
 // Drop gives all threads ordinary priority again, which this process may have

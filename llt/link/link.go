@@ -108,6 +108,7 @@ type oneLink struct {
 	up       atomic.Bool
 	reason   atomic.Pointer[string] // why it is down; nil while it is up
 	disk     diskStats
+	beat     beatPort
 }
 
 func reasonOf(err error) *string {
@@ -217,7 +218,7 @@ func (s *Set) Add(id llt.LinkID, spec conf.Link) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	l := &oneLink{
 		set: s, id: id, spec: spec, cancel: cancel, log: s.cfg.Log.With("link", int(id), "tag", spec.Tag),
-		news: make(chan struct{}, 1), drain: make(chan struct{}, 1),
+		news: make(chan struct{}, 1), drain: make(chan struct{}, 1), beat: beatPort{fd: -1},
 	}
 	l.setDown(errors.New("it is being opened"))
 	s.links[id].Store(l)
@@ -450,6 +451,9 @@ func (l *oneLink) serve(ctx context.Context, p port, size int, again <-chan time
 	l.out.Lock()
 	l.port, l.full = p, false
 	l.out.Unlock()
+	if err := l.openBeat(p); err != nil {
+		l.log.Warn("no heartbeats go over this link while gab's cores stand still", "error", err)
+	}
 	l.setUp()
 	mtu := l.mtu()
 	l.tell(llt.SetLink{Link: l.id, MTU: mtu}) // it may be another interface by now
@@ -469,6 +473,7 @@ func (l *oneLink) serve(ctx context.Context, p port, size int, again <-chan time
 	l.port = nil
 	l.dropAll(func(*llt.FrameOut) {})
 	l.out.Unlock()
+	l.closeBeat()
 	p.close()
 	all.Wait()
 	l.setDown(err)

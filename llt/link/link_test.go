@@ -34,6 +34,7 @@ type driver struct {
 	out   io.Writer
 	sent  uint64
 	timer *time.Timer
+	beats *llt.Beats
 }
 
 func clock() vclock.Time {
@@ -111,6 +112,8 @@ func (d *driver) step(now vclock.Time, ev llt.Event) {
 			d.set.Send(e)
 		case *llt.Deliver:
 			fmt.Fprintf(d.out, "deliver %s\n", e.Msg)
+		case *llt.Beats:
+			d.beats = e
 		default:
 			fmt.Fprintln(d.out, e)
 		}
@@ -287,7 +290,11 @@ func TestInNamespace(t *testing.T) {
 	}
 	defer d.close()
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		d.say(in.Text())
+		if in.Text() == "still" {
+			d.still()
+		} else {
+			d.say(in.Text())
+		}
 	}
 }
 

@@ -115,16 +115,25 @@ func nodes(ctx context.Context, c clients, letters string, words []string, out i
 			star = "*"
 		}
 		if letters == "n" {
-			fmt.Fprintf(out, "   %s %-2d %-17s %-11s %d\n", star, peer.GetNodeId(), peer.GetName(), peer.GetState(), linksUp(peer))
+			fmt.Fprintf(out, "   %s %-2d %-17s %-11s %d\n", star, peer.GetNodeId(), peer.GetName(), stateOf(peer), linksUp(peer))
 			continue
 		}
-		fmt.Fprintf(out, "   %s %-2d %-17s %s\n", star, peer.GetNodeId(), peer.GetName(), peer.GetState())
+		fmt.Fprintf(out, "   %s %-2d %-17s %s\n", star, peer.GetNodeId(), peer.GetName(), stateOf(peer))
 		for _, link := range peer.GetLinks() {
 			line := fmt.Sprintf("                                  %-6s %-7s %s", link.GetTag(), link.GetStatus(), link.GetAddress())
 			fmt.Fprintln(out, strings.TrimRight(line, " "))
 		}
 	}
 	return nil
+}
+
+// stateOf is the state of a peer as lltstat prints it. A peer that is heard but
+// whose gab makes no step is STALLED (R19).
+func stateOf(peer *gabv1.Peer) string {
+	if s := peer.GetState(); peer.GetStalled() && (s == "OPEN" || s == "TROUBLE") {
+		return "STALLED"
+	}
+	return peer.GetState()
 }
 
 func linksUp(peer *gabv1.Peer) int {

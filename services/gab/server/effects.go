@@ -59,6 +59,8 @@ func (l *loop) lltEffect(e llt.Effect) {
 		l.clogged[e.Node] = false
 	case llt.DuplicateNode:
 		l.duplicate()
+	case *llt.Beats:
+		l.pulse.loan.Store(e)
 	case *llt.SendDone: // the gab core has acknowledgements of its own
 	case llt.Note:
 		level := l.log.Info

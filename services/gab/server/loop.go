@@ -105,8 +105,9 @@ type loop struct {
 	wordAt    vclock.Time // when those who watch must hear again that gab lives, while rejoining
 
 	turn     atomic.Int64 // BOOTTIME of the last turn, for the senders (R19)
-	out      atomic.Bool  // stood still: nothing may be sent any more
-	standing atomic.Bool  // in a view
+	pulse    pulse
+	out      atomic.Bool // stood still: nothing may be sent any more
+	standing atomic.Bool // in a view
 	current  atomic.Pointer[snapshot]
 	leaseMu  sync.Mutex
 	leaseNow *gabv1.WatchLeaseResponse
@@ -138,6 +139,7 @@ func newLoop(s *Server, yielded bool) (*loop, error) {
 		persist: make(chan gab.PersistCounter, 1), leaseNew: make(chan struct{}), leaseNow: &gabv1.WatchLeaseResponse{},
 		specs: linkSpecs(cfg.Tab), beat: cfg.Tab.Timers.Heartbeat, lease: cfg.Tab.Timers.PeerInact / 2,
 	}
+	l.pulse.gone = make(chan struct{})
 	l.log = cfg.Log.With("incarnation", fmt.Sprintf("%x", l.inc))
 	tc := llt.Config{
 		Cluster: cfg.Tab.Cluster, Node: cfg.Node, Incarnation: l.inc, Links: link.Configs(cfg.Tab.Links),
@@ -218,6 +220,7 @@ func (l *loop) run(ctx context.Context) ending {
 	inner, cancel := context.WithCancel(context.Background())
 	l.background = inner
 	l.workers.Go(func() { l.persister(inner) })
+	l.workers.Go(func() { l.pulse.live(inner, l) })
 	l.log.Info("gab begins", "node", l.s.cfg.Node, "cluster", l.s.cfg.Tab.Cluster, "fencing", l.s.cfg.FencingMode)
 	l.s.journal.Start(fmt.Sprintf("node %d incarnation %x cluster %d", l.s.cfg.Node, l.inc, l.s.cfg.Tab.Cluster))
 	l.last = standing.Boottime()
@@ -304,6 +307,7 @@ func (l *loop) turnOnce(events []llt.Event) {
 	l.links.Flush(l.llt.Recycle)
 	l.flushClients()
 	if l.over != nil {
+		l.pulse.off.Store(true)
 		close(l.ended)
 		return
 	}
@@ -357,6 +361,7 @@ func (l *loop) settle(now vclock.Time) {
 		l.stepGab(now, gab.Wake{})
 	}
 	l.stepLLT(now, llt.CoreAlive{})
+	l.lend(now)
 	l.sendReports(now)
 	l.rejoin(now)
 	for l.over == nil {

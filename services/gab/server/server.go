@@ -215,7 +215,7 @@ func (s *Server) save(why string) {
 // else out of the ring: what mattered in them reaches the gab core's events.
 func (s *Server) journalLLT(now vclock.Time, ev llt.Event) {
 	switch ev.(type) {
-	case llt.CoreAlive, llt.Wake, *llt.Send, *llt.FrameIn:
+	case llt.CoreAlive, llt.Wake, *llt.Send, *llt.FrameIn, llt.LendBeats:
 	default:
 		s.journal.Add(now, "llt", ev, 64)
 	}
