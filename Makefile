@@ -19,7 +19,7 @@ export RAPID_SEED ?= 20261122
 # Where fuzz-sim keeps the plans of failures.
 FAILED     ?= bin/failed
 
-.PHONY: soak soak-detection bench-peers mutants-engine mutants-sim fuzz-sim help build proto proto-baseline lint test test-unit test-lab deps demo bench clean linearizability
+.PHONY: test-vm soak soak-detection bench-peers mutants-engine mutants-sim fuzz-sim help build proto proto-baseline lint test test-unit test-lab deps demo bench clean linearizability
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,11 @@ test-lab: build bin/lab-nfswrite ## real daemons in namespaces (root only; an or
 bin/lab-nfswrite: test/lab/nfswrite/nfswrite.c
 	@mkdir -p bin
 	cc -O2 -Wall -Wextra -o $@ $< -lnfs
+
+test-vm: build ## what needs a kernel of its own, in an emulated machine (QEMU; a minute): links that are VLAN devices and bonds
+	@test/install-packages qemu-system-x86
+	@test/vm/get-kernel bin/vm
+	$(GO) test -count=1 -timeout 15m -v ./test/vm -args -vm
 
 mutants-engine: ## reverse rules of the engine, one at a time, and see that its goldens break (a few minutes)
 	$(GO) test -count=1 -timeout 20m ./test/mutants -run Reversed -all -v
