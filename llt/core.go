@@ -117,6 +117,7 @@ type peerLink struct {
 	// them that was acknowledged: those well below it are lost.
 	order, acked uint64
 	path
+	shun
 	traffic
 }
 

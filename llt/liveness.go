@@ -94,6 +94,7 @@ func (c *Core) setLinkState(p *peer, l LinkID, s LinkState) {
 		return
 	}
 	if s == LinkStateUp {
+		pl.shun = shun{}
 		c.resumeStream(p)
 	} else {
 		c.moveStream(p, l)
@@ -133,7 +134,7 @@ func (c *Core) openConn(p *peer) {
 	p.tx, p.rx = newSendStream(), newRecvStream()
 	for i := range p.links {
 		p.links[i].order, p.links[i].acked = 0, 0
-		p.links[i].path = path{}
+		p.links[i].path, p.links[i].shun = path{}, shun{}
 	}
 	c.emit(PeerUp{Node: p.id, Incarnation: p.who.incarnation, Conn: p.conn, Messages: p.speech.messages})
 	c.emitLinks(p)

@@ -19,6 +19,7 @@ const (
 	lostKnown = 8 // the same, if as large a frame went through before
 	wider     = time.Second
 	widerOnce = 30 * time.Second // after a larger size was tried in vain
+	lostInRow = 16               // large frames lost, none having passed, while the link was heard: the same
 )
 
 // sizes are the frames that are tried, one after the other, on a link that
@@ -32,6 +33,8 @@ type path struct {
 	lost   int // rounds in which large frames were lost, and none acknowledged since
 	lostAt vclock.Time
 	again  vclock.Time
+	row    int         // large frames lost since one passed
+	rowAt  vclock.Time // when the first of them was lost
 }
 
 // largest is the largest data frame that the way over a link may be given.
@@ -62,8 +65,18 @@ func (c *Core) tooLarge(p *peer, l LinkID, s *slot) bool {
 func (c *Core) lostOn(p *peer, s *slot) {
 	pl := &p.links[s.link]
 	size := s.n + frame.DataOverhead
-	if s.split || size <= MinMTU || pl.lastHeard < s.sentAt.Add(c.timers.Heartbeat/2) {
-		return // the link passes nothing at all, or nothing that tells
+	if s.split || size <= MinMTU {
+		return // nothing that tells
+	}
+	if pl.row++; pl.row == 1 {
+		pl.rowAt = c.now
+	}
+	if pl.row >= lostInRow && pl.lastHeard > pl.rowAt.Add(c.timers.Heartbeat/2) {
+		c.narrow(p, s)
+		return
+	}
+	if pl.lastHeard < s.sentAt.Add(c.timers.Heartbeat/2) {
+		return // the link passes nothing at all
 	}
 	if pl.lost > 0 && c.now.Sub(pl.lostAt) < c.timers.Retrans {
 		return // of the same round; a peer that is slow at times loses one, not many
@@ -72,10 +85,18 @@ func (c *Core) lostOn(p *peer, s *slot) {
 	if pl.lost < lostLarge || (size <= pl.large && pl.lost < lostKnown) {
 		return
 	}
+	c.narrow(p, s)
+}
+
+// narrow takes it that the way over the link of a piece does not pass frames of
+// its size.
+func (c *Core) narrow(p *peer, s *slot) {
+	pl := &p.links[s.link]
+	size := s.n + frame.DataOverhead
 	if size <= pl.large {
 		pl.large = MinMTU // it passed once and does no more
 	}
-	pl.limit, pl.lost, pl.again = MinMTU, 0, c.now.Add(widerOnce)
+	pl.limit, pl.lost, pl.row, pl.again = MinMTU, 0, 0, c.now.Add(widerOnce)
 	for _, n := range sizes {
 		if n <= pl.large && n < size {
 			pl.limit = n
@@ -95,7 +116,7 @@ func (c *Core) passed(p *peer, s *slot) {
 	}
 	pl.large = max(pl.large, size)
 	if size > MinMTU {
-		pl.lost = 0
+		pl.lost, pl.row = 0, 0
 	}
 	if pl.limit == 0 || size < pl.limit || c.now < pl.again {
 		return

@@ -254,11 +254,12 @@ func (c *Core) reachable(p *peer) bool {
 }
 
 // chooseLink picks the link for the next data frame: high-priority links by
-// turns, else the first low-priority one; another than avoid if there is one.
+// turns, else the first low-priority one; another than avoid if there is one,
+// and none that loses all that it is given.
 func (c *Core) chooseLink(p *peer, avoid int) (LinkID, bool) {
 	n := len(p.links)
-	fallback, ok := LinkID(0), false
 	for _, low := range []bool{false, true} {
+		best, rank := -1, 3
 		for k := range n {
 			i := k
 			if !low {
@@ -268,20 +269,27 @@ func (c *Core) chooseLink(p *peer, avoid int) (LinkID, bool) {
 			if c.links[i].LowPriority != low || !c.links[i].up || pl.state != LinkStateUp || pl.addr == nil {
 				continue
 			}
-			if i == avoid {
-				fallback, ok = LinkID(i), true
-				continue
+			r := 0
+			switch {
+			case pl.shunned(c.now):
+				r = 2
+			case i == avoid:
+				r = 1
 			}
-			if !low {
-				p.tx.turn = (i + 1) % n
+			if r < rank {
+				best, rank = i, r
 			}
-			return LinkID(i), true
 		}
-		if ok {
-			break // the avoided high link is better than a low one
+		if best < 0 {
+			continue
 		}
+		if !low && rank == 0 {
+			p.tx.turn = (best + 1) % n
+		}
+		p.links[best].given(c.now, c.timers.Retrans)
+		return LinkID(best), true // also one to avoid is better than one of low priority
 	}
-	return fallback, ok
+	return 0, false
 }
 
 // transmit sends one data frame, again if need be and then on another link.
@@ -299,6 +307,7 @@ func (c *Core) transmit(p *peer, number uint64, avoid int) {
 		if was := &p.links[s.link]; was.acked >= s.order+lossDistance {
 			was.lostData() // later ones arrived; a late acknowledgement alone is no loss
 		}
+		p.links[s.link].failed()
 		c.lostOn(p, s)
 	}
 	s.tries++
@@ -381,6 +390,7 @@ func (c *Core) slotAcked(p *peer, q *slot) {
 	if q.tries != 1 {
 		return
 	}
+	pl.shun = shun{}
 	rtt := c.now.Sub(q.sentAt)
 	pl.trip(rtt)
 	t := &p.tx
