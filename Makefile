@@ -6,7 +6,7 @@ TOOL       := $(GO) tool -modfile=tools/go.mod
 TESTS      := $(TOOL) gotestsum --format pkgname --
 AGENTS     := FileOnOff Process NIC IP DiskGroup Mount NFS Share
 DAEMONS    := gab fencing had hashadow hatrigger ha halab hasim
-VCS_NAMES  := hastatus hagrp hares hasys hatype haattr haclus hauser haconf hacf hastart hastop haagent hamsg halog hahb lltstat lltconfig gabconfig gabdiskconf gabdiskhb
+VCS_NAMES  := hastatus hagrp hares hasys hatype haattr haclus hauser haconf hacf hastart hastop haagent hamsg halog halogin hahb lltstat lltconfig gabconfig gabdiskconf gabdiskhb
 PACKAGES   := iputils-ping nftables iproute2 e2fsprogs util-linux nfs-ganesha nfs-ganesha-vfs libnfs-utils libnfs-dev dbus gcc libc6-dev
 # What the contracts are compared with: what was promised last. After a release:
 # make proto-baseline. A change that breaks it needs a new package version.

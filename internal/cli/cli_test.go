@@ -73,7 +73,11 @@ func TestGoldens(t *testing.T) {
 				e.answer = &hadv1.Operation{RequestId: "r1", Notices: []*hadv1.Notice{{Severity: "NOTICE", MessageId: "V-16-1-50735", Text: "Attempting to online group on system sysA"}}}
 				return ""
 			case "notice":
-				e.answer = &hadv1.Operation{RequestId: "r1", Notices: []*hadv1.Notice{{Severity: "NOTICE", MessageId: d.CmdArgs[0].Key, Text: strings.TrimSpace(d.Input)}}}
+				severity := "NOTICE"
+				if d.HasArg("error") {
+					severity = "ERROR"
+				}
+				e.answer = &hadv1.Operation{RequestId: "r1", Notices: []*hadv1.Notice{{Severity: severity, MessageId: d.CmdArgs[0].Key, Text: strings.TrimSpace(d.Input)}}}
 				return ""
 			case "refuse":
 				if len(d.CmdArgs) > 0 {

@@ -174,6 +174,15 @@ func TestCompletion(t *testing.T) {
 		"status -o ":                 "table wide json yaml",
 		"log --severity E":           "CRITICAL ERROR WARNING NOTICE INFO", // the shell narrows fixed words
 		"group modify nope ":         "",
+		// What the engine keeps is not offered to be set; where a word is one of few, these are.
+		"group modify app Fr":                      "",
+		"group modify app FailOverPolicy ":         "Priority RoundRobin Load BiggestAvailable",
+		"group link app db ":                       "online offline",
+		"group link app db online ":                "local global remote site",
+		"group link app db online local ":          "soft firm hard",
+		"group link app db online local soft ":     "",
+		"resource override app_ip MonitorI":        "MonitorInterval",
+		"resource undo-override app_ip MonitorInt": "",
 	} {
 		got := offered(line)
 		if want == "FileOnOff IP" {

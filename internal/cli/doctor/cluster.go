@@ -178,7 +178,7 @@ func frozen(f *Facts) (found []Finding) {
 	for _, g := range f.Status.GetGroups() {
 		if g.GetFrozen() {
 			found = append(found, Finding{Severity: isWarning, What: fmt.Sprintf("group %s is frozen", g.GetName()),
-				Why: "it is not restarted and does not fail over, whatever happens", Command: "ha group unfreeze " + g.GetName() + frozenInFile(f, g.GetName())})
+				Why: "it is not restarted and does not fail over, whatever happens", Command: "ha group unfreeze " + g.GetName() + persistent(g.GetAttributes())})
 		}
 	}
 	return found
@@ -187,17 +187,6 @@ func frozen(f *Facts) (found []Finding) {
 func persistent(attributes []*hadv1.Attribute) string {
 	if slices.ContainsFunc(attributes, func(a *hadv1.Attribute) bool { return a.GetName() == "Frozen" && a.GetValue() == "1" }) {
 		return " --persistent"
-	}
-	return ""
-}
-
-func frozenInFile(f *Facts, name string) string {
-	if f.Running != nil {
-		if g := f.Running.Group(name); g != nil {
-			if v, _ := f.Running.GroupAttr(g, "Frozen", ""); v.Bool() {
-				return " --persistent"
-			}
-		}
 	}
 	return ""
 }

@@ -95,8 +95,7 @@ func TestEachCheck(t *testing.T) {
 		{"frozen", "ha group unfreeze app", func(f *Facts) { f.Status.Groups[0].Frozen = true }},
 		{"frozen", "ha group unfreeze app --persistent", func(f *Facts) {
 			f.Status.Groups[0].Frozen = true
-			f.Running = load(t, strings.Replace(text, "AutoStartList", "Frozen = 1\n\tAutoStartList", 1))
-			f.Disk = f.Running
+			f.Status.Groups[0].Attributes = []*hadv1.Attribute{{Name: "Frozen", Value: "1"}}
 		}},
 		{"config-unconfirmed", "ha config confirm", func(f *Facts) { f.State.Unconfirmed = &hadv1.Unconfirmed{LeftMs: 60000} }},
 		{"config-unsaved", "ha config dump", func(f *Facts) { f.State.Undumped, f.State.Writable = true, true }},

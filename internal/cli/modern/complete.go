@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
+	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
 
 // completeTimeout bounds what a shell waits for when somebody presses the tab
@@ -29,11 +30,26 @@ const (
 	agents    kind = "agent"
 	clusters  kind = "cluster"
 	versions  kind = "version"
+	// overrides: static attributes that a resource may override; overridden:
+	// those that it does.
+	overrides  kind = "overridable attribute"
+	overridden kind = "overridden attribute"
+	actions    kind = "action of a resource"
 )
 
-const attributePrefix = "attribute of "
+const (
+	attributePrefix = "attribute of "
+	valuePrefix     = "value of an attribute of "
+	wordPrefix      = "one of "
+)
 
 func attributesOf(k kind) kind { return attributePrefix + k }
+
+// valuesOf are the words that the attribute named before may be set to.
+func valuesOf(k kind) kind { return valuePrefix + k }
+
+// oneOf are fixed words.
+func oneOf(words ...string) kind { return kind(wordPrefix + strings.Join(words, " ")) }
 
 // complete offers live names for the words of a command, asked of had.
 func (a *app) complete(words ...kind) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -42,7 +58,7 @@ func (a *app) complete(words ...kind) func(*cobra.Command, []string, string) ([]
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		k := words[min(len(args), len(words)-1)]
-		if len(args) >= len(words) && strings.HasPrefix(string(k), attributePrefix) {
+		if len(args) >= len(words) && k != groups && k != resources && k != systems && k != types {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), completeTimeout)
@@ -99,13 +115,49 @@ func (a *app) live(ctx context.Context, k kind, args []string) []string {
 			add(versionName(v), v.GetSummary())
 		}
 	default:
-		if of, ok := strings.CutPrefix(string(k), attributePrefix); ok {
-			for _, name := range a.attributeNames(ctx, kind(of), args) {
-				add(name, "")
-			}
+		for _, name := range a.attributeWords(ctx, string(k), args) {
+			add(name, "")
 		}
 	}
 	return names
+}
+
+// attributeWords are names and values of attributes, and fixed words.
+func (a *app) attributeWords(ctx context.Context, k string, args []string) []string {
+	if words, ok := strings.CutPrefix(k, wordPrefix); ok {
+		return strings.Fields(words)
+	}
+	if of, ok := strings.CutPrefix(k, attributePrefix); ok {
+		return slices.DeleteFunc(a.attributeNames(ctx, kind(of), args), func(name string) bool { return !maincf.Settable(of, name) })
+	}
+	if of, ok := strings.CutPrefix(k, valuePrefix); ok && len(args) > 0 {
+		return maincf.Allowed(of, args[len(args)-1])
+	}
+	switch kind(k) {
+	case overrides:
+		return maincf.Overridable()
+	case overridden:
+		own := a.attributeNames(ctx, resources, args)
+		return slices.DeleteFunc(maincf.Overridable(), func(name string) bool { return !slices.Contains(own, name) })
+	case actions:
+		return a.actionNames(ctx, args)
+	}
+	return nil
+}
+
+// actionNames are the SupportedActions of the resource that is named first.
+func (a *app) actionNames(ctx context.Context, args []string) []string {
+	if len(args) == 0 {
+		return nil
+	}
+	r, _ := a.had.Resources.GetResource(ctx, &hadv1.GetResourceRequest{Name: args[0]})
+	t, _ := a.had.Types.GetType(ctx, &hadv1.GetTypeRequest{Name: r.GetResource().GetType()})
+	for _, attr := range t.GetType().GetAttributes() {
+		if attr.GetName() == "SupportedActions" {
+			return strings.Fields(attr.GetValue())
+		}
+	}
+	return nil
 }
 
 func whereOnline(g *hadv1.Group) string {

@@ -83,6 +83,9 @@ func (a *app) changing(c *cobra.Command, done string, call func(ctx context.Cont
 		}); err != nil {
 			return err
 		}
+		if f := c.Flags().Lookup("confirm"); f != nil && f.Changed {
+			done = "it is applied, and taken back in " + f.Value.String() + " unless you say: ha config confirm"
+		}
 		return a.printOperation(o, r.Plan, done)
 	})
 	return c
@@ -210,7 +213,7 @@ func (a *app) apply() *cobra.Command {
 		Use: "apply FILE", Short: "Make the running configuration what a file says", Args: names(1, "main.cf or its folder"),
 		Long:    "Loads a whole configuration, with the files that it includes, as one change: what differs is changed, all at once, and what is the same is not touched. A change that would break what is online is refused. With --confirm the change is taken back unless ha config confirm comes in time: if you cut yourself off, wait." + writableHelp,
 		Example: "  ha config apply /root/new/main.cf --plan\n  ha config apply /root/new/main.cf --confirm 5m",
-	}, "it is applied; look; then ha config confirm, if it waits to be confirmed, and ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
+	}, "it is applied; next: ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
 		files, err := sources(args[0])
 		if err != nil {
 			return nil, err
@@ -345,7 +348,7 @@ func (a *app) rollback() *cobra.Command {
 		Use: "rollback VERSION", Short: "Go back to a version that was kept", Args: names(1, "a version; ha config log lists them"), ValidArgsFunction: a.complete(versions),
 		Long:    "Makes the running configuration what a kept version says, as ha config apply does with a file." + writableHelp,
 		Example: "  ha config rollback 3 --plan\n  ha config rollback 3 --confirm 5m",
-	}, "it is applied; look; then ha config confirm, if it waits to be confirmed, and ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
+	}, "it is applied; next: ha config dump", func(ctx context.Context, args []string, r operate.Request) (*hadv1.Operation, error) {
 		n, err := version(args[0])
 		if err != nil {
 			return nil, err
@@ -391,7 +394,7 @@ func (a *app) load() *cobra.Command {
 func (a *app) action() *cobra.Command {
 	system, plan := "", false
 	c := &cobra.Command{
-		Use: "action RESOURCE ACTION [ARGUMENT...]", Short: "Let the agent run an action on a resource", ValidArgsFunction: a.complete(resources, none),
+		Use: "action RESOURCE ACTION [ARGUMENT...]", Short: "Let the agent run an action on a resource", ValidArgsFunction: a.complete(resources, actions),
 		Long:    "Runs one of the type's SupportedActions (ha type show TYPE) on a system, prints its output, and fails if the action fails. It runs once, whatever happens to the answer. VCS: hares -action.",
 		Example: "  ha resource action app_ip route.vfd --system sysA",
 		Args: func(_ *cobra.Command, args []string) error {

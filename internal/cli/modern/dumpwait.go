@@ -28,7 +28,7 @@ func (a *app) awaitDump(ctx context.Context) error {
 		writing := strings.Join(s.GetDumpingSystems(), ", ")
 		if writing == "" {
 			if fs := s.GetDumpFailures(); len(fs) > 0 {
-				return fmt.Errorf("ha: the configuration is not on the disk of %s: %s; mend that, then: ha config dump", fs[0].GetSystem(), fs[0].GetWhy())
+				return fmt.Errorf("the configuration is not on the disk of %s: %s; mend that, then: ha config dump", fs[0].GetSystem(), fs[0].GetWhy())
 			}
 			return nil
 		}
@@ -38,7 +38,7 @@ func (a *app) awaitDump(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("ha: still being written on %s when the time was over; ha config state tells how it goes on", writing)
+			return fmt.Errorf("still being written on %s when the time was over; ha config state tells how it goes on", writing)
 		case <-look.C:
 		}
 	}

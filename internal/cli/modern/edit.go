@@ -131,7 +131,7 @@ func editVerbs() []editVerb {
 		}
 		all = append(all, editVerb{object: o.object, verb: "modify", usage: strings.ToUpper(o.object) + " ATTRIBUTE [VALUE...]", least: 2,
 			short: "Set an attribute", long: modifyLong, example: "  ha " + o.object + " modify " + o.sample + " " + o.attr,
-			flags: flags, complete: []kind{o.k, attributesOf(o.k)},
+			flags: flags, complete: []kind{o.k, attributesOf(o.k), valuesOf(o.k)},
 			edits: func(f *editFlags, a []string) [][]string { return modification(o.program, f, a[:1], a[1:]) }})
 		del := editVerb{object: o.object, verb: "delete", usage: strings.ToUpper(o.object), least: 1, most: 1,
 			short: "Take it out of the configuration", long: "Takes it out of the configuration. What others still need, or what is online, is not deleted.",
@@ -174,10 +174,11 @@ func otherVerbs() []editVerb {
 				}
 				return edits
 			}},
-		{object: "group", verb: "link", usage: "PARENT CHILD online|offline local|global|remote [soft|firm|hard]", least: 4, most: 5,
-			short: "Make a group depend on another", example: "  ha group link app db online local firm", complete: []kind{groups, groups},
-			long:  "The parent then comes online only if the child is online (or offline) on the same system, anywhere, or on another one. What happens to the parent when the child faults is soft, firm or hard: see docs/spec/engine.md.",
-			edits: func(_ *editFlags, a []string) [][]string { return one(append([]string{"hagrp", "-link"}, a...)...) }},
+		{object: "group", verb: "link", usage: "PARENT CHILD online|offline local|global|remote|site [soft|firm|hard]", least: 4, most: 5,
+			short: "Make a group depend on another", example: "  ha group link app db online local firm",
+			complete: []kind{groups, groups, oneOf("online", "offline"), oneOf("local", "global", "remote", "site"), oneOf("soft", "firm", "hard")},
+			long:     "The parent then comes online only if the child is online (or offline) on the same system, anywhere, or on another one. What happens to the parent when the child faults is soft, firm or hard: see docs/spec/engine.md.",
+			edits:    func(_ *editFlags, a []string) [][]string { return one(append([]string{"hagrp", "-link"}, a...)...) }},
 		{object: "group", verb: "unlink", usage: "PARENT CHILD", least: 2, most: 2, short: "End a dependency between groups", example: "  ha group unlink app db", complete: []kind{groups, groups},
 			edits: func(_ *editFlags, a []string) [][]string { return one("hagrp", "-unlink", a[0], a[1]) }},
 		{object: "resource", verb: "add", usage: "RESOURCE TYPE GROUP", least: 3, most: 3, short: "Add a resource to a group",
@@ -214,11 +215,11 @@ func otherVerbs() []editVerb {
 				return one("hares", "-unlink", a[0], strings.Join(a[1:], ","))
 			}},
 		{object: "resource", verb: "override", usage: "RESOURCE ATTRIBUTE", least: 2, most: 2, short: "Give one resource its own value of a type's attribute",
-			example: "  ha resource override app_ip MonitorInterval\n  ha resource modify app_ip MonitorInterval 5", complete: []kind{resources, attributesOf(resources)},
+			example: "  ha resource override app_ip MonitorInterval\n  ha resource modify app_ip MonitorInterval 5", complete: []kind{resources, overrides},
 			long:  "Copies a static attribute of the type (MonitorInterval, RestartLimit, ...) to this resource, where modify then sets it.",
 			edits: func(_ *editFlags, a []string) [][]string { return one("hares", "-override", a[0], a[1]) }},
 		{object: "resource", verb: "undo-override", usage: "RESOURCE ATTRIBUTE", least: 2, most: 2, short: "Let the type's value hold again", example: "  ha resource undo-override app_ip MonitorInterval",
-			complete: []kind{resources, attributesOf(resources)},
+			complete: []kind{resources, overridden},
 			edits:    func(_ *editFlags, a []string) [][]string { return one("hares", "-undo_override", a[0], a[1]) }},
 		{object: "system", verb: "add", usage: "SYSTEM", least: 1, most: 1, short: "Add a system", example: "  ha system add sysC",
 			long:  "Adds a system to the configuration. llthosts on all systems must name it, too.",
@@ -227,7 +228,7 @@ func otherVerbs() []editVerb {
 			long:  "Adds a resource type; give it attributes with ha attribute add, and install its agent on the systems.",
 			edits: func(_ *editFlags, a []string) [][]string { return one("hatype", "-add", a[0]) }},
 		{object: "cluster", verb: "modify", usage: "ATTRIBUTE [VALUE...]", least: 1, short: "Set an attribute of the cluster", long: modifyLong, example: "  ha cluster modify LogSize 67108864",
-			flags: modifyFlags, complete: []kind{attributesOf(clusters)},
+			flags: modifyFlags, complete: []kind{attributesOf(clusters), valuesOf(clusters)},
 			edits: func(f *editFlags, a []string) [][]string { return modification("haclus", f, nil, a) }},
 		{object: "attribute", verb: "add", usage: "TYPE ATTRIBUTE [DEFAULT...]", least: 2, short: "Give a type another attribute", example: "  ha attribute add MyApp Ports --type integer --dimension keylist",
 			complete: []kind{types}, long: "Adds an attribute to a type. --static: one value for all its resources; --temporary: not kept when the cluster stops.",

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
@@ -78,7 +79,33 @@ func Run(ctx context.Context, args []string, around Surroundings) int {
 	root.SetIn(around.In)
 	root.SetOut(around.Out)
 	root.SetErr(around.Err)
-	return a.report(root.ExecuteContext(ctx))
+	err = root.ExecuteContext(ctx)
+	if err != nil && !slices.Contains(outputs, a.output) || a.output == "table" {
+		a.output = outputAsked(args)
+	}
+	return a.report(err)
+}
+
+// outputAsked is what -o asks for on a command line that could not be read to
+// its end: who asked for JSON gets the mistake as JSON.
+func outputAsked(args []string) string {
+	for i, word := range args {
+		if word == "--" {
+			break
+		}
+		value, joined := strings.CutPrefix(word, "--output=")
+		if !joined {
+			value, joined = strings.CutPrefix(word, "-o")
+			value = strings.TrimPrefix(value, "=")
+		}
+		if (word == "-o" || word == "--output") && i+1 < len(args) {
+			value, joined = args[i+1], true
+		}
+		if joined && slices.Contains(outputs, value) {
+			return value
+		}
+	}
+	return "table"
 }
 
 func (a *app) root() *cobra.Command {
@@ -225,17 +252,19 @@ func (a *app) report(err error) int {
 	case errors.Is(err, errQuiet):
 		return 1
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"):
-		fmt.Fprintln(a.Err, "ha:", err)
+		if a.json() {
+			a.writeError(codes.InvalidArgument.String(), "USAGE", "", err.Error())
+		} else {
+			fmt.Fprintln(a.Err, "ha:", err)
+		}
 		return 2
-	case errors.As(err, &missing):
+	case errors.As(err, &missing) && !a.json():
 		fmt.Fprintln(a.Err, "ha:", err)
 		return 1
 	}
 	fault := a.fault(err)
 	if a.json() {
-		_ = a.write(a.Err, envelope(field{"error", object{
-			{"code", fault.Code.String()}, {"reason", fault.Reason}, {"message_id", fault.MessageID}, {"message", fault.Text},
-		}}))
+		a.writeError(fault.Code.String(), fault.Reason, fault.MessageID, fault.Text)
 		return 1
 	}
 	text := "ha: " + fault.Text
@@ -244,6 +273,11 @@ func (a *app) report(err error) int {
 	}
 	fmt.Fprintln(a.Err, text)
 	return 1
+}
+
+// writeError prints a failure for programs.
+func (a *app) writeError(code, reason, id, text string) {
+	_ = a.write(a.Err, envelope(field{"error", object{{"code", code}, {"reason", reason}, {"message_id", id}, {"message", text}}}))
 }
 
 // fault takes an error apart and says what to do where had does not run.

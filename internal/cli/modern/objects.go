@@ -157,7 +157,7 @@ func (a *app) explain() *cobra.Command {
 					fmt.Fprintln(w, "\ndecisions, latest first:")
 				}
 				for _, d := range e.GetDecisions() {
-					printDecision(w, d, true, a.output == "wide")
+					printDecision(w, d, args[0], true, a.output == "wide")
 				}
 			})
 		}),
@@ -184,7 +184,7 @@ func (a *app) decisions() *cobra.Command {
 			}
 			return a.show(e, func(w io.Writer) {
 				for _, d := range e.GetDecisions() {
-					printDecision(w, d, true, a.output == "wide")
+					printDecision(w, d, r.Group, true, a.output == "wide")
 				}
 			})
 		}),

@@ -236,16 +236,21 @@ func (a *app) printOperation(o *hadv1.Operation, plan bool, done string) error {
 			fmt.Fprintf(w, "plan %d: %s\n", i+1, where)
 		}
 		for _, d := range o.GetDecisions() {
-			printDecision(w, d, false, false)
+			printDecision(w, d, "", false, false)
 		}
 	})
 }
 
 // printDecision prints a decision: with the facts that it was taken on, or
-// without, as a plan does. All of a long list only if wide.
-func printDecision(w io.Writer, d *hadv1.Decision, facts, wide bool) {
+// without, as a plan does. All of a long list only if wide. about is the group
+// that the reader has asked for; any other one is named.
+func printDecision(w io.Writer, d *hadv1.Decision, about string, facts, wide bool) {
 	at := fmt.Sprintf("[%d/%d]", d.GetPosition().GetView(), d.GetPosition().GetSeq())
-	fmt.Fprintf(w, "%s %s: %s\n", at, or(d.GetSubject(), d.GetGroup()), d.GetVerdict())
+	subject := or(d.GetSubject(), d.GetGroup())
+	if g := d.GetGroup(); g != "" && g != about && !slices.Contains(strings.Fields(subject), g) {
+		subject = "group " + g + ": " + subject
+	}
+	fmt.Fprintf(w, "%s %s: %s\n", at, subject, d.GetVerdict())
 	for _, c := range d.GetCandidates() {
 		mark := "no "
 		if c.GetChosen() {

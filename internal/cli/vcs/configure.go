@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/evenkeel/evenkeel/internal/cli/operate"
@@ -21,7 +22,7 @@ const (
 // typed, and all systems read them the same way.
 var edits = map[string]map[string]string{
 	"hagrp": {
-		"add": "G", "delete": "G", "link": "P C online|offline local|global|remote [soft|firm|hard]", "unlink": "P C",
+		"add": "G", "delete": "G", "link": "P C online local|global|remote|site [soft|firm|hard]\nP C offline local", "unlink": "P C",
 		"local": "G Attr", "global": "G " + localGlobal, "modify": fmt.Sprintf(modifyObject, "G"),
 	},
 	"hares": {
@@ -131,7 +132,15 @@ func confActions() map[string]action {
 			return s.done(operate.MakeWritable(ctx, s.had, operate.Request{}))
 		}},
 		"dump": {usage: "[-makero]", options: []string{"makero"}, changes: true, run: func(ctx context.Context, s *session, l line) error {
-			return s.done(operate.Dump(ctx, s.had, operate.Request{ReadOnly: l.flags["makero"]}))
+			o, err := operate.Dump(ctx, s.had, operate.Request{ReadOnly: l.flags["makero"]})
+			if err := s.done(o, err); err != nil {
+				return err
+			}
+			// A disk that did not take it in time to be told: the others have it.
+			if slices.ContainsFunc(o.GetNotices(), func(n *hadv1.Notice) bool { return n.GetSeverity() == "ERROR" }) {
+				return errQuiet
+			}
+			return nil
 		}},
 	}
 }

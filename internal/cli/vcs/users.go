@@ -10,11 +10,14 @@ import (
 // roles are the privileges of VCS and the attributes that list who has them.
 var roles = map[string]string{"Administrator": "Administrators", "Operator": "Operators", "Guest": "Guests"}
 
+// groupRoles are the privileges of groups of the operating system.
+var groupRoles = map[string]string{"AdministratorGroup": "AdministratorGroups", "OperatorGroup": "OperatorGroups"}
+
 // userActions are those of hauser. Users and their privileges are kept in the
 // configuration as VCS has them; who may do what on this cluster is decided by
 // the uid that asks, so passwords are not taken.
 func userActions() map[string]action {
-	privilege := "USER Administrator|Operator|Guest [-group G...]"
+	privilege := "USER Administrator|Operator|Guest [-group G...]\nOSGROUP AdministratorGroup|OperatorGroup [-group G...]"
 	return map[string]action{
 		"list": {run: func(ctx context.Context, s *session, _ line) error {
 			users, _, err := s.users(ctx)
@@ -130,11 +133,12 @@ func userDelete(ctx context.Context, s *session, l line) error {
 }
 
 func privilegeEdits(ctx context.Context, s *session, l line, how string) error {
-	user, list := l.names[0], roles[l.names[1]]
+	user, list := l.names[0], orElse(roles[l.names[1]], groupRoles[l.names[1]])
 	if list == "" {
-		return fmt.Errorf("privilege %s%s: %w", l.names[1], orElse(meant("", l.names[1], []string{"Administrator", "Operator", "Guest"}), "; it is Administrator, Operator or Guest"), errUsage)
+		known := []string{"Administrator", "Operator", "Guest", "AdministratorGroup", "OperatorGroup"}
+		return fmt.Errorf("privilege %s%s: %w", l.names[1], orElse(meant("", l.names[1], known), "; it is one of "+strings.Join(known, ", ")), errUsage)
 	}
-	if how == "-add" {
+	if how == "-add" && roles[l.names[1]] != "" {
 		names, _, err := s.users(ctx)
 		if err != nil {
 			return err

@@ -1,6 +1,6 @@
 // Package vcs is the commands of the engine under their VCS names: hastatus,
 // hagrp, hares, hasys, hatype, haattr, haclus, hauser, haconf, hacf, hastart,
-// hastop, haagent, hamsg and halog. Options,
+// hastop, haagent, hamsg, halog and halogin. Options,
 // layouts, message ids and exit codes are those that scripts written for VCS
 // rely on.
 package vcs
@@ -101,12 +101,12 @@ func commands() map[string]map[string]action {
 // Names are the commands of this package.
 func Names() []string {
 	return []string{"hastatus", "hagrp", "hares", "hasys", "hatype", "haattr", "haclus", "hauser", "haconf", "hacf",
-		"hastart", "hastop", "haagent", "hamsg", "halog", "hahb"}
+		"hastart", "hastop", "haagent", "hamsg", "halog", "hahb", "halogin"}
 }
 
 // alone are the commands without actions.
 var alone = map[string]func(context.Context, *session, []string) error{
-	"hastatus": hastatus, "hastart": hastart, "hastop": hastop, "hamsg": hamsg,
+	"hastatus": hastatus, "hastart": hastart, "hastop": hastop, "hamsg": hamsg, "halogin": halogin,
 }
 
 // Run runs the command of the given name and returns its exit code: 0, 1 if it
@@ -423,6 +423,12 @@ var fixedUsage = map[string]string{
   hamsg -info LOG
   hamsg [-any|-all] [-tail N] [-sev C|E|W|N|I] [-otype VCS|RES|GRP|SYS|AGT] [-oname NAME] [-msgid ID] [-path DIR] [-lang LANGUAGE] LOG
   hamsg -help
+`,
+	"halogin": `usage:
+  halogin HOST USER [PASSWORD]
+  halogin -endsession HOST
+  halogin -endallsessions
+  halogin -help
 `,
 }
 

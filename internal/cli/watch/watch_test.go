@@ -56,7 +56,7 @@ func cluster(systems int) *hadv1.GetStatusResponse {
 	s.Groups[1].Systems[0].State = "OFFLINE|FAULTED"
 	s.Groups[1].Systems[systems-1].Autodisabled = true
 	s.Groups[2].Systems[1].State = "ONLINE"
-	s.Groups[2].Frozen = true
+	s.Groups[2].Frozen, s.Groups[2].Attributes = true, []*hadv1.Attribute{{Name: "Frozen", Value: "1"}} // as the brief status says it of a persistent freeze
 	s.Resources = []*hadv1.Resource{{Name: "db_disk", Group: "db", Type: "Mount", Enabled: true, Systems: []*hadv1.ResourceOnSystem{
 		{System: "s01", State: "OFFLINE|FAULTED", Probed: true, Reason: "monitor reported OFFLINE unexpectedly"}}}}
 	return s

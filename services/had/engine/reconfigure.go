@@ -365,7 +365,6 @@ func (e *Engine) fitGroup(g, before *groupModel, old *model) bool {
 		if c.Due != nil && !g.on(c.Due.Prefer) {
 			c.Due.Prefer = ""
 		}
-		c.Stuck = ""
 	}
 	return fresh
 }

@@ -78,7 +78,7 @@ func (e *Engine) undumped(targets []SystemID, c Command) *refusal {
 			return nil
 		}
 	}
-	return refuse(idUndumped, "hastop is not carried out: the configuration is writable and no other system is RUNNING; haconf -dump -makero first, or use -force, which loses what was not dumped")
+	return refuse(idUndumped, "hastop is not carried out: the configuration is writable and no system would stay RUNNING; haconf -dump -makero first, or use -force, which loses what was not dumped")
 }
 
 func (e *Engine) leaveForcibly(n SystemID, c Command) {

@@ -172,6 +172,15 @@ func (b *builder) checkHeartbeats() {
 				b.failf(a.Pos, "%s @%s of heartbeat %s: no remotecluster of that name is declared%s",
 					a.Name, clip(a.System), clip(h.Name), b.hint(a.System, remotes))
 			}
+			if a.Name != "ClusterList" {
+				continue
+			}
+			for i, name := range a.Value.List {
+				if !contains(remotes, name) {
+					b.failf(a.Value.itemPos(i, a.Pos), "ClusterList of heartbeat %s names %s: no remotecluster of that name is declared%s",
+						clip(h.Name), clip(name), b.hint(name, remotes))
+				}
+			}
 		}
 	}
 }

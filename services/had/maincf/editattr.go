@@ -68,13 +68,33 @@ func (g *Group) systems() []string {
 	return out
 }
 
+// setBy are the commands that set what -modify cannot.
+var setBy = map[string]string{
+	"cluster ReadOnly":   "; haconf -makerw and haconf -dump -makero do that",
+	"group AutoDisabled": "; hagrp -autoenable takes it away",
+	"group State":        "; hagrp -online, -offline and -clear change it",
+	"group TFrozen":      "; hagrp -freeze and -unfreeze do that",
+	"system TFrozen":     "; hasys -freeze and -unfreeze do that",
+	"system DynamicLoad": "; hasys -load does that",
+	"system SysState":    "; hastart and hastop change it",
+}
+
+// meantOrShown names what was probably meant by an attribute that does not
+// exist, or else the command that shows those there are.
+func meantOrShown(attr string, known []string, class string) string {
+	if hint := didYouMean(attr, known); hint != "" {
+		return hint
+	}
+	return "; haattr -display " + class + " shows those there are"
+}
+
 func (d *draft) builtinTarget(e Edit, c class, what string, attrs *Attrs) (target, *Message) {
 	bi, ok := table(c).find(e.Attr)
 	if !ok {
-		return target{}, refuse(IDAttrUnknown, "unknown ", what, " attribute ", clip(e.Attr), didYouMean(e.Attr, table(c).settable()))
+		return target{}, refuse(IDAttrUnknown, "unknown ", what, " attribute ", clip(e.Attr), meantOrShown(e.Attr, table(c).settable(), what))
 	}
 	if bi.engine {
-		return target{}, refuse(IDAttrUnknown, e.Attr, " is kept by the engine and cannot be set")
+		return target{}, refuse(IDAttrUnknown, e.Attr, " is kept by the engine and cannot be set", setBy[what+" "+e.Attr])
 	}
 	if !bi.local && (e.System != "" || e.Action == ActLocal || e.Action == ActGlobal) {
 		return target{}, refuse(IDScope, what, " attribute ", e.Attr, " cannot be local to a system: it has one value")
@@ -96,6 +116,9 @@ func (d *draft) resourceTarget(e Edit) (target, *Message) {
 	if decl.Temp {
 		bi = builtin{AttrDecl: decl}
 	} else if m := quietly(IDAttrUnknown, func(b *builder) { bi, _ = b.resourceDecl(ty, rawAttr{name: e.Attr}) }); m != nil {
+		if strings.HasPrefix(m.Text, "unknown") && !strings.Contains(m.Text, "; ") {
+			m.Text += "; haattr -display " + ty.Name + " shows those there are"
+		}
 		return target{}, m
 	}
 	t := target{attrs: &r.Attrs, bi: bi, what: "resource " + r.Name, systems: d.groups[r.Group].systems(),

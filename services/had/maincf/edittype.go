@@ -16,7 +16,7 @@ func (d *draft) modifyType(e Edit) *Message {
 	case declared && !decl.Static:
 		return refuse(IDNotStatic, "Attribute ", e.Attr, " of type ", t.Name, " is not a static attribute: set it for a resource, with hares -modify, or its default, with haattr -default")
 	case !declared && (!isKnown || known.engine):
-		return refuse(IDAttrUnknown, "Type ", t.Name, " has no static attribute ", clip(e.Attr), didYouMean(e.Attr, staticTable.settable()))
+		return refuse(IDAttrUnknown, "Type ", t.Name, " has no static attribute ", clip(e.Attr), meantOrShown(e.Attr, staticTable.settable(), t.Name))
 	}
 	bi := builtin{AttrDecl: decl}
 	if isKnown {
@@ -63,7 +63,7 @@ func (d *draft) declare(e Edit) *Message {
 		for _, a := range t.Attrs {
 			names = append(names, a.Name)
 		}
-		return refuse(IDAttrUnknown, "Type ", t.Name, " has no attribute ", clip(e.Attr), didYouMean(e.Attr, names))
+		return refuse(IDAttrUnknown, "Type ", t.Name, " has no attribute ", clip(e.Attr), meantOrShown(e.Attr, names, t.Name))
 	}
 	if e.Action == ActDefault {
 		bi := builtin{AttrDecl: decl}

@@ -202,6 +202,39 @@ func StaticAttrs() []AttrDecl { return staticTable.decls() }
 // HeartbeatAttrs are the attributes of heartbeats (global clusters).
 func HeartbeatAttrs() []AttrDecl { return heartbeatTable.decls() }
 
+// classes are the classes of objects by the word that names one.
+var classes = map[string]class{"cluster": classCluster, "system": classSystem, "group": classGroup,
+	"resource": classResource, "type": classStatic, "heartbeat": classHeartbeat}
+
+// Settable says whether a user may set the built-in attribute of a class
+// ("cluster", "system", "group", "resource", "type", "heartbeat"). It is true
+// of an attribute that is not built in.
+func Settable(class, attr string) bool {
+	b, builtIn := table(classes[class]).find(attr)
+	return !builtIn || !b.engine
+}
+
+// Overridable are the static attributes that a resource may override.
+func Overridable() []string {
+	var out []string
+	for _, b := range staticTable.list {
+		if b.override {
+			out = append(out, b.Name)
+		}
+	}
+	return out
+}
+
+// Allowed are the words that a built-in attribute may be set to; none if it
+// takes any text or number.
+func Allowed(class, attr string) []string {
+	b, _ := table(classes[class]).find(attr)
+	if b.Kind == KindBool && b.Name != "" {
+		return []string{"0", "1"}
+	}
+	return b.enum
+}
+
 func (t builtins) decls() []AttrDecl {
 	out := make([]AttrDecl, len(t.list))
 	for i, b := range t.list {

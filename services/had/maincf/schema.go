@@ -441,7 +441,6 @@ var clusterTable = newBuiltins([]builtin{
 	boolean("PrintMsg", "0"),
 	str("ProcessClass", "TS"),
 	str("ProcessPriority", ""),
-	boolean("ReadOnly", "1"),
 	integer("ResourceLimit", 0),
 	str("SecInfo", ""),
 	str("SecInfoLevel", "R"),
@@ -467,6 +466,8 @@ var clusterTable = newBuiltins([]builtin{
 	boolean("FipsMode", "0"),
 	integer("GlobalCounter", 0),
 	assoc("Notifier", KindStr).ignored(),
+	// haconf sets it; a cluster starts read-only.
+	boolean("ReadOnly", "1").ignored(),
 	str("SourceFile", "./main.cf").ignored(),
 	integer("VCSFeatures", 0).ignored(),
 	integer("VCSMode", 0).ignored(),

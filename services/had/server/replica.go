@@ -111,8 +111,11 @@ func (r *replica) systems(brief bool) []*hadv1.System {
 				p.State = r.state
 			}
 		}
-		if !brief {
+		switch {
+		case !brief:
 			p.Attributes = r.systemAttributes(s)
+		case s.Frozen:
+			p.Attributes = frozenForGood()
 		}
 		out = append(out, p)
 	}
@@ -146,11 +149,18 @@ func (r *replica) group(g engine.GroupStatus, brief bool) *hadv1.Group {
 		p.Systems = append(p.Systems, &hadv1.GroupOnSystem{System: on.System, State: on.State, Probed: on.Probed,
 			Autodisabled: on.AutoDisabled, Freshness: r.fresh[on.System]})
 	}
-	if !brief {
+	switch {
+	case !brief:
 		p.Attributes = r.groupAttributes(g)
+	case g.Frozen:
+		p.Attributes = frozenForGood()
 	}
 	return p
 }
+
+// frozenForGood is what a brief answer says of a persistent freeze, which ends
+// by another command than a temporary one.
+func frozenForGood() []*hadv1.Attribute { return []*hadv1.Attribute{{Name: "Frozen", Value: "1"}} }
 
 func (r *replica) resources(brief bool) []*hadv1.Resource {
 	out := make([]*hadv1.Resource, 0, len(r.st.Resources))

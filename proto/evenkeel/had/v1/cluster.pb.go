@@ -283,7 +283,7 @@ func (x *ListClustersResponse) GetNextPageToken() string {
 // GetStatusRequest asks for the status.
 type GetStatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Leave out the attributes of objects.
+	// Leave out the attributes of objects, but Frozen of what is frozen for good.
 	Brief         bool `protobuf:"varint,1,opt,name=brief,proto3" json:"brief,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
