@@ -257,7 +257,7 @@ func versionName(v *hadv1.ConfigVersion) string { return strconv.FormatUint(v.Ge
 func (a *app) configLog() *cobra.Command {
 	return &cobra.Command{
 		Use: "log", Short: "The versions that are kept, newest first", Args: noNames, Example: "  ha config log",
-		Long: "Lists the versions of the configuration that this system's disk keeps: each dump made one. See also: ha config diff, ha config rollback.",
+		Long: "Lists the versions of the configuration that this system's disk keeps: each dump made one; 0 is what the cluster started with before its first dump. See also: ha config diff, ha config rollback.",
 		RunE: read(func(ctx context.Context, _ []string) error {
 			if _, err := a.had.Config.ListConfigVersions(ctx, &hadv1.ListConfigVersionsRequest{PageSize: 1}); err != nil {
 				return err

@@ -187,6 +187,23 @@ func (d Disk) save(files []engine.File, v Version, stale bool) error {
 	return d.Files.SyncDir(d.Config)
 }
 
+// KeepFirst keeps what a cluster started with as version 0, until its first
+// dump: the way back from the first change. Of v as with Save.
+func (d Disk) KeepFirst(files []engine.File, v Version) error {
+	local := Local(files)
+	v.Number, v.Hash, v.Summary = 0, Hash(local), summaryOf(files)
+	for _, f := range local {
+		v.Files = append(v.Files, f.Name)
+	}
+	if all := d.All(); len(all) > 0 && (all[0].Number > 0 || all[0].Hash == v.Hash) {
+		return nil
+	}
+	if err := d.stage(versionName(0), v, local); err != nil {
+		return fmt.Errorf("keep the first configuration: %w", err)
+	}
+	return nil
+}
+
 // finish copies a staged folder to the configuration folder and forgets that it
 // was pending.
 func (d Disk) finish(name string, v Version) error {

@@ -15,6 +15,9 @@ type Job struct {
 	Source  engine.Source
 	Version Version
 	Stale   bool
+	// First is what the cluster started with, where it was never dumped: it is
+	// kept as version 0.
+	First *engine.Source
 	// Answers are the dumps that are answered when the disk has taken it.
 	Answers []engine.DumpConfig
 }
@@ -31,6 +34,8 @@ func RunningJob(st engine.ConfigStatus, running engine.Source) Job {
 	j := Job{Source: running, Version: Version{Number: st.Version, Sequence: st.Sequence}, Stale: st.Stale}
 	if st.Undumped {
 		j.Version.Number = 0
+	} else if st.Version == 0 {
+		j.First = &running
 	}
 	return j
 }
@@ -41,6 +46,11 @@ func (j Job) Do(d Disk, now time.Time) error {
 		return d.MarkStale()
 	}
 	j.Version.Written = now
+	if j.First != nil {
+		if err := d.KeepFirst(j.First.Files(), Version{Written: now}); err != nil {
+			return err
+		}
+	}
 	return d.Save(j.Source.Files(), j.Version, j.Stale)
 }
 
@@ -73,6 +83,9 @@ func (q *Queue) Add(j Job) {
 		var due []engine.DumpConfig
 		for _, old := range q.waiting {
 			due = append(due, old.Answers...)
+			if j.First == nil {
+				j.First = old.First
+			}
 		}
 		j.Answers = append(due, j.Answers...)
 		q.waiting = q.waiting[:0]

@@ -293,7 +293,7 @@ func TestApplyAndVersions(t *testing.T) {
 		t.Errorf("what was applied is not what was dumped:\n%s", text)
 	}
 	log, err := b.config().ListConfigVersions(ctx, &hadv1.ListConfigVersionsRequest{})
-	if v := log.GetVersions(); err != nil || len(v) != 2 || v[0].GetNumber() != 2 || v[1].GetNumber() != 1 || v[0].GetUser() == "" || !strings.Contains(v[0].GetSummary(), "2 systems, 1 group, 2 resources") {
+	if v := log.GetVersions(); err != nil || len(v) != 3 || v[0].GetNumber() != 2 || v[1].GetNumber() != 1 || v[2].GetNumber() != 0 || v[0].GetUser() == "" || !strings.Contains(v[0].GetSummary(), "2 systems, 1 group, 2 resources") {
 		t.Fatalf("versions: %v %v", log, err)
 	}
 	one := uint64(1)
@@ -301,7 +301,7 @@ func TestApplyAndVersions(t *testing.T) {
 	if err != nil || len(diff.GetEdits()) != 1 || diff.GetEdits()[0].GetArgs()[4] != "/tmp/other" {
 		t.Fatalf("diff: %v %v", diff, err)
 	}
-	if _, err := b.config().GetConfigVersion(ctx, &hadv1.GetConfigVersionRequest{Number: 9}); err == nil || !strings.Contains(err.Error(), "Version 9 is not kept on this system; the newest are 2, 1") {
+	if _, err := b.config().GetConfigVersion(ctx, &hadv1.GetConfigVersionRequest{Number: 9}); err == nil || !strings.Contains(err.Error(), "Version 9 is not kept on this system; the newest are 2, 1, 0") {
 		t.Errorf("no such version: %v", err)
 	}
 	back, err := b.config().RollbackConfig(ctx, &hadv1.RollbackConfigRequest{Version: 1})
@@ -310,6 +310,41 @@ func TestApplyAndVersions(t *testing.T) {
 	}
 	a.dump(true)
 	if text := file(t, a.root, "main.cf"); text != twoSystems {
+		t.Errorf("after the rollback:\n%s", text)
+	}
+}
+
+// What the cluster started with is kept on every disk until the first dump made
+// a version, so that there is a way back from the very first change.
+func TestFirstVersionIsKept(t *testing.T) {
+	_, a, b := pair(t)
+	ctx := background(t)
+	kept := func(h *had) []*hadv1.ConfigVersion {
+		log, err := h.config().ListConfigVersions(ctx, &hadv1.ListConfigVersionsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log.GetVersions()
+	}
+	poll(t, "version 0 on both disks", func() bool { return len(kept(a)) == 1 && len(kept(b)) == 1 })
+	a.writable()
+	a.mustChange("hares -modify top PathName /tmp/other")
+	a.dump(false)
+	for _, h := range []*had{a, b} {
+		if v := kept(h); len(v) != 2 || v[0].GetNumber() != 1 || v[1].GetNumber() != 0 || v[1].GetSequence() != 0 {
+			t.Errorf("versions on %s: %v", h.name, v)
+		}
+	}
+	zero := uint64(0)
+	diff, err := b.config().DiffConfig(ctx, &hadv1.DiffConfigRequest{FromVersion: &zero})
+	if err != nil || len(diff.GetEdits()) != 1 || diff.GetEdits()[0].GetArgs()[4] != "/tmp/other" {
+		t.Errorf("diff: %v %v", diff, err)
+	}
+	if _, err := b.config().RollbackConfig(ctx, &hadv1.RollbackConfigRequest{Version: 0}); err != nil {
+		t.Fatal(err)
+	}
+	a.dump(true)
+	if text := file(t, b.root, "main.cf"); text != twoSystems {
 		t.Errorf("after the rollback:\n%s", text)
 	}
 }
