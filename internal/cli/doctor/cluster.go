@@ -120,6 +120,29 @@ func groupAutodisabled(f *Facts) (found []Finding) {
 	return found
 }
 
+// groupStuck finds groups that are not whole although something says what
+// keeps them from it.
+func groupStuck(f *Facts) (found []Finding) {
+	for _, g := range f.Status.GetGroups() {
+		home := false
+		for _, on := range g.GetSystems() {
+			home = home || strings.HasPrefix(on.GetState(), "ONLINE") && !strings.Contains(on.GetState(), "STOPPING")
+		}
+		if home {
+			continue
+		}
+		for _, text := range g.GetHindrances() {
+			what, command := text, "ha group explain "+g.GetName()
+			if at := strings.LastIndex(text, ": "); at > 0 {
+				what, command = text[:at], text[at+2:]
+			}
+			found = append(found, Finding{Severity: isError, What: fmt.Sprintf("group %s is whole nowhere: %s", g.GetName(), what),
+				Why: "ha group explain " + g.GetName() + " tells how it came to that", Command: command})
+		}
+	}
+	return found
+}
+
 func resourceUnknown(f *Facts) (found []Finding) {
 	onSystems(f, func(r *hadv1.Resource, on *hadv1.ResourceOnSystem) {
 		for _, word := range []string{"STATE UNKNOWN", "MONITOR TIMEDOUT", "UNABLE TO OFFLINE"} {

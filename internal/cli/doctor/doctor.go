@@ -96,6 +96,7 @@ func Checks() []Check {
 		{"resource-faulted", "no resource is faulted", resourceFaulted},
 		{"admin-wait", "no resource waits for the administrator", adminWait},
 		{"group-autodisabled", "the engine knows where every group is", groupAutodisabled},
+		{"group-stuck", "nothing keeps a group from being online", groupStuck},
 		{"resource-unknown", "every monitor tells a state", resourceUnknown},
 		{"resource-unprobed", "every enabled resource is probed", resourceUnprobed},
 		{"agent-down", "every agent of this system runs", agentDown},

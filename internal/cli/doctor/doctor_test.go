@@ -84,6 +84,12 @@ func TestEachCheck(t *testing.T) {
 		{"resource-faulted", "ha resource clear app_ip --system sysA", func(f *Facts) { f.Status.Resources[0].Systems[0].State = "FAULTED" }},
 		{"admin-wait", "ha group clearadminwait app --system sysA", func(f *Facts) { f.Status.Resources[0].Systems[0].Istate = "ADMIN_WAIT" }},
 		{"group-autodisabled", "ha group autoenable app --system sysB", func(f *Facts) { f.Status.Groups[0].Systems[1].Autodisabled = true }},
+		{"group-stuck", "hagrp -online app -any", func(f *Facts) {
+			for _, on := range f.Status.Groups[0].Systems {
+				on.State = "OFFLINE"
+			}
+			f.Status.Groups[0].Hindrances = []string{"offline, and nothing brings it online by itself: hagrp -online app -any"}
+		}},
 		{"resource-unknown", "ha resource probe app_ip --system sysA", func(f *Facts) { f.Status.Resources[0].Systems[0].Flags = "STATE UNKNOWN" }},
 		{"resource-unprobed", "ha resource probe app_ip --system sysB", func(f *Facts) { f.Status.Resources[0].Systems[1].Probed = false }},
 		{"agent-down", "ha agent start IP --system sysA", func(f *Facts) { f.Agents[0].State = "Given up" }},

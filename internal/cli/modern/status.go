@@ -39,13 +39,23 @@ func (a *app) printStatus(w io.Writer, s *hadv1.GetStatusResponse) {
 	rows := [][]string{{"RESOURCE", "GROUP", "TYPE", "SYSTEM", "STATE", "WHY"}}
 	for _, r := range s.GetResources() {
 		for _, on := range r.GetSystems() {
-			if strings.Contains(on.GetState(), "FAULTED") || strings.Contains(on.GetState(), "UNKNOWN") || on.GetIstateCode() != "" || r.GetEnabled() && !on.GetProbed() {
+			if troubled(on.GetState()) || on.GetIstateCode() != "" || r.GetEnabled() && !on.GetProbed() {
 				rows = append(rows, []string{r.GetName(), r.GetGroup(), r.GetType(), on.GetSystem(), resourceState(on), attention(r, on)})
 			}
 		}
 	}
 	if len(rows) > 1 {
 		fmt.Fprintln(w, "\nneeds attention or is under way:")
+		table(w, rows)
+	}
+	rows = nil
+	for _, g := range s.GetGroups() {
+		for _, text := range g.GetHindrances() {
+			rows = append(rows, []string{g.GetName(), text})
+		}
+	}
+	if len(rows) > 0 {
+		fmt.Fprintln(w, "\nin the way of groups, with the command that leads out:")
 		table(w, rows)
 	}
 	var notes []string
@@ -58,6 +68,11 @@ func (a *app) printStatus(w io.Writer, s *hadv1.GetStatusResponse) {
 	for _, note := range append(notes, s.GetConfigErrors()...) {
 		fmt.Fprintln(w, "\n"+note)
 	}
+}
+
+// troubled says whether a resource's state is one that somebody should know of.
+func troubled(state string) bool {
+	return slices.ContainsFunc([]string{"FAULTED", "STATE UNKNOWN", "MONITOR TIMEDOUT", "UNABLE TO OFFLINE", "ADMIN_WAIT", "RESTARTING"}, func(word string) bool { return strings.Contains(state, word) })
 }
 
 // attention says why a resource is listed among those that need it.

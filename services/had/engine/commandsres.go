@@ -52,6 +52,8 @@ func (e *Engine) onlineResource(g *groupModel, r *resourceModel, c Command) *ref
 		return refuse(10285, "Resource %s is persistent (Operations = None) and cannot be brought online", r.name)
 	case !g.manualOps:
 		return refuse(90212, "Group %s has ManualOps = 0: it takes no manual operation", g.name)
+	case i.inDoubt():
+		return waitsForAdmin(g, r.name, n)
 	case i.up() && i.Pending.ID == 0 && i.Want != wantOffline:
 		return refuse(40229, "Resource %s is already online on %s", r.name, n)
 	}
@@ -98,6 +100,8 @@ func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *re
 		return refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, n)
 	case !e.usable(n):
 		return refuse(10200, "System %s is not available: it is %s", n, e.st.Systems[n].State)
+	case i.inDoubt():
+		return waitsForAdmin(g, r.name, n)
 	case len(parents) > 0 && !c.IgnoreParent && !c.ParentProp:
 		return refuse(10268, "Resource %s is needed by %s, which is online on system %s; take it offline first, or use -parentprop or -ignoreparent", r.name, strings.Join(parents, ", "), n)
 	case !i.up() && !i.raising() && !c.Propagate:

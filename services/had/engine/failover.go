@@ -17,6 +17,7 @@ func (e *Engine) afterFault(g *groupModel, n SystemID) {
 	if e.retryHere(g, n) {
 		return
 	}
+	e.on(g, n).Retries = 0
 	c.Due = &due{From: n, Why: "group faulted on " + n, ByResource: true, Persistent: persistent}
 	c.Stuck = ""
 	e.parentFault(g, n)
@@ -172,7 +173,9 @@ func (e *Engine) noTargetHint(g *groupModel) string {
 	for _, p := range g.list {
 		n := p.System
 		switch lacking := e.lacking(g, n); {
-		case e.st.Systems[n].State != SystemRunning || g.disabled[n]:
+		case e.st.Systems[n].State != SystemRunning:
+		case g.disabled[n]:
+			return "hagrp -enable " + g.name + " -sys " + n
 		case e.closed(n):
 			return "hasys -unfreeze " + n
 		case len(lacking) > 0:
@@ -217,28 +220,45 @@ func (e *Engine) candidates(g *groupModel, systems []SystemID) []policy.Candidat
 
 // autostart starts a group when had has come up and probed (engine.md 4.7).
 func (e *Engine) autostart(g *groupModel) bool {
-	c := e.course(g)
-	in := decision.Autostart{Group: g.name, AutoStart: g.autoStart, ListEmpty: len(g.autoList) == 0, ClusterService: g.clusterService(),
-		UserOffline: c.UserOffline, Moving: c.Move != nil}
 	if !e.anyOn(g, func(on *groupOn) bool { return on.Fresh }) {
 		return false // Nobody came up, so there is no question.
 	}
-	in.Freeze = e.freezeOfGroup(g)
 	if !g.failover() {
-		return in.Permits() && e.autostartParallel(g)
+		return e.autostartFacts(g).Permits() && e.autostartParallel(g)
 	}
-	if e.unlooked(g) {
-		return false // Nor is there one before everybody has looked.
-	}
-	in.Places = e.placesOf(g)
-	o := in.Decide()
+	in, o := e.askAutostart(g)
 	switch o.Do {
 	case decision.DoNothing:
 		return false
 	case decision.DoAdopt:
 		return e.found(g, e.activeAnywhere(g))
-	case decision.DoWait:
-		return e.stuck(g, in, o)
+	case decision.DoStart:
+		e.told(g.name, in, o)
+		e.log("NOTICE", 10442, "", g.name, "Initiating auto-start online of group %s on system %s", g.name, o.Target)
+		e.start(g, o.Target)
+		return true
+	}
+	return e.stuck(g, in, o)
+}
+
+// autostartFacts are what decides whether a group starts by itself at all.
+func (e *Engine) autostartFacts(g *groupModel) decision.Autostart {
+	c := e.course(g)
+	return decision.Autostart{Group: g.name, AutoStart: g.autoStart, ListEmpty: len(g.autoList) == 0, ClusterService: g.clusterService(),
+		UserOffline: c.UserOffline, Moving: c.Move != nil, Freeze: e.freezeOfGroup(g)}
+}
+
+// askAutostart asks what autostart does with a failover group, and changes
+// nothing.
+func (e *Engine) askAutostart(g *groupModel) (decision.Autostart, decision.Outcome) {
+	in := e.autostartFacts(g)
+	if e.unlooked(g) {
+		return in, decision.Outcome{} // There is no question before everybody has looked.
+	}
+	in.Places = e.placesOf(g)
+	o := in.Decide()
+	if o.Do != decision.DoLook {
+		return in, o
 	}
 	order, how := g.autoList, g.autoStartPolicy
 	if g.clusterService() {
@@ -247,12 +267,9 @@ func (e *Engine) autostart(g *groupModel) bool {
 	in.Looked, in.AutoStartPolicy, in.Policy, in.Candidates = true, g.autoStartPolicy, how, e.candidates(g, order)
 	if o = in.Decide(); o.Do != decision.DoStart {
 		in.Advice = e.advice(g, o.Do, in.Candidates)
-		return e.stuck(g, in, in.Decide())
+		o = in.Decide()
 	}
-	e.told(g.name, in, o)
-	e.log("NOTICE", 10442, "", g.name, "Initiating auto-start online of group %s on system %s", g.name, o.Target)
-	e.start(g, o.Target)
-	return true
+	return in, o
 }
 
 // found handles a group that is running already when it would start by itself.
@@ -397,6 +414,33 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 	out = append(out, e.linkHindrances(g)...)
 	if c := e.course(g); c.Due != nil && c.Stuck != "" && len(out) == 0 {
 		add("offline, for no system is able to take it ("+c.Due.Why+")", e.noTargetHint(g))
+	}
+	if len(out) == 0 {
+		out = e.autostartHindrances(g)
+	}
+	return out
+}
+
+// autostartHindrances are what a start by itself waits for.
+func (e *Engine) autostartHindrances(g *groupModel) []string {
+	if !e.anyOn(g, func(on *groupOn) bool { return on.Fresh }) || !e.autostartFacts(g).Permits() {
+		return nil
+	}
+	if g.failover() {
+		if _, o := e.askAutostart(g); o.Do == decision.DoWait || o.Do == decision.DoNone {
+			return []string{"does not start by itself yet: " + o.Text + ": " + o.WayOut}
+		}
+		return nil
+	}
+	var out []string
+	for _, n := range g.autoList {
+		if on := e.st.Groups[g.name].On[n]; on == nil || !on.Fresh {
+			continue
+		}
+		in := decision.Instance{Usable: e.usable(n), Whole: e.whole(g, n), Start: e.startFacts(g, n, true, true)}
+		if o := in.Decide(); o.Do == decision.DoWait {
+			out = append(out, "does not start by itself on "+n+" yet: "+o.Text+": "+o.WayOut)
+		}
 	}
 	return out
 }

@@ -283,6 +283,9 @@ func (e *Engine) stopped(g *groupModel, n SystemID) {
 	on := gr.On[n]
 	reason := on.Stopping
 	on.Stopping, on.After = "", false
+	if reason != stopFault {
+		on.Retries = 0 // which count while it stays here
+	}
 	e.markStaleOn(g, n)
 	e.show(g)
 	switch reason {

@@ -577,42 +577,107 @@ func TestOneHome(t *testing.T) {
 }
 
 // TestComesHome is I5: when faults stop and everything is repaired, each group
-// that should be online is online or says which command leads out.
+// that should be online is online or says which command leads out, whatever
+// was changed of the configuration meanwhile.
 func TestComesHome(t *testing.T) {
+	changes, left := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
+		reconfigured := rapid.Bool().Draw(t, "reconfigured")
+		if reconfigured {
+			w.apply("A", Command{Kind: CommandConfigWritable})
+		}
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			w.step()
+			if reconfigured && rapid.IntRange(0, 2).Draw(t, "change") == 0 {
+				done, _ := w.reconfigure()
+				changes += done
+			} else {
+				w.step()
+				w.follow()
+			}
+			w.exclusive()
 			w.notice()
 		}
-		for _, n := range threeSystems {
-			if w.machines[n].on && !w.machines[n].had && w.e.st.Systems[n].InH {
-				w.view(nil)
-			}
-			w.comeBack(n)
-			for _, r := range w.e.resourceModels() {
-				if r.persistent() && w.machines[n].faulted[r.name] {
-					w.machines[n].faulted[r.name] = false
-					w.report(n, r.name, 0, false)
-				}
-			}
+		for range 3 { // a hastop under way ends in between, and had is started again
+			w.repair()
+			w.quiet()
+			w.notice()
 		}
+		w.repair()
 		w.quiet()
+		w.exclusive()
 		for _, g := range w.e.Status().Groups {
-			if g.Parallel == 1 || !g.IntentOnline {
+			if w.home(g) {
 				continue
 			}
-			active := slices.ContainsFunc(g.Systems, func(s GroupOnSystemStatus) bool { return s.ActiveCount > 0 })
-			if !active && w.startsSomething(g.Name) && len(g.Hindrances) == 0 && len(w.e.st.Groups[g.Name].Stuck) == 0 && !w.takenDown(g.Name) {
+			left++
+			if len(g.Hindrances)+len(g.AtRest) == 0 {
 				t.Fatalf("I5: group %s should be online, is nowhere and says nothing\n%s\n%s", g.Name, strings.Join(w.trace, "\n"), w.e.Snapshot())
 			}
-			for _, s := range g.Systems {
-				if strings.Contains(s.State, "STOPPING") && len(g.Hindrances) == 0 {
-					t.Fatalf("I5: group %s is %s on %s for ever\n%s", g.Name, s.State, s.System, strings.Join(w.trace, "\n"))
-				}
+			if len(g.Hindrances) == 0 && !w.handled(g.Name) {
+				t.Fatalf("I5: group %s should have come online by itself: %v\n%s\n%s", g.Name, g.AtRest, strings.Join(w.trace, "\n"), w.e.Snapshot())
 			}
 		}
 	})
+	t.Logf("%d changes of the configuration, %d groups not home", changes, left)
+	least := 20
+	if testing.Short() { // rapid then draws a fifth of the runs
+		least = 4
+	}
+	if changes < least {
+		t.Errorf("too little was tried")
+	}
+}
+
+// repair ends every fault that ends without a user: machines and hads are back,
+// what persistent resources watch is well.
+func (w *world) repair() {
+	for _, n := range threeSystems {
+		if w.machines[n].on && !w.machines[n].had && w.e.st.Systems[n].InH {
+			w.view(nil)
+		}
+		w.comeBack(n)
+		for _, r := range w.e.resourceModels() {
+			if r.persistent() && w.machines[n].faulted[r.name] {
+				w.machines[n].faulted[r.name] = false
+				w.report(n, r.name, 0, false)
+			}
+		}
+	}
+}
+
+// home says whether a group that should be online is, as far as I5 goes, and
+// does not go offline for ever.
+func (w *world) home(g GroupStatus) bool {
+	if !g.IntentOnline || !w.startsSomething(g.Name) {
+		return true
+	}
+	active := false
+	for _, s := range g.Systems {
+		active = active || s.ActiveCount > 0
+		if strings.Contains(s.State, "STOPPING") || strings.Contains(s.State, "STARTING") {
+			return false
+		}
+	}
+	return active
+}
+
+// handled says whether somebody took a group in hand, so that nothing brings it
+// online by itself: its resources taken down one by one, a flush, a cleared
+// fault; or whether its configuration leaves it to somebody.
+func (w *world) handled(g string) bool {
+	m := w.mod.byGroup[g]
+	if m.parallel == 1 || m.autoFailOver == 0 || m.autoRestart == 0 {
+		return true
+	}
+	for _, line := range w.trace {
+		for _, word := range []string{"resource-offline", "group-flush", "group-clear", "resource-clear", "Enabled", "config-apply", "AutoFailOver", "AutoRestart"} {
+			if strings.Contains(line, word) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // startsSomething says whether the group has anything to bring online: a
@@ -624,19 +689,6 @@ func (w *world) startsSomething(g string) bool {
 		func(r string) bool { return m.resource(r).autoUp && !m.resource(r).persistent() },
 		func(r string) bool { return m.resource(r).enabled })
 	return slices.ContainsFunc(selected, func(r string) bool { return m.resource(r).onOff() })
-}
-
-// takenDown says whether somebody took the group's resources down one by one,
-// or flushed it or cleared its fault, which takes it in hand.
-func (w *world) takenDown(g string) bool {
-	for _, line := range w.trace {
-		for _, word := range []string{"resource-offline", "group-flush", "group-clear", "resource-clear"} {
-			if strings.Contains(line, word) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // quiet lets all schedulers work until nothing is left to do.

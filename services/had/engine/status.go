@@ -91,7 +91,10 @@ type GroupStatus struct {
 	AutoClearCount int
 	// Hindrances are what stands in its way now, each with a way out.
 	Hindrances []string
-	Resources  []string
+	// AtRest is what should be online and is not, although nothing stands in
+	// its way, with the command that brings it online.
+	AtRest    []string
+	Resources []string
 }
 
 // ResourceOnSystemStatus is a resource on one system.
@@ -232,7 +235,7 @@ func (e *Engine) groupStatus(g *groupModel) GroupStatus {
 	gr := e.st.Groups[g.name]
 	out := GroupStatus{
 		Name: g.name, Parallel: g.parallel, TFrozen: gr.TFrozen, Frozen: g.frozen,
-		Hindrances: e.hindrances(g),
+		Hindrances: e.hindrances(g), AtRest: e.atRest(g),
 	}
 	for _, p := range g.parts {
 		out.IntentOnline = out.IntentOnline || e.course(p).Intent

@@ -576,6 +576,9 @@ func (s *stage) status(d *datadriven.TestData) string {
 				for _, h := range g.Hindrances {
 					fmt.Fprintf(&b, "  hindrance: %s\n", h)
 				}
+				for _, h := range g.AtRest {
+					fmt.Fprintf(&b, "  at rest: %s\n", h)
+				}
 			}
 		case "agents":
 			for _, a := range st.Agents {

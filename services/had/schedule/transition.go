@@ -303,15 +303,25 @@ func (c *Core) startClean(m *machine, why CleanReason) {
 	case m.spec.NoClean:
 		c.withoutClean(m, why)
 	default:
-		c.note("ERROR", cleanCode(why), m, "Agent is calling clean for resource(%s) because of: %s", m.spec.Resource, text)
+		code, because := cleanNote(why)
+		c.note("ERROR", code, m, "Agent is calling clean for resource(%s) because %s", m.spec.Resource, because)
 		m.enter(cleaning, c.now)
 		c.ask(m, Clean)
 	}
 }
 
-// cleanCode is the message id of "Agent is calling clean".
-func cleanCode(why CleanReason) string {
-	return [...]string{"13063", "13064", "13065", "13066", "13067", "13210"}[why]
+// cleanNote is the message id of "Agent is calling clean", and VCS's words for
+// the reason.
+func cleanNote(why CleanReason) (code, because string) {
+	all := [...][2]string{
+		{"13063", "offline did not complete within the expected time."},
+		{"13064", "the resource is up even after offline completed."},
+		{"13065", "online did not complete within the expected time."},
+		{"13066", "the resource is not up even after online completed."},
+		{"13067", "the resource became OFFLINE unexpectedly, on its own."},
+		{"13210", "successive invocations of the monitor procedure did not complete within the expected time."},
+	}
+	return all[why][0], all[why][1]
 }
 
 // abandon ends a transition without an action; monitors go on.

@@ -251,12 +251,7 @@ func (a groupAPI) ExplainGroup(ctx context.Context, r *hadv1.ExplainGroupRequest
 	if err != nil {
 		return nil, err
 	}
-	out := &hadv1.ExplainGroupResponse{Group: g}
-	for _, st := range look.st.Groups {
-		if st.Name == r.GetName() {
-			out.Hindrances = st.Hindrances
-		}
-	}
+	out := &hadv1.ExplainGroupResponse{Group: g, Hindrances: g.GetHindrances()}
 	if look.gate != nil {
 		out.Hindrances = append(out.Hindrances, "the membership is held: "+*look.gate)
 	}

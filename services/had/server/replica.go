@@ -144,7 +144,7 @@ func (r *replica) groups(brief bool) []*hadv1.Group {
 
 func (r *replica) group(g engine.GroupStatus, brief bool) *hadv1.Group {
 	p := &hadv1.Group{Name: g.Name, Kind: [...]string{"failover", "parallel", "hybrid"}[min(max(g.Parallel, 0), 2)],
-		Frozen: g.Frozen || g.TFrozen, Resources: slices.Sorted(slices.Values(g.Resources))}
+		Frozen: g.Frozen || g.TFrozen, Resources: slices.Sorted(slices.Values(g.Resources)), Hindrances: slices.Concat(g.Hindrances, g.AtRest)}
 	for _, on := range g.Systems {
 		p.Systems = append(p.Systems, &hadv1.GroupOnSystem{System: on.System, State: on.State, Probed: on.Probed,
 			Autodisabled: on.AutoDisabled, Freshness: r.fresh[on.System]})

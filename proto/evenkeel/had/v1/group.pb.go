@@ -38,7 +38,10 @@ type Group struct {
 	Resources []string `protobuf:"bytes,5,rep,name=resources,proto3" json:"resources,omitempty"`
 	// All attributes as hagrp -display prints them: by name, global values
 	// before those of systems.
-	Attributes    []*Attribute `protobuf:"bytes,6,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	Attributes []*Attribute `protobuf:"bytes,6,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	// What keeps it from being online as it should be, each with the command that
+	// leads out.
+	Hindrances    []string `protobuf:"bytes,7,rep,name=hindrances,proto3" json:"hindrances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,6 +114,13 @@ func (x *Group) GetResources() []string {
 func (x *Group) GetAttributes() []*Attribute {
 	if x != nil {
 		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Group) GetHindrances() []string {
+	if x != nil {
+		return x.Hindrances
 	}
 	return nil
 }
@@ -2324,7 +2334,7 @@ var File_evenkeel_had_v1_group_proto protoreflect.FileDescriptor
 
 const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1bevenkeel/had/v1/group.proto\x12\x0fevenkeel.had.v1\x1a\x1cevenkeel/had/v1/shared.proto\"\xdb\x01\n" +
+	"\x1bevenkeel/had/v1/group.proto\x12\x0fevenkeel.had.v1\x1a\x1cevenkeel/had/v1/shared.proto\"\xfb\x01\n" +
 	"\x05Group\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x128\n" +
@@ -2333,7 +2343,10 @@ const file_evenkeel_had_v1_group_proto_rawDesc = "" +
 	"\tresources\x18\x05 \x03(\tR\tresources\x12:\n" +
 	"\n" +
 	"attributes\x18\x06 \x03(\v2\x1a.evenkeel.had.v1.AttributeR\n" +
-	"attributes\"\xb3\x01\n" +
+	"attributes\x12\x1e\n" +
+	"\n" +
+	"hindrances\x18\a \x03(\tR\n" +
+	"hindrances\"\xb3\x01\n" +
 	"\rGroupOnSystem\x12\x16\n" +
 	"\x06system\x18\x01 \x01(\tR\x06system\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x16\n" +
