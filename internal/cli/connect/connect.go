@@ -33,6 +33,10 @@ const ReadTimeout = 1800 * time.Millisecond
 // when all systems have it, and a peer that hangs must be expelled first.
 const ChangeTimeout = 30 * time.Second
 
+// SwitchTimeout bounds a switch: agents may be asked first (PreSwitch), each
+// within twice its ActionTimeout.
+const SwitchTimeout = 2 * time.Minute
+
 // repeatAfter is the pause before a changing call is repeated.
 const repeatAfter = 100 * time.Millisecond
 

@@ -70,7 +70,11 @@ func (a *app) operation(o operate.Operation) *cobra.Command {
 		case o.System == operate.SystemOrAny && (r.System == "") != r.Any:
 			return usagef("which system? Name it: --%s, or --any lets the engine choose", target)
 		}
-		ctx, cancel := context.WithTimeout(c.Context(), connect.ChangeTimeout)
+		limit := connect.ChangeTimeout
+		if o.Action == "switch" {
+			limit = connect.SwitchTimeout
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), limit)
 		defer cancel()
 		answer, err := o.Do(ctx, a.had, r)
 		if err != nil {

@@ -292,7 +292,13 @@ func operation(o operate.Operation) action {
 		}
 	}
 	a.options = append(a.options, accepted[o.Command+" "+o.Action]...)
+	limit := connect.ChangeTimeout
+	if o.Action == "switch" {
+		limit, a.waits = connect.SwitchTimeout, true
+	}
 	a.run = func(ctx context.Context, s *session, l line) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		r := operate.Request{Name: l.names[0], System: l.value(target)}
 		for _, option := range o.Options {
 			if option.Text != nil {

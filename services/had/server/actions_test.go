@@ -49,11 +49,13 @@ group web (
 `
 
 // actorPair is pair with actors.
-func actorPair(t *testing.T) (*lab, *had, *had) {
+func actorPair(t *testing.T) (*lab, *had, *had) { return actorPairOf(t, actors) }
+
+func actorPairOf(t *testing.T, text string) (*lab, *had, *had) {
 	l := newLab(t, "customized")
-	a := l.start("A", l.root("A", actors))
+	a := l.start("A", l.root("A", text))
 	a.awaitGroup("web", "A", "ONLINE") // else a fast B may have it first
-	b := l.start("B", l.root("B", actors))
+	b := l.start("B", l.root("B", text))
 	for _, h := range []*had{a, b} {
 		h.await("web ONLINE on A, probed everywhere", func(st *hadv1.GetStatusResponse) bool {
 			return groupState(st, "web", "A") == "ONLINE" && len(st.GetGroups()) == 1 &&
@@ -417,4 +419,50 @@ func TestAgentPath(t *testing.T) {
 	want(own, ownAgent)
 	special := put("special", 0o755)
 	want(named, special)
+}
+
+// PreSwitch = 1: what can be asked is asked on the system that the group is to
+// go to; if one says no, nothing is taken offline. -nopre does not ask, a plan
+// neither, and what the switch itself refuses is refused without asking.
+func TestPreSwitch(t *testing.T) {
+	text := strings.Replace(actors, "SupportedActions = { echo", "SupportedActions = { PreSwitch, echo", 1)
+	text = strings.Replace(text, "AutoStartList = { A, B }", "AutoStartList = { A, B }\n\tPreSwitch = 1", 1)
+	l, a, b := actorPairOf(t, text)
+	to := func(r *hadv1.SwitchGroupRequest) error {
+		r.Name = "web"
+		_, err := b.groups().SwitchGroup(background(t), r)
+		return err
+	}
+	l.world.mayGo("B", false)
+	for _, r := range []*hadv1.SwitchGroupRequest{{ToSystem: "B"}, {AnySystem: true}} {
+		err := to(r)
+		if code, _, more := reason(err); code != codes.FailedPrecondition || more["message_id"] != "V-16-1-90184" || !strings.Contains(err.Error(), "app: exit code 4: B is not ready") {
+			t.Errorf("%v: %v", r, err)
+		}
+	}
+	if got := groupState(a.status(), "web", "A"); got != "ONLINE" {
+		t.Fatalf("web on A is %s after a refusal", got)
+	}
+	if err := to(&hadv1.SwitchGroupRequest{ToSystem: "B", Plan: true}); err != nil {
+		t.Errorf("a plan asks nobody: %v", err)
+	}
+	asked := l.world.askedToGo()
+	if err := to(&hadv1.SwitchGroupRequest{ToSystem: "A"}); err == nil || !strings.Contains(err.Error(), "it is active there") || l.world.askedToGo() != asked {
+		t.Errorf("to where it is: %v, asked %d times", err, l.world.askedToGo()-asked)
+	}
+	if err := to(&hadv1.SwitchGroupRequest{ToSystem: "B", NoPre: true}); err != nil || l.world.askedToGo() != asked {
+		t.Errorf("-nopre: %v, asked %d times", err, l.world.askedToGo()-asked)
+	}
+	a.awaitGroup("web", "B", "ONLINE")
+	again := &hadv1.SwitchGroupRequest{ToSystem: "A", RequestId: "once"}
+	for range 2 {
+		if err := to(again); err != nil {
+			t.Errorf("allowed, and repeated: %v", err)
+		}
+		a.awaitGroup("web", "A", "ONLINE")
+	}
+	if n := l.world.askedToGo() - asked; n != 1 {
+		t.Errorf("asked %d times for one operation", n)
+	}
+	l.neverTwice()
 }

@@ -238,6 +238,31 @@ type world struct {
 	up      map[string]map[string]bool // resource, system
 	history []string
 	twice   []string
+	barred  map[string]bool // systems that the action PreSwitch says no for
+	asked   int             // how often it ran
+}
+
+// mayGo sets what PreSwitch says on a system.
+func (w *world) mayGo(system string, may bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.barred = map[string]bool{system: !may}
+}
+
+func (w *world) askedToGo() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
+}
+
+func (w *world) preswitch(system string) (string, int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asked++
+	if w.barred[system] {
+		return system + " is not ready\nmore\n", 4
+	}
+	return "", 0
 }
 
 func newWorld() *world { return &world{up: map[string]map[string]bool{}} }
@@ -353,6 +378,9 @@ func (f *fakeAgents) Action(ctx context.Context, _ string, r host.Resource, toke
 	switch token {
 	case "echo":
 		return fmt.Sprintf("%s on %s: %s", r.Name, f.system, strings.Join(args, " ")), 0, nil
+	case "PreSwitch":
+		out, code := f.world.preswitch(f.system)
+		return out, code, nil
 	case "fail":
 		return "no", 3, nil
 	case "flood":

@@ -382,8 +382,14 @@ func (a groupAPI) OfflineGroup(ctx context.Context, r *hadv1.OfflineGroupRequest
 }
 
 func (a groupAPI) SwitchGroup(ctx context.Context, r *hadv1.SwitchGroupRequest) (*hadv1.SwitchGroupResponse, error) {
-	op, err := a.operate(ctx, engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandGroupSwitch, Group: r.GetName(),
-		System: r.GetToSystem(), Any: r.GetAnySystem(), NoPre: r.GetNoPre()}, r.GetPlan())
+	c := engine.Command{RequestID: r.GetRequestId(), Kind: engine.CommandGroupSwitch, Group: r.GetName(),
+		System: r.GetToSystem(), Any: r.GetAnySystem(), NoPre: r.GetNoPre()}
+	if !r.GetPlan() {
+		if err := a.preswitch(ctx, c); err != nil {
+			return nil, err
+		}
+	}
+	op, err := a.operate(ctx, c, r.GetPlan())
 	return &hadv1.SwitchGroupResponse{Operation: op}, err
 }
 
