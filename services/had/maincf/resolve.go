@@ -357,7 +357,7 @@ func (b *builder) builtinValue(bi builtin, ra rawAttr) (Value, bool) {
 		b.failf(pos, "%s cannot be %s: it takes %s%s", ra.name, quote(clip(v.Text)), oneOf(bi.enum), b.hint(v.Text, bi.enum))
 		return v, false
 	}
-	if v.Dim == DimScalar && bi.bounded && (v.Int() < bi.min || v.Int() > bi.max) {
+	if v.Dim == DimScalar && bi.bounded && (v.Int() < bi.min || v.Int() > bi.max) && !(bi.orNone && v.Int() == 0) {
 		b.failf(pos, "%s cannot be %s: %s", ra.name, v.Text, bi.rangeText())
 		return v, false
 	}
@@ -366,7 +366,11 @@ func (b *builder) builtinValue(bi builtin, ra rawAttr) (Value, bool) {
 
 func (b builtin) rangeText() string {
 	if b.max == 1<<31-1 {
-		return "it must be at least " + strconv.Itoa(b.min)
+		least := "it must be at least "
+		if b.orNone {
+			least = "it must be 0, or at least "
+		}
+		return least + strconv.Itoa(b.min)
 	}
 	return "it must be from " + strconv.Itoa(b.min) + " to " + strconv.Itoa(b.max)
 }

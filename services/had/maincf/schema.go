@@ -34,6 +34,8 @@ type builtin struct {
 	// min, max: the range of an integer, if bounded.
 	min, max int
 	bounded  bool
+	// orNone: 0 is allowed, too, and means never or none.
+	orNone bool
 }
 
 func scalar(name string, k Kind, def string) builtin {
@@ -69,6 +71,8 @@ func (b builtin) between(lo, hi int) builtin {
 	b.min, b.max, b.bounded = lo, hi, true
 	return b
 }
+
+func (b builtin) orZero() builtin { b.orNone = true; return b }
 
 func (b builtin) anyInt() builtin { b.bounded = false; return b }
 
@@ -401,7 +405,7 @@ var clusterTable = newBuiltins([]builtin{
 	keylist("Administrators"),
 	boolean("AutoAddSystemtoCSG", "1"),
 	integer("AutoStartTimeout", 150),
-	integer("BackupInterval", 0),
+	integer("BackupInterval", 0).between(3, 1<<31-1).orZero(),
 	str("ClusterAddress", ""),
 	str("ClusterLocation", ""),
 	str("ClusterOwner", ""),

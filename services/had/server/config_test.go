@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evenkeel/evenkeel/etc"
 	"github.com/evenkeel/evenkeel/internal/paths"
@@ -446,4 +447,25 @@ func TestLargeConfiguration(t *testing.T) {
 		t.Fatal("it is another one")
 	}
 	t.Logf("%d bytes of text, %d in the message", b.Len(), len(payload))
+}
+
+// BackupInterval: while the configuration is writable, what runs is written
+// beside what was dumped, on every system; what was dumped stays.
+func TestBackupInterval(t *testing.T) {
+	l := newLab(t, "customized")
+	text := strings.Replace(twoSystems, "cluster demo (", "cluster demo (\n\tBackupInterval = 3", 1)
+	a := l.start("A", l.root("A", text), func(c *Config) { c.BackupMinute = 10 * time.Millisecond })
+	a.awaitGroup("web", "A", "ONLINE")
+	a.writable()
+	a.mustChange("hares -modify top PathName /tmp/other")
+	poll(t, "the backup", func() bool {
+		backup, err := os.ReadFile(a.root.Config("main.cf.autobackup"))
+		return err == nil && strings.Contains(string(backup), "/tmp/other")
+	})
+	if dumped := file(t, a.root, "main.cf"); dumped != text {
+		t.Errorf("main.cf changed:\n%s", dumped)
+	}
+	if _, err := os.Stat(a.root.Config("types.cf.autobackup")); err != nil {
+		t.Error(err)
+	}
 }

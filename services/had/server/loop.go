@@ -85,6 +85,9 @@ type loop struct {
 	port        Port
 	heartbeat   time.Duration
 	nextBeat    vclock.Time
+	backups     confdisk.Backups
+	backupLook  vclock.Time // when to look at them next
+	backingUp   bool
 	mode        string
 	yielded     bool // gab came back as the side that yields (R17)
 	incarnation uint64
@@ -294,6 +297,7 @@ func (l *loop) tick() {
 		l.nextBeat = now.Add(l.heartbeat)
 		l.check(l.port.Heartbeat())
 	}
+	l.backUp(now)
 	l.protect(now)
 	l.tellAgents(now)
 	l.lastWord(now)

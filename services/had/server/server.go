@@ -72,7 +72,9 @@ type Config struct {
 	Hatrigger string
 	// TriggerTimeout is after how long a trigger is ended; 0: a minute.
 	TriggerTimeout time.Duration
-	Log            *slog.Logger
+	// BackupMinute is the unit of BackupInterval; 0: a minute.
+	BackupMinute time.Duration
+	Log          *slog.Logger
 
 	OpenPort func(ctx context.Context) (Port, error)
 	Declare  func(ctx context.Context, resources uint32, groups []string) error
