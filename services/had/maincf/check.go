@@ -17,6 +17,7 @@ func (b *builder) check() {
 	b.checkLinks()
 	b.checkUsers()
 	b.checkHeartbeats()
+	b.checkInert()
 }
 
 // checkNumbers checks GroupLimit, ResourceLimit and TypeLimit; 0 is no limit.

@@ -122,6 +122,7 @@ const (
 	IDScope            = 90006 // local where it is global, or the other way
 	IDName             = 90007 // the name is not allowed
 	IDOther            = 90008 // a heartbeat or remote cluster is unknown
+	IDInert            = 90010 // notice: an attribute changes nothing
 	IDWhole            = 90009 // the configuration as a whole would be wrong
 )
 

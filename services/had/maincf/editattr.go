@@ -160,10 +160,31 @@ func (d *draft) modify(e Edit) *Message {
 		return m
 	}
 	t.set(e.System, v)
+	if of, builtIn := t.class(e); builtIn {
+		d.inertNotice(of, e.Attr, v)
+	}
 	if e.Class == ClassGroup {
 		return d.systemListChanged(d.groups[e.Name], e.Attr)
 	}
 	return nil
+}
+
+// class is the table that an attribute which is set stands in.
+func (t target) class(e Edit) (class, bool) {
+	if t.static {
+		return classStatic, true
+	}
+	switch e.Class {
+	case ClassCluster:
+		return classCluster, true
+	case ClassSystem:
+		return classSystem, true
+	case ClassGroup:
+		return classGroup, true
+	case ClassResource:
+		return classResource, true
+	}
+	return classHeartbeat, false
 }
 
 // scopeFits refuses a local value for a global attribute and the other way,

@@ -29,6 +29,7 @@ func (d *draft) modifyType(e Edit) *Message {
 	if m != nil {
 		return m
 	}
+	d.inertNotice(classStatic, e.Attr, v)
 	if declared {
 		t.redeclare(e.Attr, v)
 		return nil
