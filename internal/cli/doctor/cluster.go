@@ -132,6 +132,9 @@ func groupStuck(f *Facts) (found []Finding) {
 			continue
 		}
 		for _, text := range g.GetHindrances() {
+			if strings.Contains(text, " is frozen: ") {
+				continue // the check for freezes tells it, also of a group that nobody wants online
+			}
 			what, command := text, "ha group explain "+g.GetName()
 			if at := strings.LastIndex(text, ": "); at > 0 {
 				what, command = text[:at], text[at+2:]

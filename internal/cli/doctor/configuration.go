@@ -35,7 +35,13 @@ func configWritable(f *Facts) []Finding {
 }
 
 func configDisk(f *Facts) (found []Finding) {
-	for _, text := range f.Status.GetConfigErrors() {
+	mistakes := f.Status.GetConfigErrors()
+	for _, text := range f.DiskMistakes {
+		if !slices.Contains(mistakes, text) {
+			mistakes = append(slices.Clone(mistakes), text)
+		}
+	}
+	for _, text := range mistakes {
 		found = append(found, Finding{Severity: isError, What: "the configuration on this system's disk: " + text,
 			Why: "this system cannot build the cluster from it", Command: "ha config dump, if another system runs; else correct it: ha config verify /etc/evenkeel"})
 	}

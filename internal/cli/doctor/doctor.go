@@ -21,8 +21,11 @@ type Facts struct {
 	State *hadv1.ConfigState
 	// Running configuration, and that on this system's disk.
 	Running, Disk *maincf.Config
-	Agents        []*hadv1.Agent
-	Fencing       *fencingv1.GetStatusResponse
+	// DiskMistakes are those of the files on this system's disk now; Disk is
+	// nil then.
+	DiskMistakes []string
+	Agents       []*hadv1.Agent
+	Fencing      *fencingv1.GetStatusResponse
 	// FencingDown says why fencing does not answer, "" if it does.
 	FencingDown string
 	// KeyFile is the path of the cluster key, KeyMode its permission bits; 0

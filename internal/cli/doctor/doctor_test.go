@@ -102,11 +102,18 @@ func TestEachCheck(t *testing.T) {
 		{"frozen", "ha group unfreeze app --persistent", func(f *Facts) {
 			f.Status.Groups[0].Frozen = true
 			f.Status.Groups[0].Attributes = []*hadv1.Attribute{{Name: "Frozen", Value: "1"}}
+			for _, on := range f.Status.Groups[0].Systems {
+				on.State = "OFFLINE" // nobody wants it, so that it is stuck as little as before
+			}
+			f.Status.Groups[0].Hindrances = []string{"group is frozen: hagrp -unfreeze app -persistent"}
 		}},
 		{"config-unconfirmed", "ha config confirm", func(f *Facts) { f.State.Unconfirmed = &hadv1.Unconfirmed{LeftMs: 60000} }},
 		{"config-unsaved", "ha config dump", func(f *Facts) { f.State.Undumped, f.State.Writable = true, true }},
 		{"config-writable", "ha config dump --read-only", func(f *Facts) { f.State.Writable = true }},
 		{"config-disk", "ha config dump", func(f *Facts) { f.Status.ConfigErrors = []string{"main.cf:3:1: what"} }},
+		{"config-disk", "ha config dump", func(f *Facts) {
+			f.Disk, f.DiskMistakes = nil, []string{"main.cf:9:1: what"} // edited by hand while the cluster runs
+		}},
 		{"config-differs", "ha config apply", func(f *Facts) { f.Disk = load(t, strings.Replace(text, "192.0.2.7", "192.0.2.8", 1)) }},
 		{"dump-failed", "ha config dump", func(f *Facts) {
 			f.State.DumpFailures = []*hadv1.DumpFailure{{System: "sysB", Why: "no space left on device"}}

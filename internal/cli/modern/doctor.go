@@ -142,15 +142,25 @@ func (a *app) fromMachine(f *doctor.Facts) {
 	}
 	f.Triggers = programs(f.TriggersDir)
 	if _, err := os.Stat(a.Root.Config("main.cf")); err == nil {
-		f.Disk, _, _ = maincf.Load("main.cf", func(name string) ([]byte, error) {
+		denied := false
+		disk, _, err := maincf.Load("main.cf", func(name string) ([]byte, error) {
 			text, err := os.ReadFile(a.Root.Config(name))
+			denied = denied || errors.Is(err, fs.ErrPermission)
 			if errors.Is(err, fs.ErrNotExist) && name == "types.cf" {
 				return []byte(etc.TypesCF), nil
 			}
 			return text, err
 		})
+		f.Disk = disk
+		if err != nil && !denied { // who may not read has nothing to say about the files
+			f.DiskMistakes = strings.Split(err.Error(), "\n")
+			f.DiskMistakes = f.DiskMistakes[:min(len(f.DiskMistakes), shownMistakes)]
+		}
 	}
 }
+
+// shownMistakes is how many mistakes of a broken file the doctor tells.
+const shownMistakes = 5
 
 // programs are the triggers of a folder: programs, or folders of programs.
 func programs(dir string) map[string]bool {

@@ -73,7 +73,7 @@ func (a Autostart) Decide() Outcome {
 	case active:
 		return Outcome{Do: DoAdopt}
 	case held != "":
-		return Outcome{Do: DoWait, Subject: "autostart", Text: held, WayOut: pick(a.Freeze.Group != "", "hagrp -unfreeze "+a.Group, onlineHint(a.Group))}
+		return Outcome{Do: DoWait, Subject: "autostart", Text: held, WayOut: pick(a.Freeze.Group != "", a.Freeze.GroupOut(a.Group), onlineHint(a.Group))}
 	case !a.Looked:
 		return Outcome{Do: DoLook}
 	}

@@ -18,6 +18,31 @@ type Freeze struct {
 // Any says whether either is frozen.
 func (f Freeze) Any() bool { return f.Group != "" || f.System != "" }
 
+// FrozenInFile is how a freeze is told that the configuration holds: it ends by
+// another command than a temporary one.
+const FrozenInFile = "Frozen = 1 in the configuration"
+
+// GroupOut and SystemOut are the commands that end a freeze.
+func (f Freeze) GroupOut(group string) string {
+	return "hagrp -unfreeze " + group + pick(f.Group == FrozenInFile, " -persistent", "")
+}
+
+// SystemOut: see GroupOut.
+func (f Freeze) SystemOut(system string) string {
+	return "hasys -unfreeze " + pick(f.System == FrozenInFile, "-persistent ", "") + system
+}
+
+// Out is what ends the freeze of a group on a system, one command or both.
+func (f Freeze) Out(group, system string) string {
+	switch {
+	case f.Group != "" && f.System != "":
+		return f.GroupOut(group) + " and " + f.SystemOut(system)
+	case f.System != "":
+		return f.SystemOut(system)
+	}
+	return f.GroupOut(group)
+}
+
 // Doubt are the facts about a system on which a group is autodisabled or not
 // (engine.md 4.10, R1).
 type Doubt struct {
@@ -167,9 +192,9 @@ func (s Start) Refusal() *Refusal {
 	case s.State != "RUNNING":
 		return refuse(10200, "System %s is not available: it is %s; hastart it, or choose another system", n, s.State)
 	case s.Freeze.Group != "":
-		return refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g, g)
+		return refuse(40208, "Group %s is frozen; %s first", g, s.Freeze.GroupOut(g))
 	case s.Freeze.System != "":
-		return refuse(40207, "System %s is frozen; hasys -unfreeze %s first", n, n)
+		return refuse(40207, "System %s is frozen; %s first", n, s.Freeze.SystemOut(n))
 	case s.Disabled:
 		return refuse(10164, "Group %s is disabled on system %s; hagrp -enable %s -sys %s first", g, n, g, n)
 	case len(s.Unprobed) > 0:

@@ -117,7 +117,7 @@ func (f Failover) hindered(o *Outcome) bool {
 	case f.AutoFailOver == 0 && f.Prefer == "" && !f.ByGroup:
 		o.Do, o.Text, o.WayOut = DoForgo, "not failed over: AutoFailOver is 0", onlineHint(f.Group)
 	case f.Freeze.Group != "":
-		o.Do, o.Text, o.WayOut = DoWait, "waits: the group is frozen", "hagrp -unfreeze "+f.Group
+		o.Do, o.Text, o.WayOut = DoWait, "waits: the group is frozen", f.Freeze.GroupOut(f.Group)
 	default:
 		return false
 	}

@@ -40,7 +40,7 @@ func (f Fault) Decide() Outcome {
 	switch {
 	case f.Freeze.Any():
 		o.Do, o.Text = DoRecord, "only recorded: the group or the system is frozen"
-		o.WayOut = "hagrp -unfreeze " + g + " (or hasys -unfreeze " + n + "), then hagrp -clear " + g
+		o.WayOut = f.Freeze.Out(g, n) + ", then hagrp -clear " + g
 	case f.Persistent && !f.ManageFaults:
 		o.Do, o.Text = DoRecord, "only recorded: ManageFaults is NONE, and the fault of a persistent resource moves nothing"
 		o.WayOut = f.clearHint()
@@ -156,7 +156,7 @@ func (c Concurrency) Decide() Outcome {
 	case c.Freeze.Any():
 		o.Do, o.Target = DoWait, ""
 		o.Text = "left alone on " + n + ": the group or the system is frozen; it is active on " + others + " too"
-		o.WayOut = "take it offline by hand on one of them, or: hagrp -unfreeze " + c.Group
+		o.WayOut = "take it offline by hand on one of them, or: " + c.Freeze.Out(c.Group, n)
 	case c.Yielded:
 		o.Text = "taken offline on " + n + ", which yielded after a split; it is active on " + others +
 			". What " + n + " wrote since the split may be lost or damaged: check the data of the group"

@@ -613,7 +613,7 @@ func (e *Engine) freezeGroupForGood(c Command, res *CommandResult) ([]Notice, *r
 	case on && e.st.Groups[g.name].TFrozen:
 		return nil, refuse(40208, "Group %s is frozen temporarily already; hagrp -unfreeze %s first", g.name, g.name)
 	case !on && !g.frozen:
-		return nil, refuse(40202, "Group %s is not frozen persistently", g.name)
+		return nil, refuse(40202, "Group %s is not frozen persistently%s", g.name, pick(e.st.Groups[g.name].TFrozen, ", but temporarily: hagrp -unfreeze "+g.name, ""))
 	}
 	notices, no := e.changeConfig(c, [][]string{{"hagrp", "-modify", g.name, "Frozen", pick(on, "1", "0")}}, res)
 	if no == nil {
@@ -641,7 +641,7 @@ func (e *Engine) freezeSystemForGood(c Command, res *CommandResult) ([]Notice, *
 		e.touchAll()
 		return nil, nil
 	case !on && !e.mod.frozenSystem(n):
-		return nil, refuse(40205, "System %s is not frozen persistently", n)
+		return nil, refuse(40205, "System %s is not frozen persistently%s", n, pick(s.TFrozen || s.Draining, ", but temporarily: hasys -unfreeze "+n, ""))
 	}
 	if on && c.Evacuate {
 		if no := e.mayChange(); no != nil {

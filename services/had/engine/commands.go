@@ -272,7 +272,7 @@ func (e *Engine) onlineEverywhere(g *groupModel, c Command) ([]Notice, *refusal)
 		return nil, noSystems(g)
 	}
 	if e.frozenGroup(g) {
-		return nil, refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
+		return nil, refuse(40208, "Group %s is frozen; %s first", g.name, e.thaw(g))
 	}
 	in := decision.OnlineAny{Asked: c.ordered()}
 	at := e.activeAnywhere(g)
@@ -340,7 +340,7 @@ func (e *Engine) anyRefusal(g *groupModel) *refusal {
 		return noSystems(g)
 	}
 	if e.frozenGroup(g) {
-		return refuse(40208, "Group %s is frozen; hagrp -unfreeze %s first", g.name, g.name)
+		return refuse(40208, "Group %s is frozen; %s first", g.name, e.thaw(g))
 	}
 	if !g.failover() {
 		return nil
@@ -432,7 +432,7 @@ func (e *Engine) mayStop(g *groupModel, systems []SystemID, force bool) ([]Syste
 			continue
 		}
 		if e.frozen(g, n) {
-			return nil, refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, n)
+			return nil, refuse(40208, "Group %s or system %s is frozen; %s first", g.name, n, e.freezeOn(g, n, true).Out(g.name, n))
 		}
 		if !e.usable(n) {
 			return nil, refuse(10200, "System %s is not available: it is %s; %s", n, e.st.Systems[n].State, wayOutDDNA(n))
@@ -492,7 +492,7 @@ func (e *Engine) switchFrom(g *groupModel, c Command) (SystemID, *refusal) {
 	case at[0] == c.System:
 		return "", refuse(10192, "Group %s cannot be switched to system %s: it is active there", g.name, c.System)
 	case e.frozen(g, at[0]):
-		return "", refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, at[0])
+		return "", refuse(40208, "Group %s or system %s is frozen; %s first", g.name, at[0], e.freezeOn(g, at[0], true).Out(g.name, at[0]))
 	case !e.usable(at[0]):
 		return "", refuse(10200, "System %s is not available: it is %s; %s", at[0], e.st.Systems[at[0]].State, wayOutDDNA(at[0]))
 	}
@@ -599,7 +599,7 @@ func (e *Engine) unfreezeGroup(g *groupModel, c Command) *refusal {
 	gr := e.st.Groups[g.name]
 	switch {
 	case !gr.TFrozen:
-		return refuse(40201, "Group %s is not frozen temporarily", g.name)
+		return refuse(40201, "Group %s is not frozen temporarily%s", g.name, pick(g.frozen, ", but persistently: hagrp -unfreeze "+g.name+" -persistent", ""))
 	}
 	gr.TFrozen, gr.FrozenBy = false, ""
 	e.unstick(g)

@@ -97,7 +97,7 @@ func (e *Engine) offlineResource(g *groupModel, r *resourceModel, c Command) *re
 	case !r.onOff():
 		return refuse(10285, "Resource %s is OnOnly and cannot be taken offline", r.name)
 	case e.frozen(g, n):
-		return refuse(40208, "Group %s or system %s is frozen; unfreeze it first", g.name, n)
+		return refuse(40208, "Group %s or system %s is frozen; %s first", g.name, n, e.freezeOn(g, n, true).Out(g.name, n))
 	case !e.usable(n):
 		return refuse(10200, "System %s is not available: it is %s", n, e.st.Systems[n].State)
 	case i.inDoubt():
@@ -168,7 +168,7 @@ func (e *Engine) freezeSystem(c Command) *refusal {
 	case on && e.mod.frozenSystem(n):
 		return refuse(40206, "System %s is frozen persistently already", n)
 	case !on && !s.TFrozen && !s.Draining:
-		return refuse(40204, "System %s is not frozen temporarily", n)
+		return refuse(40204, "System %s is not frozen temporarily%s", n, pick(e.mod.frozenSystem(n), ", but persistently: hasys -unfreeze -persistent "+n, ""))
 	}
 	s.TFrozen, s.Draining, s.DrainedBy, s.FrozenBy = on && !c.Evacuate, on && c.Evacuate, nil, pick(on, c.User, "")
 	if s.Draining {

@@ -74,9 +74,20 @@ func (e *Engine) freezeOfGroup(g *groupModel) decision.Freeze {
 	case gr.TFrozen:
 		return decision.Freeze{Group: byWhom("hagrp -freeze", gr.FrozenBy)}
 	case g.frozen:
-		return decision.Freeze{Group: "Frozen = 1 in the configuration"}
+		return decision.Freeze{Group: decision.FrozenInFile}
 	}
 	return decision.Freeze{}
+}
+
+// thaw and thawSystem are the commands that end a freeze.
+func (e *Engine) thaw(g *groupModel) string { return e.freezeOfGroup(g).GroupOut(g.name) }
+
+func (e *Engine) thawSystem(n SystemID) string {
+	f := decision.Freeze{}
+	if s := e.st.Systems[n]; !s.TFrozen && !s.Draining {
+		f.System = decision.FrozenInFile
+	}
+	return f.SystemOut(n)
 }
 
 // freezeOn says how a group is frozen on a system; closing counts a system
@@ -90,7 +101,7 @@ func (e *Engine) freezeOn(g *groupModel, n SystemID, closing bool) decision.Free
 	case s.TFrozen:
 		f.System = byWhom("hasys -freeze", s.FrozenBy)
 	case e.frozenSystem(n):
-		f.System = "Frozen = 1 in the configuration"
+		f.System = decision.FrozenInFile
 	case s.Draining && closing:
 		f.System = byWhom("hasys -freeze -evacuate", s.FrozenBy)
 	}

@@ -177,7 +177,7 @@ func (e *Engine) noTargetHint(g *groupModel) string {
 		case g.disabled[n]:
 			return "hagrp -enable " + g.name + " -sys " + n
 		case e.closed(n):
-			return "hasys -unfreeze " + n
+			return e.thawSystem(n)
 		case len(lacking) > 0:
 			return "take a group offline that holds " + strings.Join(lacking, ", ") + " of the Limits of " + n + ", or raise them there"
 		}
@@ -353,7 +353,7 @@ func (e *Engine) faultHint(g *groupModel, faults []string, n SystemID) string {
 func (e *Engine) hindrances(g *groupModel) []string {
 	var out []string
 	if e.frozenGroup(g) {
-		out = append(out, "group is frozen: hagrp -unfreeze "+g.name)
+		out = append(out, "group is frozen: "+e.thaw(g))
 	}
 	for _, p := range g.parts {
 		out = append(out, e.partHindrances(p)...)
@@ -408,7 +408,7 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 			}
 		}
 		if e.frozenSystem(n) && !g.clusterService() {
-			add("system "+n+" is frozen", "hasys -unfreeze "+n)
+			add("system "+n+" is frozen", e.thawSystem(n))
 		}
 	}
 	out = append(out, e.linkHindrances(g)...)

@@ -160,7 +160,7 @@ func (e *Engine) unmet(g *groupModel, n SystemID) (why, wayOut string) {
 	}
 	for _, l := range g.requiredBy {
 		if p := l.parent; l.offline && p.on(n) && e.active(p, n) && e.frozen(p, n) {
-			return fmt.Sprintf("group %s, which requires it %s, is frozen and active there", p.name, l), "hagrp -unfreeze " + p.name
+			return fmt.Sprintf("group %s, which requires it %s, is frozen and active there", p.name, l), e.freezeOn(p, n, true).Out(p.name, n)
 		}
 	}
 	return "", ""
