@@ -56,6 +56,9 @@ type Evacuation struct {
 	Policy     string             `json:"policy,omitempty" say:"FailOverPolicy"`
 	Candidates []policy.Candidate `json:"candidates,omitempty"`
 	Places     []Elsewhere        `json:"places,omitempty"`
+	// Follows is a group that it requires elsewhere too (global, remote, site)
+	// and that is on its way from this system.
+	Follows string `json:"follows,omitempty"`
 }
 
 // Kind is "evacuation".
@@ -84,6 +87,9 @@ func (v Evacuation) Decide() Outcome {
 	default:
 		target, verdicts := policy.Target(v.Policy, v.Candidates)
 		o.Verdicts = verdicts
+		if target == "" && v.Follows != "" {
+			return gaveWay(v.System, "group "+v.Follows+", which "+v.Group+" requires, is evacuated from "+v.System)
+		}
 		if target == "" || Path(v.Group, v.System, target, v.Places) != nil {
 			o.Do, o.Text = DoNone, "no system is able to take it"
 			return o

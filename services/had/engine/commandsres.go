@@ -203,6 +203,7 @@ func (e *Engine) evacuate(n SystemID) {
 		o := in.Decide()
 		if o.Do == decision.DoLook {
 			in.Looked, in.Policy, in.Candidates, in.Places = true, g.failOverPolicy, e.candidatesFrom(g, n), e.elsewhere(g)
+			in.Follows = e.childOnItsWay(g, n, func(l *link) bool { return !l.above() && !l.offline })
 			o = in.Decide()
 		}
 		if o.Do == decision.DoStop {
@@ -219,9 +220,18 @@ func (e *Engine) evacuate(n SystemID) {
 // childLeaves returns a child that a group on n stands on and that is being
 // moved away, or "".
 func (e *Engine) childLeaves(g *groupModel, n SystemID) string {
+	return e.childOnItsWay(g, n, (*link).above)
+}
+
+// childOnItsWay returns a group that g requires by such a link and that is
+// being moved away from n, or "".
+func (e *Engine) childOnItsWay(g *groupModel, n SystemID, such func(*link) bool) string {
 	for _, l := range g.requires {
-		c := e.course(l.child.part(n))
-		if on := e.st.Groups[l.child.name].On[n]; l.above() && on != nil && (on.Stopping == stopChild || (c.Move != nil && c.Move.From == n)) {
+		on := e.st.Groups[l.child.name].On[n]
+		if on == nil || !such(l) {
+			continue
+		}
+		if c := e.course(l.child.part(n)); on.Stopping == stopChild || (c.Move != nil && c.Move.From == n) {
 			return l.child.name
 		}
 	}

@@ -387,8 +387,9 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 		if v := e.on(g, n).Vetoed; v != "" && e.course(g.part(n)).Intent && !e.active(g, n) {
 			add("not brought online on "+n+": "+v, "hagrp -online -nopre "+g.name+" -sys "+n+", or hagrp -online "+g.name+" -sys another system")
 		}
-		if why, way := e.autoDisabled(g, n); why != "" {
-			add("autodisabled on "+n+" ("+why+")", way)
+		doubt, way := e.autoDisabled(g, n)
+		if doubt != "" {
+			add("autodisabled on "+n+" ("+doubt+")", way)
 		}
 		if f := e.faults(g, n); len(f) > 0 {
 			add("faulted on "+n+" ("+strings.Join(f, ", ")+")", e.faultHint(g, f, n))
@@ -409,6 +410,16 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 		}
 		if e.frozenSystem(n) && !g.clusterService() {
 			add("system "+n+" is frozen", e.thawSystem(n))
+		}
+		if c := e.course(g); c.Due != nil && c.Stuck != "" && doubt == "" {
+			switch lacking, state := e.lacking(g, n), e.st.Systems[n].State; {
+			case state == SystemExited || state == SystemFaulted || state == SystemUnknown:
+				add("system "+n+" is "+string(state), "hastart on "+n)
+			case g.disabled[n]:
+				add("disabled on "+n+" (Enabled = 0)", "hagrp -enable "+g.name+" -sys "+n)
+			case len(lacking) > 0:
+				add("the limits of "+n+" do not meet its prerequisites ("+strings.Join(lacking, ", ")+")", "raise them there, or take a group offline that holds them")
+			}
 		}
 	}
 	out = append(out, e.linkHindrances(g)...)
