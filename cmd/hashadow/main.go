@@ -36,6 +36,18 @@ func main() {
 	}
 }
 
+// afterwards are the arguments of had when it is started again: -force and
+// -stale are about one start.
+func afterwards(args []string) []string {
+	again := make([]string, 0, len(args))
+	for _, a := range args {
+		if a != "-force" && a != "-stale" {
+			again = append(again, a)
+		}
+	}
+	return again
+}
+
 func run(had, logFile string, level slog.Level) error {
 	root := paths.FromEnvironment()
 	if err := root.MakeRunDirs(); err != nil {
@@ -67,7 +79,8 @@ func run(had, logFile string, level slog.Level) error {
 	}
 	shadow, err := server.New(server.Config{
 		Root: root, Stopper: stopper, Log: log,
-		Had: standing.Program{Path: had, Args: flag.Args(), Output: root.Log("had_A.log")},
+		Had:   standing.Program{Path: had, Args: flag.Args(), Output: root.Log("had_A.log")},
+		Again: afterwards(flag.Args()),
 	})
 	if err != nil {
 		return err

@@ -49,6 +49,9 @@ type Keep struct {
 	Name string
 	// Program that starts it.
 	Program Program
+	// Again are the arguments of every start after the daemon has been up once,
+	// nil for those of Program.
+	Again []string
 	// Log for starts and deaths.
 	Log *slog.Logger
 	// Appear is how long a started daemon may take to listen on its socket
@@ -93,6 +96,9 @@ func KeepRunning(ctx context.Context, k Keep) error {
 		}
 		if p == nil { // started, said goodbye before it ever listened
 			return nil
+		}
+		if k.Again != nil {
+			k.Program.Args = k.Again
 		}
 		since := Boottime()
 		k.Up(true)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -371,6 +372,45 @@ func TestR2KeepRunning(t *testing.T) {
 	}
 	if p, err := Find(t.Context(), s.root, Had); err == nil {
 		t.Fatalf("had was started again (pid %d) after an ordered stop", p.PID)
+	}
+}
+
+// What was asked of one start (hastart -force) is not asked of the next ones.
+func TestKeepRunningAgain(t *testing.T) {
+	s := newStage(t)
+	t.Setenv("EVENKEEL_ROOT", string(s.root))
+	ctx, cancel := context.WithCancel(t.Context())
+	program := self(Had)
+	again := program.Args
+	program.Args = append(slices.Clone(again), "-force")
+	ended, up := make(chan error, 1), make(chan bool, 16) // one result; some restarts
+	go func() {
+		ended <- KeepRunning(ctx, Keep{Root: s.root, Name: Had, Program: program, Again: again, Log: quiet(), Up: func(is bool) { up <- is }})
+	}()
+	last := 0
+	for _, want := range []bool{true, false, false} {
+		for is := range up { // until it is known to be up
+			if is {
+				break
+			}
+		}
+		had := s.find(Had, func(p *Process) bool { return p.PID != last })
+		last = had.PID
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", had.PID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(line), "-force"); got != want {
+			t.Errorf("had runs as %q", line)
+		}
+		_ = had.Signal(unix.SIGKILL)
+		had.Close()
+	}
+	cancel()
+	<-ended
+	if p, err := Find(t.Context(), s.root, Had); err == nil {
+		_ = p.Signal(unix.SIGKILL)
+		p.Close()
 	}
 }
 

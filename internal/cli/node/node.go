@@ -74,7 +74,7 @@ func (n Node) StartEngine(ctx context.Context, options []string) error {
 			}
 		}
 	}
-	if !n.watched(ctx) {
+	if !n.watched(ctx, options) {
 		var args []string
 		if len(options) > 0 {
 			args = append([]string{"--"}, options...)
@@ -83,18 +83,33 @@ func (n Node) StartEngine(ctx context.Context, options []string) error {
 			return err
 		}
 	}
-	return n.await(ctx, standing.Had, nil)
+	if err := n.await(ctx, standing.Had, nil); err != nil {
+		return fmt.Errorf("%w; its last words: %s", err, n.hadsWords())
+	}
+	return nil
 }
 
-// watched reports whether a hashadow runs that will start had. One that is
-// about to end, after an ordered stop of had, does not count.
-func (n Node) watched(ctx context.Context) bool {
+// watched reports whether a hashadow runs that will start had with these
+// options. One that is about to end, after an ordered stop of had, does not
+// count; one that tries other options, in vain so far, is told to end.
+func (n Node) watched(ctx context.Context, options []string) bool {
 	p, err := standing.Find(ctx, n.Root, standing.Hashadow)
 	if err != nil {
 		return !errors.Is(err, standing.ErrAbsent)
 	}
 	defer p.Close()
-	return !p.Exited(time.Second)
+	if p.Exited(time.Second) {
+		return false
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
+	if err != nil {
+		return true
+	}
+	_, tries, _ := strings.Cut(strings.TrimSuffix(string(line), "\x00"), "\x00--\x00")
+	if tries == strings.Join(options, "\x00") {
+		return true
+	}
+	return p.Signal(unix.SIGTERM) != nil || !p.Exited(2*time.Second)
 }
 
 // start starts a daemon in a session of its own and waits until it listens.
@@ -140,9 +155,14 @@ func (n Node) await(ctx context.Context, daemon string, ended <-chan error) erro
 }
 
 // lastWords is the last line that a daemon printed.
-func (n Node) lastWords(daemon string) string {
-	text, err := os.ReadFile(n.Root.Log(daemon + ".stderr"))
-	if err != nil {
+func (n Node) lastWords(daemon string) string { return lastLine(n.Root.Log(daemon + ".stderr")) }
+
+// hadsWords is the last line of had, which hashadow starts.
+func (n Node) hadsWords() string { return lastLine(n.Root.Log("had_A.log")) }
+
+func lastLine(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil || len(text) == 0 {
 		return "it printed nothing"
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")

@@ -70,7 +70,13 @@ func play(role string, root paths.Root) error {
 	}
 	names := []string{role}
 	if role == standing.Hashadow {
-		names = append(names, standing.Had)
+		if _, err := os.Stat(root.Run("broken.had")); err != nil {
+			names = append(names, standing.Had)
+		} else {
+			if err := os.WriteFile(root.Log("had_A.log"), []byte("had: start had -onenode: main.cf declares 3 systems\n"), 0o600); err != nil {
+				return err
+			}
+		}
 	}
 	for _, name := range names {
 		listener, err := net.Listen("unix", root.Socket(name))
@@ -180,6 +186,34 @@ func TestOptionsReachHad(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := notes(t, n); got != "+hashadow -- -onenode -force, -hashadow" {
+		t.Error(got)
+	}
+}
+
+// A had that does not come up is told with its last words, and a hashadow that
+// tries to start it with other options gives way to one with the right ones.
+func TestOptionsOfBefore(t *testing.T) {
+	n := newNode(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := os.WriteFile(n.Root.Run("broken.had"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	soon, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	if err := n.StartEngine(soon, []string{"-onenode"}); err == nil || !strings.Contains(err.Error(), "main.cf declares 3 systems") {
+		t.Errorf("a had that does not come up: %v", err)
+	}
+	if err := os.Remove(n.Root.Run("broken.had")); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.StartEngine(ctx, []string{"-onenode", "-force"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Stop(ctx, operate.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := notes(t, n); got != "+hashadow -- -onenode, -hashadow, +hashadow -- -onenode -force, -hashadow" {
 		t.Error(got)
 	}
 }

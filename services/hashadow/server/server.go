@@ -30,8 +30,10 @@ import (
 // Config is what hashadow works with.
 type Config struct {
 	Root paths.Root
-	// Had is how had is started.
-	Had standing.Program
+	// Had is how had is started; Again are its arguments when it is started
+	// again after it was up, nil for the same.
+	Had   standing.Program
+	Again []string
 	// Stopper is the self-stop of this system.
 	Stopper *selfstop.Stopper
 	Log     *slog.Logger
@@ -93,7 +95,7 @@ func (s *Shadow) Run(ctx context.Context) error {
 	kept := make(chan error, 1) // one result
 	workers.Go(func() {
 		kept <- standing.KeepRunning(ctx, standing.Keep{
-			Root: s.cfg.Root, Name: standing.Had, Program: s.cfg.Had, Log: s.cfg.Log,
+			Root: s.cfg.Root, Name: standing.Had, Program: s.cfg.Had, Again: s.cfg.Again, Log: s.cfg.Log,
 			Up: func(up bool) {
 				state := healthpb.HealthCheckResponse_NOT_SERVING
 				if up {
