@@ -19,7 +19,7 @@ const (
 	lostKnown = 8 // the same, if as large a frame went through before
 	wider     = time.Second
 	widerOnce = 30 * time.Second // after a larger size was tried in vain
-	lostInRow = 16               // large frames lost, none having passed, while the link was heard: the same
+	lostInRow = 16               // large frames lost, none having passed, while the link was heard and others passed some: the same
 )
 
 // sizes are the frames that are tried, one after the other, on a link that
@@ -35,6 +35,7 @@ type path struct {
 	again  vclock.Time
 	row    int         // large frames lost since one passed
 	rowAt  vclock.Time // when the first of them was lost
+	okAt   vclock.Time // when a frame was last acknowledged that was sent once
 }
 
 // largest is the largest data frame that the way over a link may be given.
@@ -71,7 +72,7 @@ func (c *Core) lostOn(p *peer, s *slot) {
 	if pl.row++; pl.row == 1 {
 		pl.rowAt = c.now
 	}
-	if pl.row >= lostInRow && pl.lastHeard > pl.rowAt.Add(c.timers.Heartbeat/2) {
+	if pl.row >= lostInRow && pl.lastHeard > pl.rowAt.Add(c.timers.Heartbeat/2) && p.passesElsewhere(s.link, pl.rowAt) {
 		c.narrow(p, s)
 		return
 	}
@@ -86,6 +87,17 @@ func (c *Core) lostOn(p *peer, s *slot) {
 		return
 	}
 	c.narrow(p, s)
+}
+
+// passesElsewhere says whether another link has passed frames since a time:
+// the peer answers.
+func (p *peer) passesElsewhere(l LinkID, since vclock.Time) bool {
+	for i := range p.links {
+		if LinkID(i) != l && p.links[i].okAt > since {
+			return true
+		}
+	}
+	return false
 }
 
 // narrow takes it that the way over the link of a piece does not pass frames of

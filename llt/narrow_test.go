@@ -64,3 +64,30 @@ func TestLinkThatLosesAll(t *testing.T) {
 		})
 	}
 }
+
+// TestSlowerThanTheTimer: a peer whose every answer comes later than a frame is
+// sent again is known as slow, and its links do not pass for narrow.
+func TestSlowerThanTheTimer(t *testing.T) {
+	w := newNetwork(t, 6)
+	w.quiet = true
+	for i := range 2 {
+		w.start(w.config(i, 0, 2, 0, testKey))
+	}
+	w.run(time.Second)
+	w.delay = 90 * time.Millisecond
+	for range 300 {
+		if !w.find(0).blockd[1] {
+			w.send(0, 1, strings.Repeat("s", 8000))
+		}
+		w.run(10 * time.Millisecond)
+	}
+	for i, l := range w.find(0).core.Peers(w.now)[0].Links {
+		if l.RTT < 50*time.Millisecond {
+			t.Errorf("round trip of link %d: %s; it takes 180 ms", i, l.RTT)
+		}
+		if l.PathMTU != 0 {
+			t.Errorf("link %d passes for narrow: %d bytes", i, l.PathMTU)
+		}
+	}
+	mustNotLog(t, w, "peer-down")
+}

@@ -18,15 +18,24 @@ const (
 
 // shun is what a link has lost of late.
 type shun struct {
-	inRow  int // frames of data lost since one was acknowledged
+	inRow  int         // frames of data lost since one was acknowledged
+	since  vclock.Time // when the first of them was lost
 	tryAt  vclock.Time
 	trials int
 }
 
-func (s *shun) failed() { s.inRow++ }
+func (s *shun) failed(now vclock.Time) {
+	if s.inRow++; s.inRow == 1 {
+		s.since = now
+	}
+}
 
-// shunned says whether the link should get nothing now.
-func (s *shun) shunned(now vclock.Time) bool { return s.inRow >= shunAfter && now < s.tryAt }
+// shunned says whether a link to a peer should get nothing now. Where no other
+// link has passed a frame meanwhile, it is the peer that is late, not the link.
+func (p *peer) shunned(i int, now vclock.Time) bool {
+	s := &p.links[i].shun
+	return s.inRow >= shunAfter && now < s.tryAt && p.passesElsewhere(LinkID(i), s.since)
+}
 
 // given takes note that the link gets a frame; if that is to try it, the next
 // one waits, longer each time.

@@ -271,7 +271,7 @@ func (c *Core) chooseLink(p *peer, avoid int) (LinkID, bool) {
 			}
 			r := 0
 			switch {
-			case pl.shunned(c.now):
+			case p.shunned(i, c.now):
 				r = 2
 			case i == avoid:
 				r = 1
@@ -307,8 +307,11 @@ func (c *Core) transmit(p *peer, number uint64, avoid int) {
 		if was := &p.links[s.link]; was.acked >= s.order+lossDistance {
 			was.lostData() // later ones arrived; a late acknowledgement alone is no loss
 		}
-		p.links[s.link].failed()
-		c.lostOn(p, s)
+		// A peer known to answer later than frames are sent again has lost nothing.
+		if was := &p.links[s.link]; was.rtt+4*was.jitter <= c.timers.Retrans || s.tries >= 3 {
+			was.failed(c.now)
+			c.lostOn(p, s)
+		}
 	}
 	s.tries++
 	if s.tries > 1 {
@@ -388,9 +391,15 @@ func (c *Core) slotAcked(p *peer, q *slot) {
 	pl.acked = max(pl.acked, q.order)
 	c.passed(p, q)
 	if q.tries != 1 {
+		// Of which try the acknowledgement is nobody knows, but the round trip is
+		// at least the time since the last one: a peer that always answers later
+		// than the timer is known as slow all the same.
+		if least := c.now.Sub(q.sentAt); least > pl.rtt {
+			pl.trip(least)
+		}
 		return
 	}
-	pl.shun = shun{}
+	pl.shun, pl.okAt = shun{}, c.now
 	rtt := c.now.Sub(q.sentAt)
 	pl.trip(rtt)
 	t := &p.tx

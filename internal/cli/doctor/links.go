@@ -229,7 +229,13 @@ func foreignCluster(f *LinkFacts) (out []Finding) {
 }
 
 func duplicateNode(f *LinkFacts) (out []Finding) {
+	said := map[string]bool{}
 	for _, t := range f.troubles("duplicate-node", "duplicate-peer") {
+		who := fmt.Sprint(t.GetCause(), t.GetNodeId())
+		if said[who] {
+			continue // on another link
+		}
+		said[who] = true
 		what := fmt.Sprintf("two systems have node id %d, %s", t.GetNodeId(), f.name(t.GetNodeId()))
 		if t.GetCause() == "duplicate-node" {
 			what = fmt.Sprintf("another system has the node id of this one, %d", t.GetNodeId())
