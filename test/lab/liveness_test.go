@@ -121,3 +121,61 @@ func grepLines(text string, words ...string) string {
 	}
 	return b.String()
 }
+
+// TestEngineThatCannotBeKilled_R2: an engine hangs and the kernel does not carry out
+// gab's SIGKILL, here because it lies in a frozen cgroup. gab isolates the system,
+// which is to stop it (R2): the power goes, and only when the last of its
+// processes is gone does the group start elsewhere (R1, R4).
+func TestEngineThatCannotBeKilled_R2(t *testing.T) {
+	needsRoot(t)
+	group := filepath.Join("/sys/fs/cgroup/freezer", fmt.Sprintf("evenkeel-test-%d", os.Getpid()))
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Skipf("needs a freezer cgroup of its own, of version 1, in which processes outlive SIGKILL: %v", err)
+	}
+	t.Cleanup(func() { os.Remove(group) })
+	set := func(file, value string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(group, file), []byte(value), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := start(t, "testdata/address-fenced", false)
+	t.Cleanup(func() { os.WriteFile(filepath.Join(group, "freezer.state"), []byte("THAWED"), 0o644) })
+	owner, other := c.ownerOf("svc", "Server1", "Server2")
+	pids := func(ctx context.Context) map[string]int {
+		status, err := c.Status(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range status.Systems {
+			if s.Name == owner {
+				return s.Pids
+			}
+		}
+		return nil
+	}
+	had := pids(c.ctx)["had"]
+	set("cgroup.procs", strconv.Itoa(had))
+	set("freezer.state", "FROZEN")
+	// What others see first: an engine that hangs, on a system that lives.
+	c.untilOut(20*time.Second, other, []string{"gabconfig", "-a"}, "Port h", "stalled")
+	// gab has told it to die, in vain, and stops the system.
+	if err := Until(c.within(60*time.Second), "gab of "+owner+" to end with its system", func(ctx context.Context) (bool, string) {
+		p := pids(ctx)
+		return p["gab"] == 0, fmt.Sprint(p)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", had)); err != nil || strings.Contains(string(stat), ") Z ") {
+		t.Fatalf("the engine died of SIGKILL: nothing is shown (%v)", err)
+	}
+	if out := c.must(other, "hagrp", "-state", "svc", "-sys", other); strings.Contains(out, "ONLINE") {
+		t.Errorf("svc is on %s while a process of %s can still wake: %s", other, owner, out)
+	}
+	set("freezer.state", "THAWED")
+	c.waitPower(owner, "off", 30*time.Second)
+	c.waitGroup(other, "svc", other, online, 30*time.Second)
+	if out := c.must(other, "ha", "group", "explain", "svc"); !strings.Contains(out, "POWERED_OFF") {
+		t.Errorf("the explanation does not name the evidence POWERED_OFF (R1):\n%s", out)
+	}
+}

@@ -7,10 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/evenkeel/evenkeel/internal/gabclient"
+	"github.com/evenkeel/evenkeel/internal/standing"
 	gabv1 "github.com/evenkeel/evenkeel/proto/evenkeel/gab/v1"
 )
 
@@ -119,4 +121,50 @@ func TestSilentClientIsKilled(t *testing.T) {
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.String() != "signal: killed" {
 		t.Errorf("the client ended with %q", cmd.ProcessState)
 	}
+}
+
+// TestClientThatCannotBeKilled_R2: design 3.9. A client hangs and outlives
+// SIGKILL, here in a frozen cgroup: with something protected on the system, the
+// system stops itself, which is what to isolate means, and says why.
+func TestClientThatCannotBeKilled_R2(t *testing.T) {
+	freezer := filepath.Join("/sys/fs/cgroup/freezer", fmt.Sprintf("gab-test-%d", os.Getpid()))
+	if err := os.Mkdir(freezer, 0o755); err != nil {
+		t.Skipf("needs a freezer cgroup of its own, of version 1, in which processes outlive SIGKILL: %v", err)
+	}
+	t.Cleanup(func() { os.Remove(freezer) })
+	set := func(file, value string) {
+		if err := os.WriteFile(filepath.Join(freezer, file), []byte(value), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	conf, said := stopScript(t)
+	c := formed(t, 2, conf)
+	if err := standing.WriteProtection(c.nodes[1].root, 1, []string{"web"}); err != nil { // as had does
+		t.Fatal(err)
+	}
+	g := c.attach(c.nodes[0], "d")
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestHungProcess$")
+	cmd.Env = append(os.Environ(), "GAB_TEST_SOCKET="+c.nodes[1].root.Socket("gab"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	t.Cleanup(func() { set("freezer.state", "THAWED") })
+	nextView(t, g, 2) // it is on its port
+	set("cgroup.procs", fmt.Sprint(cmd.Process.Pid))
+	set("freezer.state", "FROZEN")
+	until(t, func() string {
+		text, err := os.ReadFile(said)
+		if err != nil {
+			return "the self-stop action did not run\n" + c.nodes[1].log.String()
+		}
+		if !strings.Contains(string(text), "hangs and cannot be killed") {
+			t.Fatalf("reason %q", text)
+		}
+		return ""
+	})
+	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the client died of SIGKILL: nothing is shown (%v)", err)
+	}
+	c.waitMembers(c.nodes[0], "a", "s0")
 }
