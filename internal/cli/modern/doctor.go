@@ -94,16 +94,7 @@ func (a *app) fromHad(ctx context.Context, f *doctor.Facts) {
 	if c, err := a.had.Config.GetConfigState(ctx, &hadv1.GetConfigStateRequest{}); err == nil {
 		f.State = c.GetState()
 	}
-	if c, err := a.had.Config.GetConfig(ctx, &hadv1.GetConfigRequest{}); err == nil {
-		files := map[string]string{}
-		for _, file := range c.GetFiles() {
-			files[file.GetName()] = file.GetText()
-		}
-		if _, there := files["types.cf"]; !there {
-			files["types.cf"] = etc.TypesCF
-		}
-		f.Running, _, _ = maincf.LoadMap("main.cf", files)
-	}
+	f.Running, _ = a.running(ctx)
 	f.Agents, _ = a.had.AllAgents(ctx)
 }
 

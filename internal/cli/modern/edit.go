@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/evenkeel/evenkeel/etc"
 	"github.com/evenkeel/evenkeel/internal/cli/connect"
 	"github.com/evenkeel/evenkeel/internal/cli/operate"
+	hadv1 "github.com/evenkeel/evenkeel/proto/evenkeel/had/v1"
 	"github.com/evenkeel/evenkeel/services/had/maincf"
 )
 
@@ -96,6 +98,31 @@ func setting(program, object, text string) ([]string, error) {
 		return nil, usagef("--set %s: write Attribute=value", text)
 	}
 	return append([]string{program, "-modify", object, attr}, literal(strings.Fields(value))...), nil
+}
+
+// isScalar says whether an attribute of a type has one value, whose blanks are
+// its own and part no elements.
+func (a *app) isScalar(ctx context.Context, typ, attr string) bool {
+	cfg, err := a.running(ctx)
+	if err != nil || cfg.Type(typ) == nil {
+		return false // the engine says what is wrong
+	}
+	d, declared := cfg.Type(typ).Decl(attr)
+	return declared && d.Dim == maincf.DimScalar
+}
+
+// running is the configuration that the engine runs.
+func (a *app) running(ctx context.Context) (*maincf.Config, error) {
+	c, err := a.had.Config.GetConfig(ctx, &hadv1.GetConfigRequest{})
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{"types.cf": etc.TypesCF}
+	for _, f := range c.GetFiles() {
+		files[f.GetName()] = f.GetText()
+	}
+	cfg, _, err := maincf.LoadMap("main.cf", files)
+	return cfg, err
 }
 
 // object makes the verbs that are the same for several kinds of objects.
@@ -185,7 +212,7 @@ func otherVerbs() []editVerb {
 			example: "  ha resource add web_ip IP app --set Device=eth0 --set Address=192.0.2.9 --enable", complete: []kind{none, types, groups},
 			long: "Adds a resource, with attributes by --set, as one change. It is monitored only when Enabled is 1: --enable.",
 			flags: func(c *cobra.Command, f *editFlags) {
-				c.Flags().StringArrayVar(&f.set, "set", nil, "Attribute=value; the elements of a list are separated by blanks")
+				c.Flags().StringArrayVar(&f.set, "set", nil, "Attribute=value; blanks part the elements of a list, and belong to the value of any other attribute")
 				c.Flags().BoolVar(&f.enable, "enable", false, "set Enabled, so that it is monitored at once")
 			},
 			edits: func(f *editFlags, a []string) [][]string {
@@ -308,6 +335,10 @@ func (a *app) editCommand(v editVerb) *cobra.Command {
 			words, err := setting("hares", args[0], text)
 			if err != nil {
 				return err
+			}
+			if len(words) > 5 && a.isScalar(ctx, args[1], words[3]) {
+				_, value, _ := strings.Cut(text, "=")
+				words = append(words[:4:4], literal([]string{value})...)
 			}
 			// Enabled comes last: the agent then finds all values.
 			at := len(r.Edits)
