@@ -73,6 +73,10 @@ func (a *app) changing(c *cobra.Command, done string, call func(ctx context.Cont
 	r := operate.Request{}
 	changeFlags(c, &r)
 	c.RunE = bounded(connect.ChangeTimeout, func(ctx context.Context, args []string) error {
+		confirm := c.Flags().Lookup("confirm")
+		if d, _ := c.Flags().GetDuration("confirm"); confirm != nil && confirm.Changed && d <= 0 {
+			return usagef("--confirm %v: a time from now, such as 5m", d)
+		}
 		if r.RequestID == "" {
 			r.RequestID = uuid.NewString()
 		}
@@ -83,8 +87,8 @@ func (a *app) changing(c *cobra.Command, done string, call func(ctx context.Cont
 		}); err != nil {
 			return err
 		}
-		if f := c.Flags().Lookup("confirm"); f != nil && f.Changed {
-			done = "it is applied, and taken back in " + f.Value.String() + " unless you say: ha config confirm"
+		if confirm != nil && confirm.Changed {
+			done = "it is applied, and taken back in " + confirm.Value.String() + " unless you say: ha config confirm"
 		}
 		return a.printOperation(o, r.Plan, done)
 	})

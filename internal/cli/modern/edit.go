@@ -36,6 +36,7 @@ type editVerb struct {
 	least, most          int // names and values; most 0: no bound
 	short, long, example string
 	flags                func(c *cobra.Command, f *editFlags)
+	check                func(f *editFlags) error
 	edits                func(f *editFlags, args []string) [][]string
 	complete             []kind // of the first arguments
 }
@@ -264,6 +265,12 @@ func otherVerbs() []editVerb {
 				c.Flags().StringVar(&f.valueType, "type", "", "string (default), integer, boolean or float")
 				c.Flags().StringVar(&f.dimension, "dimension", "", "scalar (default), vector, keylist or assoc")
 			},
+			check: func(f *editFlags) error {
+				if err := amongWords("--type", f.valueType, "string", "integer", "boolean", "float"); err != nil {
+					return err
+				}
+				return amongWords("--dimension", f.dimension, "scalar", "vector", "keylist", "assoc")
+			},
 			edits: func(f *editFlags, a []string) [][]string {
 				words := append([]string{"haattr", "-add"}, f.scope()...)
 				words = append(words, a[0], a[1])
@@ -284,6 +291,18 @@ func otherVerbs() []editVerb {
 				return one(append(append([]string{"haattr", "-delete"}, f.scope()...), a[0], a[1])...)
 			}},
 	}
+}
+
+// amongWords refuses the value of a flag that is none of its words; "" is none.
+func amongWords(flag, value string, words ...string) error {
+	if value == "" || slices.Contains(words, value) {
+		return nil
+	}
+	hint := "; it is one of " + strings.Join(words, ", ")
+	if near := maincf.Nearest(value, words); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	return usagef("%s %s%s", flag, value, hint)
 }
 
 func attributeFlags(c *cobra.Command, f *editFlags) {
@@ -330,6 +349,11 @@ func (a *app) editCommand(v editVerb) *cobra.Command {
 	}
 	changeFlags(c, &r)
 	c.RunE = bounded(connect.ChangeTimeout, func(ctx context.Context, args []string) error {
+		if v.check != nil {
+			if err := v.check(&f); err != nil {
+				return err
+			}
+		}
 		r.Edits = v.edits(&f, args)
 		for _, text := range f.set {
 			words, err := setting("hares", args[0], text)

@@ -21,6 +21,9 @@ func (a *app) log() *cobra.Command {
 		Long:    "Prints the newest messages of the log of this system, over its rotated files, also when had does not run. All systems write the same about the cluster, each its own about itself. With --agent the log of one type's agent. ha message ID tells what a message means.",
 		Example: "  ha log --group app --since 1h\n  ha log --severity WARNING -n 0\n  ha log -f\n  ha log --agent IP --resource app_ip",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if count < 0 {
+				return usagef("-n %d: a number from 0, which means all", count)
+			}
 			if err := completeFilter(&f, since, time.Now()); err != nil {
 				return err
 			}

@@ -79,11 +79,30 @@ func Run(ctx context.Context, args []string, around Surroundings) int {
 	root.SetIn(around.In)
 	root.SetOut(around.Out)
 	root.SetErr(around.Err)
+	root.SuggestionsMinimumDistance = -1 // unknownCommand says what was meant
 	err = root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
+		err = unknownCommand(root, args, err)
+	}
+	if err != nil && strings.HasPrefix(err.Error(), "if any flags in the group [") {
+		flags, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "if any flags in the group ["), "]")
+		err = usagef("only one of --%s", strings.Join(strings.Fields(flags), ", --"))
+	}
 	if err != nil && !slices.Contains(outputs, a.output) || a.output == "table" {
 		a.output = outputAsked(args)
 	}
 	return a.report(err)
+}
+
+// unknownCommand names the object that was probably meant.
+func unknownCommand(root *cobra.Command, args []string, err error) error {
+	for _, word := range args {
+		if strings.HasPrefix(word, "-") {
+			continue
+		}
+		return usagef("unknown command %q; %sha --help lists them", "ha "+word, nearestVerb(root, word))
+	}
+	return usageError{err}
 }
 
 // outputAsked is what -o asks for on a command line that could not be read to
@@ -130,6 +149,9 @@ func (a *app) root() *cobra.Command {
 
 // nearestFlag adds to an unknown flag the one that was probably meant.
 func nearestFlag(c *cobra.Command, err error) error {
+	if strings.HasPrefix(err.Error(), "unknown shorthand flag") {
+		return fmt.Errorf("%w; a value that begins with - stands behind --", err)
+	}
 	word, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !ok {
 		return err
