@@ -18,8 +18,24 @@ func TestStalledEngine(t *testing.T) {
 	needsRoot(t)
 	c := start(t, "testdata/address-disabled", false)
 	c.waitGroup("Server2", "svc", "Server1", online, 20*time.Second)
+	// The engine is away for a moment only, until hashadow has started another:
+	// it is in the log, whenever one looks.
+	away := func() int {
+		n := 0
+		for line := range strings.Lines(c.must("Server1", "cat", "/var/log/evenkeel/gab_A.log")) {
+			if strings.Contains(line, `"msg":"view"`) && strings.Contains(line, `"port":"h"`) && strings.Contains(line, `"members":1,"systems":2`) {
+				n++
+			}
+		}
+		return n
+	}
+	before := away()
 	c.must("Server2", "pkill", "-STOP", "-x", "had")
-	c.waitPorts("Server1", "01", "0")
+	if err := Until(c.within(40*time.Second), "a view of port h without Server2, which is on port a", func(context.Context) (bool, string) {
+		return away() > before, "none"
+	}); err != nil {
+		t.Fatal(err)
+	}
 	c.shows("Server1", "lltstat -nvv configured", "Server2", "OPEN")
 	c.waitPorts("Server1", "01", "01") // gab ends an engine that is silent, hashadow starts another
 	c.waitSystem("Server1", "Server2", "RUNNING", 30*time.Second)
