@@ -25,7 +25,9 @@ type daemon struct {
 	asked *gabv1.ConfigureRequest
 	// unseeded: gab waits for the other system.
 	unseeded bool
-	changes  []string // changing calls
+	// stalled: gab of nebula makes no step.
+	stalled bool
+	changes []string // changing calls
 }
 
 func (d *daemon) GetTransport(context.Context, *gabv1.GetTransportRequest) (*gabv1.GetTransportResponse, error) {
@@ -117,7 +119,7 @@ func (d *daemon) ListPeers(context.Context, *gabv1.ListPeersRequest) (*gabv1.Lis
 	}
 	return &gabv1.ListPeersResponse{Peers: []*gabv1.Peer{
 		{NodeId: 0, Name: "galaxy", State: "OPEN", Self: true, Links: []*gabv1.PeerLink{up("eth1", "00:04:23:AC:12:C4"), up("eth2", "00:04:23:AC:12:C5")}},
-		{NodeId: 1, Name: "nebula", State: "OPEN", Links: []*gabv1.PeerLink{up("eth1", "00:04:23:AC:24:C2"), {Tag: "eth2", Status: "DOWN"}}},
+		{NodeId: 1, Name: "nebula", State: "OPEN", Stalled: d.stalled, Links: []*gabv1.PeerLink{up("eth1", "00:04:23:AC:24:C2"), {Tag: "eth2", Status: "DOWN"}}},
 	}}, nil
 }
 
@@ -440,5 +442,19 @@ func TestUnseeded(t *testing.T) {
 	want := "GAB Port Memberships\n" + strings.Repeat("=", 63) + "\nNot seeded; waits for 2 systems to be seen, now 1; or seed by hand: gabconfig -x\n"
 	if code != 0 || out.String() != want || errs.String() != "" {
 		t.Errorf("exit %d: %q %q", code, out.String(), errs.String())
+	}
+}
+
+// TestStalledPeer: R19. lltstat tells a system that is heard and stands still
+// from one in order.
+func TestStalledPeer_R19(t *testing.T) {
+	root := serve(t, &daemon{stalled: true})
+	var out strings.Builder
+	if code := Run(t.Context(), root, "lltstat", []string{"-n"}, Streams{Out: &out, Err: os.Stderr}); code != 0 {
+		t.Fatal(code)
+	}
+	want := "LLT node information:\n    Node                 State    Links\n   * 0  galaxy            OPEN        2\n     1  nebula            STALLED     1\n"
+	if out.String() != want {
+		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
