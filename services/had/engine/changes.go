@@ -257,7 +257,7 @@ func (e *Engine) changedConfig(c Command) {
 	e.st.Conf.Sequence++
 	pos := e.st.Pos
 	e.st.Conf.Changed = &pos
-	e.log("NOTICE", idChanged, "", "", "Configuration %d: %s", e.st.Conf.Sequence, c.words())
+	e.log("NOTICE", idChanged, "", "", "Configuration %d: %s", e.st.Conf.Sequence, c.typed())
 	e.soil()
 }
 

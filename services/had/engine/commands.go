@@ -19,7 +19,7 @@ func (e *Engine) command(from SystemID, c Command) {
 		e.emit(old)
 		return
 	}
-	e.log("INFO", 50135, "", c.Group, "User %s fired command: %s from %s", orNobody(c.User), c.words(), from)
+	e.log("INFO", 50135, "", c.Group, "User %s fired command: %s from %s", orNobody(c.User), c.typed(), from)
 	res := CommandResult{RequestID: c.RequestID, From: from, Code: CodeOK, Pos: e.st.Pos, Said: c.Fingerprint()}
 	notices, no := e.carryOut(c, &res)
 	res.Notices = notices
