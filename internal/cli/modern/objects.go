@@ -155,6 +155,8 @@ func (a *app) explain() *cobra.Command {
 				}
 				if len(e.GetDecisions()) > 0 {
 					fmt.Fprintln(w, "\ndecisions, latest first:")
+				} else if len(e.GetHindrances()) == 0 {
+					fmt.Fprintf(w, "\nnothing was decided about it yet, and nothing keeps it from being online: a group that is new does not start by itself: hagrp -online %s -any\n", args[0])
 				}
 				for _, d := range e.GetDecisions() {
 					printDecision(w, d, args[0], true, a.output == "wide")

@@ -101,7 +101,8 @@ func (e *Engine) pay(g *groupModel) bool {
 		e.start(g, o.Target)
 		return true
 	case decision.DoNone:
-		if c.Stuck == "" {
+		if !d.Told {
+			d.Told = true
 			e.log("WARNING", 10464, "", g.name, "Group %s faulted and cannot be failed over anywhere", g.name)
 			e.noFailover(g, d.From)
 		}

@@ -159,6 +159,8 @@ type due struct {
 	Prefer SystemID `json:"prefer,omitempty"`
 	// NoPre: the preonline trigger of Prefer is not asked.
 	NoPre bool `json:"no_pre,omitempty"`
+	// Told: that no system takes the group was logged and told by nofailover.
+	Told bool `json:"told,omitempty"`
 }
 
 // The reasons why a group is being stopped on a system.
