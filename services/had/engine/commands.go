@@ -400,6 +400,9 @@ func (e *Engine) offlineGroup(g *groupModel, c Command) ([]Notice, *refusal) {
 	if g.failover() || len(active) == len(e.activeAnywhere(g)) {
 		for _, p := range parts {
 			*e.course(p) = course{UserOffline: true}
+			for _, pr := range p.list {
+				gr.On[pr.System].Vetoed = ""
+			}
 		}
 	}
 	if len(active) == 0 {
@@ -631,7 +634,7 @@ func (e *Engine) flushGroup(g *groupModel, c Command) *refusal {
 	if on.Pre != nil {
 		waiting = append(waiting, "the preonline trigger")
 	}
-	on.Starting, on.Stopping, on.Owed, on.Pre = false, "", false, nil
+	on.Starting, on.Stopping, on.Owed, on.Pre, on.Vetoed = false, "", false, nil, ""
 	to := e.course(g)
 	to.Move, to.Due, to.Stuck, to.ClearAt = nil, nil, "", 0
 	in := decision.Order{Asked: c.ordered(), Does: "nothing was under way"}

@@ -385,7 +385,7 @@ func (e *Engine) partHindrances(g *groupModel) []string {
 		if e.held(g, n) {
 			add(e.heldText(g, n))
 		}
-		if v := e.on(g, n).Vetoed; v != "" && e.course(g.part(n)).Intent && !e.active(g, n) {
+		if v := e.on(g, n).Vetoed; v != "" && !e.active(g, n) {
 			add("not brought online on "+n+": "+v, "hagrp -online -nopre "+g.name+" -sys "+n+", or hagrp -online "+g.name+" -sys another system")
 		}
 		doubt, way := e.autoDisabled(g, n)

@@ -103,13 +103,16 @@ func (e *Engine) breaksGroup(old, g *groupModel, m *model, deleting bool, forced
 		gone := to == nil || to.typ != r.typ || to.in.name != r.in.name
 		for _, p := range old.list {
 			i := e.at(r, p.System)
-			held := !r.persistent() && (i.up() || i.moving())
+			// An OnOnly resource is left alone when its group goes offline: then
+			// nothing is lost with it.
+			held := !r.persistent() && (i.moving() || (i.up() && (r.onOff() || e.active(old, p.System))))
+			first := pick(r.onOff(), "hares -offline "+r.name, "hagrp -offline "+old.name) + " -sys " + p.System
 			switch {
 			case !held:
 			case gone && !deleting && !forced[r.name]:
-				return refuse(idDeleteOnline, "Resource %s is not deleted: it is %s on %s; hares -offline %s -sys %s first, or hares -delete -force, or set DeleteOnlineResource of the cluster", r.name, e.stateText(r, i), p.System, r.name, p.System)
+				return refuse(idDeleteOnline, "Resource %s is not deleted: it is %s on %s; %s first, or hares -delete -force, or set DeleteOnlineResource of the cluster", r.name, e.stateText(r, i), p.System, first)
 			case !gone && r.enabled && !to.enabled:
-				return refuse(idDisable, "Resource %s is not disabled: it is %s on %s; hares -offline %s -sys %s first", r.name, e.stateText(r, i), p.System, r.name, p.System)
+				return refuse(idDisable, "Resource %s is not disabled: it is %s on %s; %s first", r.name, e.stateText(r, i), p.System, first)
 			case !gone && r.category != to.category:
 				return refuse(idOperations, "Operations of type %s stay %s: resource %s is %s on %s; take it offline first", r.typ, r.category, r.name, e.stateText(r, i), p.System)
 			}
