@@ -46,8 +46,8 @@ type Config struct {
 	// ReplyTimeout is how long an agent may leave Describe unanswered
 	// (AgentReplyTimeout, 130 s).
 	ReplyTimeout time.Duration
-	// GiveUpAfter deaths before the first completed monitor in a row, or by the
-	// agent's own making, within an hour make the host give up on an agent (6).
+	// GiveUpAfter deaths within an hour, before the first completed monitor or by
+	// the agent's own making, make the host give up on an agent (6).
 	GiveUpAfter int
 	// MaxBackOff bounds the wait before the next start after such a death
 	// (10 s). All other deaths are followed by a start at once.

@@ -688,6 +688,28 @@ func TestCrashesGiveUp(t *testing.T) {
 	b.wantState("r", Offline)
 }
 
+// A13: early deaths and crashes count together; else an agent that dies at
+// changing points would be started for ever.
+func TestMixedDeathsGiveUp(t *testing.T) {
+	var d deaths
+	cfg := Config{GiveUpAfter: 4}
+	for n, step := range []struct {
+		early, crashed bool
+		want           string
+		inRow          int
+	}{
+		{true, true, "", 1},
+		{false, true, "", 0},
+		{false, false, "", 0}, // killed by somebody
+		{true, false, "", 1},
+		{false, true, "the agent died by itself 4 times within an hour", 0},
+	} {
+		if d.died(step.early, step.crashed); d.tooMany(cfg) != step.want || d.inRow != step.inRow {
+			t.Fatalf("after death %d: %q, %d in a row", n+1, d.tooMany(cfg), d.inRow)
+		}
+	}
+}
+
 func TestRefusedAgent(t *testing.T) {
 	b := newBench(t, nil)
 	if err := b.Start(sampleDecl, program(t, "contradicts")); err != nil {

@@ -120,22 +120,20 @@ func (s *supervisor) borrow() (*instance, error) {
 	}
 }
 
-// deaths are those of an agent that count.
+// deaths are those of an agent that count: before its first completed monitor
+// whatever the reason, later by its own making.
 type deaths struct {
-	early   []time.Time // in a row, before the first completed monitor
-	crashes []time.Time // by itself, whenever
+	counted []time.Time
+	inRow   int // early ones since it last worked, for the wait before the next start
 }
 
 func (d *deaths) died(early, crashed bool) {
-	now := time.Now()
-	if crashed {
-		d.crashes = append(recent(d.crashes), now)
+	if early || crashed {
+		d.counted = append(recent(d.counted), time.Now())
 	}
-	if !early { // it had worked
-		d.early = nil
-		return
+	if d.inRow++; !early { // it had worked
+		d.inRow = 0
 	}
-	d.early = append(recent(d.early), now)
 }
 
 func recent(times []time.Time) []time.Time {
@@ -144,13 +142,14 @@ func recent(times []time.Time) []time.Time {
 
 // tooMany says why the agent is given up, or "".
 func (d *deaths) tooMany(cfg Config) string {
-	switch {
-	case len(d.early) >= cfg.GiveUpAfter:
-		return fmt.Sprintf("the agent died %d times within an hour before its first monitor", len(d.early))
-	case len(d.crashes) >= cfg.GiveUpAfter:
-		return fmt.Sprintf("the agent died by itself %d times within an hour", len(d.crashes))
+	switch n := len(d.counted); {
+	case n < cfg.GiveUpAfter:
+		return ""
+	case d.inRow >= n:
+		return fmt.Sprintf("the agent died %d times within an hour before its first monitor", n)
+	default:
+		return fmt.Sprintf("the agent died by itself %d times within an hour", n)
 	}
-	return ""
 }
 
 // run is the supervisor's goroutine: start, serve, start again.
@@ -177,7 +176,7 @@ func (s *supervisor) run() {
 				count = deaths{}
 				continue
 			}
-			count.died(true, false)
+			count.died(true, true)
 		}
 		if why := count.tooMany(s.h.cfg); why != "" {
 			if err != nil {
@@ -189,7 +188,7 @@ func (s *supervisor) run() {
 			count = deaths{}
 			continue
 		}
-		if n := len(count.early); n > 0 && s.pause(min(firstBackOff<<(n-1), s.h.cfg.MaxBackOff)) {
+		if n := count.inRow; n > 0 && s.pause(min(firstBackOff<<(n-1), s.h.cfg.MaxBackOff)) {
 			return // one that had worked is started at once
 		}
 	}
