@@ -24,7 +24,7 @@ func TestWhatIf(t *testing.T) {
 	}
 	for _, want := range []string{
 		"crash primary, then crash standby: no system is left",
-		"crash primary, then break app_server\n      app is offline: faulted on standby (app_server): hagrp -clear app -sys standby",
+		"crash primary, then break app_server\n      app is offline: system primary is FAULTED: hastart on primary; faulted on standby (app_server): hagrp -clear app -sys standby",
 		"17 of 20 leave groups offline",
 	} {
 		if !strings.Contains(pairs, want) {
