@@ -101,8 +101,11 @@ soak: soak-detection ## what only time shows (half an hour, root)
 soak-detection: deps build ## clusters on a busy machine with a bad link: no false alarm (SOAK_FOR=10m SOAK_PROFILES=default,fast,experimental)
 	@$(GO) run ./test/bench -soak $(SOAK_FOR) -profiles $(SOAK_PROFILES)
 
-bench-peers: build bin/bench-cpgload ## broadcast through gab's streams against Corosync's CPG, by turns (root; installs Corosync)
+bench-peers: build bin/bench-cpgload bin/bench-coreload ## broadcast through gab's streams against Corosync's CPG, by turns (root; installs Corosync)
 	@$(GO) run ./test/bench/peers $(PEERS)
+
+bin/bench-coreload: build
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./test/bench/peers/coreload
 
 bin/bench-cpgload: test/bench/peers/cpgload/cpgload.c
 	@mkdir -p bin

@@ -128,7 +128,7 @@ func (e *Engine) reindex() {
 	}
 	if last := len(e.mod.groups) - 1; last >= 0 {
 		g := e.mod.groups[last]
-		ix.instances = make([]*instance, g.firstInstance+len(g.list)*len(g.resources))
+		ix.instances = make([]*instance, int(g.firstInstance)+len(g.list)*len(g.resources))
 	}
 	for _, g := range e.mod.groups {
 		e.indexGroup(g)
@@ -254,7 +254,8 @@ func (e *Engine) atPlace(r *resourceModel, place int) *instance {
 // instanceAt is where the instance at a place of the SystemList is in the
 // index.
 func (r *resourceModel) instanceAt(place int) int {
-	return r.in.firstInstance + place*len(r.in.resources) + r.num - r.in.resources[0].num
+	g := r.in
+	return int(g.firstInstance) + place*int(g.size) + r.num - int(g.firstResource)
 }
 
 // instance is at for a name.
@@ -318,7 +319,7 @@ func (e *Engine) look(g *groupModel, place int) spotFlags {
 	var f spotFlags
 	ix, n := e.indexed(), len(g.resources)
 	if n > 0 {
-		at := g.firstInstance + place*n
+		at := int(g.firstInstance) + place*n
 		counts := ix.counts[g.resources[0].num:][:n]
 		e.looks += uint64(n)
 		for k, i := range ix.instances[at : at+n] {

@@ -94,8 +94,9 @@ func (m *model) connect(cfg *maincf.Config) {
 	}
 	for _, g := range m.groups {
 		g.family = members[family[g.name]]
+		g.alone = len(g.family) == 1
 		for _, p := range g.parts {
-			p.family = g.family
+			p.family, p.alone = g.family, g.alone
 		}
 	}
 }

@@ -33,16 +33,25 @@ type model struct {
 }
 
 type groupModel struct {
+	// What each report of a resource looks at comes first, so that it lies in
+	// one line of the processor's cache.
+	//
+	// num is the place in model.groups; firstInstance that of its first instance
+	// among those of all groups, firstResource that of the first of its size
+	// resources.
+	num                                int
+	firstInstance, firstResource, size int32
+	alone                              bool                    // no group depends on it, and it on none
+	places                             map[SystemID]int        // of a long list; see place
+	list                               []maincf.SystemPriority // by priority
+
 	name   string
 	source *maincf.Group
-	// num is the place in model.groups, first that of its first system among
-	// those of all groups, firstInstance that of its first instance.
-	num, first, firstInstance int
+	// first is the place of its first system among those of all groups.
+	first int
 	// turn is the place in the order in which groups choose where to go, and
 	// priority the attribute Priority, which gives it.
 	turn, priority int
-	places         map[SystemID]int        // of a long list; see place
-	list           []maincf.SystemPriority // by priority
 	autoList       []string
 	resources      []*resourceModel
 	graph          *policy.Graph

@@ -440,7 +440,8 @@ func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *mode
 	}
 	spots, instances := 0, 0
 	for i, g := range m.groups {
-		g.num, g.first, g.firstInstance = i, spots, instances
+		g.num, g.first = i, spots
+		g.firstInstance, g.firstResource, g.size = int32(instances), int32(len(m.resources)), int32(len(g.resources))
 		spots += len(g.list)
 		instances += len(g.list) * len(g.resources)
 		for place := range g.list {

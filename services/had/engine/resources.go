@@ -167,7 +167,7 @@ func (i *instance) says(rep *resource.Report) bool {
 // depends on, has anything owed or under way.
 func (e *Engine) waitsWithKin(g *groupModel) bool {
 	waiting := e.indexed().waiting
-	if len(g.family) == 1 {
+	if g.alone {
 		return waiting[g.num]
 	}
 	return slices.ContainsFunc(g.family, func(m *groupModel) bool { return waiting[m.num] })

@@ -124,6 +124,11 @@ func compare(ctx context.Context, o options, systems int, name string) error {
 	if err != nil {
 		return err
 	}
+	alone, err := cores(ctx, t, mode.sealed)
+	defer alone.close()
+	if err != nil {
+		return err
+	}
 	theirs, err := corosync(ctx, t, mode.transport, mode.sealed)
 	defer theirs.close()
 	if err != nil {
@@ -134,10 +139,13 @@ func compare(ctx context.Context, o options, systems int, name string) error {
 		sealing = "both encrypted"
 	}
 	fmt.Printf("\n%d systems, CPG over %s, %s, MTU 1500\n", systems, mode.transport, sealing)
-	fmt.Printf("%8s  %10s %10s %6s %6s  %7s %7s %6s %6s  %7s %7s  %s\n", "bytes", "CPG/s", "gab/s", "ratio", "target", "CPG p50", "gab p50", "ratio", "target", "CPG p99", "gab p99", "unit")
+	fmt.Printf("%8s  %10s %10s %6s %6s  %7s %7s %6s %6s  %7s %7s  %10s %6s %6s %7s  %s\n", "bytes", "CPG/s", "gab/s", "ratio", "target", "CPG p50", "gab p50", "ratio", "target", "CPG p99", "gab p99", "core/s", "ratio", "target", "p50", "unit")
 	for _, size := range o.sizes {
-		var cpg, gab side
+		var cpg, gab, core side
 		for range o.runs {
+			if err := sample(ctx, alone, &core, size, o); err != nil {
+				return err
+			}
 			if err := sample(ctx, theirs, &cpg, size, o); err != nil {
 				return err
 			}
@@ -145,7 +153,7 @@ func compare(ctx context.Context, o options, systems int, name string) error {
 				return err
 			}
 		}
-		printRow(size, cpg, gab)
+		printRow(size, cpg, gab, core)
 	}
 	return nil
 }
@@ -160,7 +168,7 @@ func sample(ctx context.Context, s *service, into *side, size int, o options) er
 }
 
 // printRow prints one size; at 16 KiB and more the rate is in MB/s.
-func printRow(size int, cpg, gab side) {
+func printRow(size int, cpg, gab, core side) {
 	unit, scale, target := "msg/s", 1.0, 1.4
 	if size >= 16<<10 {
 		unit, scale, target = "MB/s", float64(size)/1e6, 0.6
@@ -177,8 +185,8 @@ func printRow(size int, cpg, gab side) {
 		}
 		return "MISSED"
 	}
-	r, l := ratio(gab.rate, cpg.rate), ratio(gab.p50, cpg.p50)
-	fmt.Printf("%8d  %10.0f %10.0f %6.2f >=%.1f %-6s  %7.0f %7.0f %6.2f <=0.8 %-6s  %7.0f %7.0f  %s", size, cpg.rate.median()*scale, gab.rate.median()*scale,
-		r, target, mark(r >= target), cpg.p50.median(), gab.p50.median(), l, mark(l <= 0.8), cpg.p99.median(), gab.p99.median(), unit)
-	fmt.Println()
+	r, l, k := ratio(gab.rate, cpg.rate), ratio(gab.p50, cpg.p50), ratio(core.rate, cpg.rate)
+	fmt.Printf("%8d  %10.0f %10.0f %6.2f >=%.1f %-6s  %7.0f %7.0f %6.2f <=0.8 %-6s  %7.0f %7.0f  %10.0f %6.2f >=1 %-6s %5.0f  %s\n", size, cpg.rate.median()*scale, gab.rate.median()*scale,
+		r, target, mark(r >= target), cpg.p50.median(), gab.p50.median(), l, mark(l <= 0.8), cpg.p99.median(), gab.p99.median(),
+		core.rate.median()*scale, k, mark(k >= 1), core.p50.median(), unit)
 }

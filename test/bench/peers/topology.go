@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,24 +191,25 @@ func measured(ctx context.Context, m *machine, words ...string) (result, error) 
 	return r, nil
 }
 
-// broadcastd starts gab on every machine and gives loads through its streams.
-func broadcastd(ctx context.Context, t *topology, sealed bool) (*service, error) {
-	s := &service{t: t}
+// configure writes the files of one cluster of gabs, below a folder of each
+// machine's.
+func configure(t *topology, below string, cluster int, sealed bool) error {
 	var hosts strings.Builder
 	for i, m := range t.machines {
 		fmt.Fprintf(&hosts, "%d %s\n", i, m.name)
 	}
 	for _, m := range t.machines {
-		dir := filepath.Join(m.dir, "etc/evenkeel")
+		root := filepath.Join(m.dir, below)
+		dir := filepath.Join(root, "etc/evenkeel")
 		for _, old := range []string{"run", "var", "etc"} {
-			if err := os.RemoveAll(filepath.Join(m.dir, old)); err != nil {
-				return s, err
+			if err := os.RemoveAll(filepath.Join(root, old)); err != nil {
+				return err
 			}
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return s, err
+			return err
 		}
-		tab := fmt.Sprintf("set-node %s\nset-cluster 4242\nlink priv1 priv1 - ether - -\nlink priv2 priv2 - ether - -\n", m.name)
+		tab := fmt.Sprintf("set-node %s\nset-cluster %d\nlink priv1 priv1 - ether - -\nlink priv2 priv2 - ether - -\n", m.name, cluster)
 		if !sealed {
 			tab += "set-key-file none\n"
 		}
@@ -215,9 +218,20 @@ func broadcastd(ctx context.Context, t *topology, sealed bool) (*service, error)
 			"fencing.conf": "vxfen_mode=disabled\n", "sysname": m.name + "\n", "cluster.key": strings.Repeat("5eed", 16) + "\n",
 		} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-				return s, err
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// broadcastd starts gab on every machine and gives loads through its streams.
+func broadcastd(ctx context.Context, t *topology, sealed bool) (*service, error) {
+	s := &service{t: t}
+	if err := configure(t, ".", 4242, sealed); err != nil {
+		return s, err
+	}
+	for _, m := range t.machines {
 		if err := s.run(ctx, m, "gab.log", filepath.Join(t.bin, "gab"), "-log", "-"); err != nil {
 			return s, err
 		}
@@ -239,6 +253,52 @@ func broadcastd(ctx context.Context, t *topology, sealed bool) (*service, error)
 		}
 		return measured(ctx, on, filepath.Join(t.bin, "lab-gabload"), "-port", port, "-members", fmt.Sprint(members), "-size", fmt.Sprint(size),
 			"-for", lasting.String(), "-pings", fmt.Sprint(pings))
+	}
+	return s, nil
+}
+
+// cores starts the cores alone: coreload on every machine, of which the first
+// measures.
+func cores(ctx context.Context, t *topology, sealed bool) (*service, error) {
+	s := &service{t: t}
+	if err := configure(t, "core", 4243, sealed); err != nil {
+		return s, err
+	}
+	var orders io.Writer
+	var answers *bufio.Scanner
+	for _, m := range t.machines {
+		f, err := os.Create(filepath.Join(m.dir, "coreload.log"))
+		if err != nil {
+			return s, err
+		}
+		defer f.Close()
+		cmd := m.command(ctx, filepath.Join(t.bin, "bench-coreload"), "-members", fmt.Sprint(len(t.machines)))
+		cmd.Env = append(cmd.Env, "EVENKEEL_ROOT="+filepath.Join(m.dir, "core"))
+		cmd.Stderr = f
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return s, err
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return s, err
+		}
+		if m.number == 1 {
+			orders, answers = in, bufio.NewScanner(out)
+		}
+		if err := start(cmd); err != nil {
+			return s, err
+		}
+		s.processes = append(s.processes, cmd)
+	}
+	s.load = func(_ context.Context, _ *machine, size int, lasting time.Duration, pings int) (r result, err error) {
+		if _, err := fmt.Fprintln(orders, size, lasting.Seconds(), pings); err != nil {
+			return r, err
+		}
+		if !answers.Scan() {
+			return r, fmt.Errorf("coreload has ended; see %s", filepath.Join(t.machines[0].dir, "coreload.log"))
+		}
+		return r, json.Unmarshal(answers.Bytes(), &r)
 	}
 	return s, nil
 }
