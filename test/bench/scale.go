@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"syscall"
@@ -52,7 +53,7 @@ func scale(context.Context, int) error {
 	row("the same with decoding", func(c *enginetest.Cluster, groups int) figure { return flags(c, groups, true) }, sizes)
 	row("event of a switch there and back", switches, sizes)
 	row("event of a fault, failover and clear", faults, sizes)
-	row("for comparison: ten words out of so many KiB", memory, sizes)
+	row("for comparison: ten bare reads of so many cells", memory, sizes)
 	loads := [3]*enginetest.Cluster{shape(200, "Load").Boot(), shape(2000, "Load").Boot(), shape(20000, "Load").Boot()}
 	row("event of a switch, FailOverPolicy Load", switches, loads)
 	fmt.Printf("  %-58s %9.0f /s (50,000 wanted)\n", "reports applied on one core, 20,000 resources", perSecond(report))
@@ -158,9 +159,9 @@ func heap() int64 {
 // reports says again of resources all over the cluster that they are online.
 func reports(c *enginetest.Cluster, groups int, decode bool) figure {
 	const n = 20000
-	events := make([]engine.Event, 0, n)
-	for i := range n {
-		events = append(events, engine.Reported{Report: online(c, groups, i)})
+	events, order := make([]engine.Event, 0, n), randomOrder()
+	for range n {
+		events = append(events, engine.Reported{Report: online(c, groups, order)})
 	}
 	return apply(c, events, decode)
 }
@@ -169,9 +170,9 @@ func reports(c *enginetest.Cluster, groups int, decode bool) figure {
 // again, and then that they are online as before.
 func flags(c *enginetest.Cluster, groups int, decode bool) figure {
 	const n = 5000
-	events := make([]engine.Event, 0, 2*n)
-	for i := range n {
-		rep := online(c, groups, i)
+	events, order := make([]engine.Event, 0, 2*n), randomOrder()
+	for range n {
+		rep := online(c, groups, order)
 		again := rep
 		again.Flags = resource.FlagRestarting
 		events = append(events, engine.Reported{Report: again}, engine.Reported{Report: rep})
@@ -179,12 +180,13 @@ func flags(c *enginetest.Cluster, groups int, decode bool) figure {
 	return apply(c, events, decode)
 }
 
-// online is the i-th of the reports that a resource is online.
-func online(c *enginetest.Cluster, groups, i int) resource.Report {
-	s := c.Shape
-	// 7 is prime to the number of groups: neighbours are not in the cache.
-	g := i * 7 % groups
-	return resource.Report{System: s.Home(g), Resource: s.Resource(g, i%s.PerGroup()), Incarnation: 1,
+// randomOrder is the same at each call: nothing foresees which comes next.
+func randomOrder() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
+// online is a report that some resource is online.
+func online(c *enginetest.Cluster, groups int, order *rand.Rand) resource.Report {
+	s, g := c.Shape, order.IntN(groups)
+	return resource.Report{System: s.Home(g), Resource: s.Resource(g, order.IntN(s.PerGroup())), Incarnation: 1,
 		Seen: c.Seen, Probed: true, State: resource.StateOnline, Confidence: 100}
 }
 
@@ -208,26 +210,29 @@ func apply(c *enginetest.Cluster, events []engine.Event, decode bool) figure {
 	})
 }
 
-// memory reads ten words for each event, each at a place that the one before
-// names, from as many KiB as there are resources, and does nothing else: what
-// of the growth of other rows is the memory's.
+// cell is as large as an instance of a resource in the engine.
+type cell struct {
+	next, heard int
+	_           [14]int
+}
+
+// memory reads and writes ten cells for each event, each at a place that the
+// one before names, in random order, out of as many as there are resources, and
+// does nothing else: what of the growth of other rows is the memory's.
 func memory(c *enginetest.Cluster, groups int) figure {
-	const line, n, reads = 64 / 4, 20000, 10 // a line of the cache in numbers
-	lines := groups * c.Shape.PerGroup() * 1024 / 64
-	words := make([]uint32, lines*line)
-	for i := range lines {
-		// Every line once before the first again: 8000 has the primes of lines, and 4 (Hull and Dobell 1962).
-		words[i*line] = uint32((i*8001 + 104729) % lines * line)
+	const n, reads = 20000, 10
+	cells := make([]cell, groups*c.Shape.PerGroup())
+	order := randomOrder().Perm(len(cells))
+	for i, at := range order {
+		cells[at].next = order[(i+1)%len(order)]
 	}
-	at := uint32(0)
+	at := 0
 	took := spent(func() {
 		for range n * reads {
-			at = words[at]
+			at = cells[at].next
+			cells[at].heard++
 		}
 	})
-	if int(at) >= len(words) {
-		panic("out of the memory that was made")
-	}
 	return figure{took: took / n}
 }
 

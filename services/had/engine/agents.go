@@ -164,7 +164,7 @@ func (e *Engine) informed(from SystemID, ev InfoReported) {
 	if ev.System != from || s == nil || !s.InH || ev.Incarnation != s.Incarnation || e.mod == nil {
 		return
 	}
-	r := e.mod.byRes[ev.Resource]
+	r := e.mod.resource(ev.Resource)
 	if r == nil || e.at(r, from) == nil || !e.at(r, from).up() {
 		return
 	}
@@ -181,7 +181,7 @@ func (e *Engine) informed(from SystemID, ev InfoReported) {
 
 // infoCommand is hares -refreshinfo and -flushinfo.
 func (e *Engine) infoCommand(c Command) *refusal {
-	r := e.mod.byRes[c.Resource]
+	r := e.mod.resource(c.Resource)
 	if r == nil {
 		var known []string
 		for _, m := range e.resourceModels() {

@@ -9,7 +9,7 @@ import (
 )
 
 func (e *Engine) resourceCommand(c Command) ([]Notice, *refusal) {
-	r := e.mod.byRes[c.Resource]
+	r := e.mod.resource(c.Resource)
 	if r == nil {
 		var known []string
 		for _, m := range e.resourceModels() {

@@ -132,7 +132,7 @@ func (w *world) follow() {
 	for _, n := range threeSystems {
 		m := w.machines[n]
 		gone := func(name string) bool {
-			r, was := w.mod.byRes[name], old.byRes[name]
+			r, was := w.mod.resource(name), old.resource(name)
 			return r == nil || !r.in.whole.on(n) || was == nil || was.typ != r.typ || was.in.name != r.in.name
 		}
 		m.queue = slices.DeleteFunc(m.queue, func(c resource.Command) bool { return gone(c.Resource) })

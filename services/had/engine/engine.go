@@ -323,7 +323,7 @@ func (e *Engine) Outstanding(system SystemID) []Effect {
 	sort.Slice(cmds, func(a, b int) bool { return cmds[a].ID < cmds[b].ID })
 	out := make([]Effect, 0, len(cmds)+1)
 	for _, c := range cmds {
-		out = append(out, ResourceCommand{Command: c, Group: e.mod.byRes[c.Resource].in.name})
+		out = append(out, ResourceCommand{Command: c, Group: e.mod.resource(c.Resource).in.name})
 	}
 	if slices.Contains(e.st.Conf.Dumping, system) {
 		out = append(out, e.dumpOf(system))

@@ -30,6 +30,13 @@ type index struct {
 	groups    []*group
 	spots     []spot
 	instances []*instance
+	// groupOf and firstOf say of each resource by number which group it is in
+	// and where its first instance is; spotsOf of each group where it may run.
+	// placed are the numbers of the systems of the spots. A report is looked up
+	// in these alone: they are small enough to stay in the processor's cache.
+	groupOf, firstOf []int32
+	spotsOf          []groupSpots
+	placed           []int16
 	// homes is LastOnline by number of the resource: 1 and the place, or 0.
 	homes []int16
 	// counts, by number of the resource, is what its configuration makes of its
@@ -49,8 +56,20 @@ type index struct {
 	gone     int
 }
 
+// groupSpots is where the spots of a group are: width of them from first on.
+// From one to the next its instances are stride apart. alone: it depends on no
+// group, and none on it.
+type groupSpots struct {
+	first, width, stride int32
+	alone                bool
+}
+
 // systemIndex is what is known of one system.
 type systemIndex struct {
+	// num is its number among the systems that stand in a SystemList, sys its
+	// state, or nil if that was not there yet when the index was built.
+	num int16
+	sys *system
 	// groups are those with the system in their SystemList, by name: of a
 	// hybrid group the part of that system. limited have Prerequisites.
 	groups, limited []*groupModel
@@ -123,8 +142,11 @@ func (e *Engine) reindex() {
 	ix.groups, ix.waiting, ix.settled = make([]*group, groups), make([]bool, groups), make([]bool, groups)
 	ix.deadlines = newDeadlines(groups)
 	ix.homes, ix.counts = make([]int16, len(e.mod.resources)), make([]spotFlags, len(e.mod.resources))
+	ix.groupOf, ix.firstOf = make([]int32, len(e.mod.resources)), make([]int32, len(e.mod.resources))
+	ix.spotsOf = make([]groupSpots, groups)
 	if last := len(e.mod.groups) - 1; last >= 0 {
 		ix.spots = make([]spot, e.mod.groups[last].first+len(e.mod.groups[last].list))
+		ix.placed = make([]int16, len(ix.spots))
 	}
 	if last := len(e.mod.groups) - 1; last >= 0 {
 		g := e.mod.groups[last]
@@ -139,10 +161,11 @@ func (e *Engine) indexGroup(g *groupModel) {
 	ix := &e.ix
 	gr := e.st.Groups[g.name]
 	ix.groups[g.num] = gr
+	ix.spotsOf[g.num] = groupSpots{int32(g.first), int32(len(g.list)), g.size, g.alone}
 	for place, p := range g.list {
 		at := ix.on[p.System]
 		if at == nil {
-			at = &systemIndex{frozen: e.mod.frozenSystem(p.System)}
+			at = &systemIndex{num: int16(len(ix.on)), sys: e.st.Systems[p.System], frozen: e.mod.frozenSystem(p.System)}
 			ix.on[p.System] = at
 		}
 		at.groups = append(at.groups, g.part(p.System))
@@ -150,7 +173,8 @@ func (e *Engine) indexGroup(g *groupModel) {
 			at.limited = append(at.limited, g)
 		}
 		s := &ix.spots[g.first+place]
-		s.in, s.sys = at, e.st.Systems[p.System]
+		s.in, s.sys = at, at.sys
+		ix.placed[g.first+place] = at.num
 		if gr != nil {
 			s.on = gr.On[p.System]
 		}
@@ -159,6 +183,7 @@ func (e *Engine) indexGroup(g *groupModel) {
 		for place, p := range g.list {
 			ix.instances[r.instanceAt(place)] = e.st.Resources[r.name][p.System]
 		}
+		ix.groupOf[r.num], ix.firstOf[r.num] = int32(g.num), int32(r.instanceAt(0))
 		ix.counts[r.num] = pick(r.onOff(), spotActive, 0) | pick(r.enabled, spotUnprobed, 0)
 		ix.homes[r.num] = int16(1 + g.place(e.st.LastOnline[r.name]))
 	}
@@ -260,7 +285,7 @@ func (r *resourceModel) instanceAt(place int) int {
 
 // instance is at for a name.
 func (e *Engine) instance(r string, n SystemID) *instance {
-	m := e.mod.byRes[r]
+	m := e.mod.resource(r)
 	if m == nil {
 		return nil
 	}

@@ -108,6 +108,9 @@ func checkIndex(e *Engine) {
 			if a.on != b.on || a.on != e.st.Groups[g.name].On[p.System] || a.sys != e.st.Systems[p.System] {
 				bad("group %s on %s is another", g.name, p.System)
 			}
+			if e.ix.on[p.System].sys != a.sys || e.ix.placed[g.first+place] != e.ix.on[p.System].num {
+				bad("a report from %s would be taken for another's", p.System)
+			}
 			if a.in.carried != b.in.carried || a.in.frozen != e.mod.frozenSystem(p.System) {
 				bad("system %s carries %d, not %d; frozen %t", p.System, a.in.carried, b.in.carried, a.in.frozen)
 			}
@@ -120,6 +123,9 @@ func checkIndex(e *Engine) {
 			for _, r := range g.resources {
 				if i := e.at(r, p.System); a.flags&spotUntold == 0 && (i.Probed || i.Shown != "") && e.stateText(r, i) != i.Shown {
 					bad("resource %s on %s is %s, shown is %s", r.name, p.System, e.stateText(r, i), i.Shown)
+				}
+				if e.mod.resource(r.name) != r {
+					bad("resource %s is not found by its name", r.name)
 				}
 				if e.at(r, p.System) != e.st.Resources[r.name][p.System] {
 					bad("resource %s on %s is another", r.name, p.System)

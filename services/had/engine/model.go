@@ -19,7 +19,8 @@ type model struct {
 	// resources of all groups, in the order of the groups.
 	resources []*resourceModel
 	byGroup   map[string]*groupModel
-	byRes     map[string]*resourceModel
+	// names finds them by name.
+	names nameTable
 
 	// bySystem are the systems as load, meters and stopping see them; the rest
 	// is what the cluster's attributes say about that.
@@ -268,6 +269,14 @@ func newResourceModel(cfg *maincf.Config, g *maincf.Group, r *maincf.Resource) *
 		owner:            pick(value("ResourceOwner").Text == "", "Unspecified", value("ResourceOwner").Text),
 		triggers:         newResourceTriggers(cfg, r),
 	}
+}
+
+// resource returns the resource of that name, or nil.
+func (m *model) resource(name string) *resourceModel {
+	if n := m.names.find(name); n >= 0 {
+		return m.resources[n]
+	}
+	return nil
 }
 
 // limit returns a number of an association attribute of a system.

@@ -306,7 +306,7 @@ func (w *world) report(n, r string, done resource.EffectID, failed bool) {
 		}
 	case m.faulted[r]:
 		rep.State = resource.StateFaulted
-	case m.running[r] || w.mod.byRes[r].persistent():
+	case m.running[r] || w.mod.resource(r).persistent():
 		rep.State = resource.StateOnline
 	}
 	w.apply(n, Reported{rep})
@@ -371,7 +371,7 @@ func (w *world) carryOut(m *machine, c resource.Command, works bool) bool {
 	m.seen[c.Resource] = c.ID
 	switch c.Kind {
 	case resource.CommandOnline:
-		if r := w.mod.byRes[c.Resource]; !works && r.onOff() && !r.in.manageFaults {
+		if r := w.mod.resource(c.Resource); !works && r.onOff() && !r.in.manageFaults {
 			m.waiting[c.Resource] = resource.OnlineIneffective // and may be half up
 			w.exclusive()
 			return true

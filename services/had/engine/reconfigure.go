@@ -99,7 +99,7 @@ func (e *Engine) clusterFlag(m *model, name string) bool {
 // breaksGroup is breaks for one group; g is nil if it is to be deleted.
 func (e *Engine) breaksGroup(old, g *groupModel, m *model, deleting bool, forced map[string]bool) *refusal {
 	for _, r := range old.resources {
-		to := m.byRes[r.name]
+		to := m.resource(r.name)
 		gone := to == nil || to.typ != r.typ || to.in.name != r.in.name
 		for _, p := range old.list {
 			i := e.at(r, p.System)
@@ -258,8 +258,9 @@ func (e *Engine) adoptModel(m *model) {
 			delete(e.dirty, g.name)
 		}
 	}
-	for name := range old.byRes {
-		if m.byRes[name] == nil {
+	for _, r := range old.resources {
+		name := r.name
+		if m.resource(name) == nil {
 			delete(e.st.Resources, name)
 			delete(e.st.LastOnline, name)
 		}
@@ -313,7 +314,7 @@ func (e *Engine) waitsForAny(g *groupModel) bool {
 // forgetGone drops what is remembered of objects that are no more.
 func (e *Engine) forgetGone(m *model) {
 	for name, at := range e.st.LastOnline {
-		if r := m.byRes[name]; r == nil || !r.in.whole.on(at) {
+		if r := m.resource(name); r == nil || !r.in.whole.on(at) {
 			delete(e.st.LastOnline, name)
 		}
 	}
@@ -341,7 +342,7 @@ func (e *Engine) fitGroup(g, before *groupModel, old *model) bool {
 			gr.On[p.System] = &groupOn{}
 		}
 		for _, r := range g.resources {
-			fresh = e.fitInstance(r, old.byRes[r.name], p.System) || fresh
+			fresh = e.fitInstance(r, old.resource(r.name), p.System) || fresh
 			if r.enabled && !e.st.Resources[r.name][p.System].Probed {
 				gr.On[p.System].Probed = false
 			}
@@ -415,7 +416,7 @@ func (e *Engine) Born(name string, system SystemID) uint64 {
 
 // buildModel builds a model; group makes that of one group.
 func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *model {
-	m := &model{cfg: cfg, byGroup: map[string]*groupModel{}, byRes: map[string]*resourceModel{}}
+	m := &model{cfg: cfg, byGroup: map[string]*groupModel{}}
 	if cfg.Cluster != nil {
 		m.cluster = cfg.Cluster.Name
 	}
@@ -429,9 +430,6 @@ func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *mode
 		gm.source = g
 		m.groups = append(m.groups, gm)
 		m.byGroup[gm.name] = gm
-		for _, r := range gm.resources {
-			m.byRes[r.name] = r
-		}
 	}
 	sort.Slice(m.groups, func(i, j int) bool { return m.groups[i].name < m.groups[j].name })
 	names := make(map[string]string, len(m.systems)) // one string for each system, not one for each place it stands
@@ -454,6 +452,7 @@ func buildModel(cfg *maincf.Config, group func(*maincf.Group) *groupModel) *mode
 			m.resources = append(m.resources, r)
 		}
 	}
+	m.names = newNameTable(m.resources)
 	m.giveTurns()
 	m.connect(cfg)
 	return m

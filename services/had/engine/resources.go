@@ -119,29 +119,50 @@ func (e *Engine) leaning(g *groupModel, r *resourceModel, n SystemID) []string {
 // reported applies a report of a system's scheduler. It says whether that may
 // have moved anything.
 func (e *Engine) reported(from SystemID, rep *resource.Report) bool {
-	s := e.st.Systems[rep.System]
-	if rep.System != from || s == nil || !s.InH || rep.Incarnation != s.Incarnation || e.mod == nil {
+	if rep.System != from || e.mod == nil {
 		return true
 	}
-	r := e.mod.byRes[rep.Resource]
-	if r == nil {
+	ix := e.indexed()
+	in := ix.on[from]
+	if in == nil {
 		return true
 	}
-	place := r.in.place(from)
+	s := in.sys
+	if s == nil {
+		s = e.st.Systems[from]
+	}
+	if s == nil || !s.InH || rep.Incarnation != s.Incarnation {
+		return true
+	}
+	num := e.mod.names.find(rep.Resource)
+	if num < 0 {
+		return true
+	}
+	at := &ix.spotsOf[ix.groupOf[num]]
+	place := slices.Index(ix.placed[at.first:at.first+at.width], in.num)
 	if place < 0 {
 		return true
 	}
-	i := e.atPlace(r, place)
-	if len(i.Unseen) > 0 {
+	i := ix.instances[int(ix.firstOf[num])+place*int(at.stride)]
+	if i == nil {
+		i = e.atPlace(e.mod.resources[num], place)
+	} else {
+		e.looks++
+	}
+	if i.Unseen != nil {
 		i.Unseen = slices.DeleteFunc(i.Unseen, func(c resource.Command) bool { return c.ID <= rep.Seen || c.ID == rep.Done })
+		if len(i.Unseen) == 0 {
+			i.Unseen = nil
+		}
 	}
 	if rep.Seen < i.Bound {
 		return true // R6: made before the scheduler knew of the last transition.
 	}
-	if i.says(rep) && !e.waitsWithKin(r.in) && !e.thorough {
-		e.heardAgain(r, i, place, rep)
+	if i.says(rep) && !e.thorough && (at.alone && !ix.waiting[ix.groupOf[num]] || !at.alone && !e.waitsWithKin(e.mod.resources[num].in)) {
+		e.heardAgain(num, i, place, rep)
 		return false
 	}
+	r := e.mod.resources[num]
 	e.dirty[r.in.name] = true
 	e.markSpot(r.in, place)
 	e.heard(r, i, from, rep)
@@ -167,20 +188,17 @@ func (i *instance) says(rep *resource.Report) bool {
 // depends on, has anything owed or under way.
 func (e *Engine) waitsWithKin(g *groupModel) bool {
 	waiting := e.indexed().waiting
-	if g.alone {
-		return waiting[g.num]
-	}
 	return slices.ContainsFunc(g.family, func(m *groupModel) bool { return waiting[m.num] })
 }
 
 // heardAgain applies a report that says what is known: most reports. A group
 // that rested before it rests after it, so nothing else is looked at, and it
 // costs the same whatever the cluster holds (E195).
-func (e *Engine) heardAgain(r *resourceModel, i *instance, place int, rep *resource.Report) {
+func (e *Engine) heardAgain(num int, i *instance, place int, rep *resource.Report) {
 	i.Since, i.MonitorMillis = e.st.Now, monitorMillis(rep)
 	if i.up() {
 		i.Confidence = confidence(rep)
-		e.homed(r, place)
+		e.homed(num, place)
 	}
 }
 
@@ -228,7 +246,7 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep *reso
 	i.Confidence = 0
 	if to == resource.StateOnline {
 		i.Confidence = confidence(rep)
-		e.homed(r, r.in.place(n))
+		e.homed(r.num, r.in.place(n))
 	} else {
 		i.Info = nil
 	}
@@ -248,8 +266,8 @@ func (e *Engine) transit(g *groupModel, r *resourceModel, i *instance, rep *reso
 }
 
 // homed remembers where a resource is online (LastOnline).
-func (e *Engine) homed(r *resourceModel, place int) {
-	if home := &e.indexed().homes[r.num]; *home != int16(1+place) {
+func (e *Engine) homed(num, place int) {
+	if home := &e.indexed().homes[num]; *home != int16(1+place) {
 		*home = int16(1 + place)
 	} else {
 		return
@@ -257,6 +275,7 @@ func (e *Engine) homed(r *resourceModel, place int) {
 	if e.st.LastOnline == nil {
 		e.st.LastOnline = map[string]SystemID{}
 	}
+	r := e.mod.resources[num]
 	e.st.LastOnline[r.name] = r.in.list[place].System
 }
 
